@@ -1,0 +1,387 @@
+"""What each command does: settings in, a call of the library, words or JSON out.
+
+The library is imported inside the functions, so that a command loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import implicit_bias
+from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.errors import UserError
+from implicit_bias.results.table import make_table, verdict_table
+
+if TYPE_CHECKING:
+    from implicit_bias.studies import Study, StudySettings
+    from implicit_bias.studies.runner import How, Run
+
+COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
+"""Environment variable: folder of the persistent compilation cache, or ``off``."""
+
+
+CLAIM = (
+    "id",
+    "kind",
+    "verdict",
+    "effect",
+    "interval",
+    "n_seeds",
+    "criterion",
+    "condition",
+    "reason",
+)
+"""What ``--json`` tells of a claim."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, with one line on what is saved and how to go on."""
+
+
+# Studies
+
+
+def list_studies(asked: Namespace) -> None:
+    """List the studies, or the settings and claims of one."""
+    from implicit_bias import studies
+    from implicit_bias.studies.config import sizes
+
+    if asked.study is not None:
+        _describe(asked)
+        return
+    listed: list[dict[str, Any]] = []
+    for name in studies.names():
+        study = studies.get(name)
+        listed.append(
+            {
+                "name": name,
+                "title": study.title,
+                "scales": list(sizes(name)),
+                "claims": len(study.claims),
+            }
+        )
+    with _output(asked) as screen:
+        rows = [
+            [entry["name"], entry["title"], ", ".join(entry["scales"]), entry["claims"]]
+            for entry in listed
+        ]
+        screen.show(make_table(["study", "title", "sizes", "claims"], rows))
+        screen.say("Settings and claims of one: implicit-bias list STUDY")
+        _print_json(asked, {"studies": listed})
+
+
+def _describe(asked: Namespace) -> None:
+    from implicit_bias import studies
+    from implicit_bias.studies.config import settings_help, sizes
+
+    with _output(asked) as screen:
+        study = studies.get(asked.study)
+        settings = settings_help(study)
+        scales = list(sizes(study.name)) if study.name in studies.names() else []
+        screen.say(f"{study.name}: {study.title}\nSizes: {', '.join(scales) or 'none'}\n")
+        rows = [
+            [setting.key, json.dumps(setting.default), setting.allowed, setting.description]
+            for setting in settings
+        ]
+        screen.show(make_table(["setting", "default", "allowed", "what"], rows, caption="Settings"))
+        claims = [[claim.id, claim.kind, claim.sentence, claim.criterion] for claim in study.claims]
+        screen.show(
+            make_table(["claim", "kind", "what it says", "criterion"], claims, caption="Claims")
+        )
+        _print_json(
+            asked,
+            {
+                "study": study.name,
+                "title": study.title,
+                "scales": scales,
+                "settings": [dataclasses.asdict(setting) for setting in settings],
+                "claims": [
+                    {"id": c.id, "kind": c.kind, "sentence": c.sentence, "criterion": c.criterion}
+                    for c in study.claims
+                ],
+            },
+        )
+
+
+def plan(asked: Namespace) -> None:
+    """Say what a run would do."""
+    with _output(asked) as screen:
+        study, settings, scale = _config(asked)
+        _start(screen, study, settings, scale)
+        from implicit_bias.studies import runner
+
+        made = runner.plan_study(study, settings, _how(asked))
+        screen.say(made.describe())
+        content = {"study": study.name, "scale": scale, "seconds": made.seconds}
+        _print_json(asked, {**content, "plan": made.to_json()})
+
+
+def run(asked: Namespace) -> None:
+    """Run a study."""
+    began = time.monotonic()
+    with _output(asked) as screen:
+        study, settings, scale = _config(asked)
+        out = (
+            Path(asked.out) if asked.out is not None else _default_out(study, settings, asked.shard)
+        )
+        _start(screen, study, settings, scale)
+        from implicit_bias.studies import runner
+
+        progress = None if asked.quiet else Progress(screen)
+        try:
+            done = runner.run(
+                study,
+                settings,
+                out,
+                scale=scale,
+                how=_how(asked),
+                shard=asked.shard,
+                resume=asked.resume,
+                reporter=progress,
+            )
+        except KeyboardInterrupt:
+            raise Stopped(_how_to_go_on(asked, out)) from None
+        finally:
+            if progress is not None:
+                progress.end(finished=False)
+        if done.already_done:
+            screen.say(
+                f"{out} holds this run, finished; nothing is trained anew (more --seeds extend it)"
+            )
+        _finish(asked, screen, done, scale, time.monotonic() - began)
+
+
+def merge(asked: Namespace) -> None:
+    """Put the shards of one sweep together."""
+    from implicit_bias.studies import runner
+
+    began = time.monotonic()
+    with _output(asked) as screen:
+        folders = [Path(folder) for folder in asked.directories]
+        done = runner.merge(folders, Path(asked.out))
+        _finish(asked, screen, done, _scale(folders), time.monotonic() - began)
+
+
+def report(asked: Namespace) -> None:
+    """Make verdicts, figures and report of a run anew."""
+    from implicit_bias.studies import runner
+
+    began = time.monotonic()
+    with _output(asked) as screen:
+        done = runner.report(Path(asked.directory))
+        _finish(asked, screen, done, _scale([done.out]), time.monotonic() - began)
+
+
+def export(asked: Namespace) -> None:
+    """Write a result as tables."""
+    from implicit_bias.results import store
+
+    folder = Path(asked.directory)
+    result = store.load(folder)
+    beside = folder if folder.is_dir() else folder.parent
+    path = Path(asked.out) if asked.out is not None else beside / f"lanes.{asked.format}"
+    write = store.to_csv if asked.format == "csv" else store.to_parquet
+    screen = Screen(sys.stdout)
+    for file in write(result, path):
+        screen.say(str(file))
+
+
+def tune(asked: Namespace) -> None:
+    """Measure how the lanes of a config run fastest here."""
+    with _output(asked) as screen:
+        study, settings, scale = _config(asked)
+        _start(screen, study, settings, scale)
+        from implicit_bias.studies import runner
+        from implicit_bias.training.tune import tune as measure
+
+        rows = [_record(row) for row in measure(runner.plan_study(study, settings, _how(asked)))]
+        heads = list(rows[0]) if rows else []
+        table = make_table(
+            [head.replace("_", " ") for head in heads],
+            [[row[head] for head in heads] for row in rows],
+            caption="Measured on this machine; use a row with --strategy and --tile",
+        )
+        screen.show(table)
+        _print_json(asked, {"study": study.name, "scale": scale, "rows": rows})
+
+
+# Data
+
+
+def data_list(asked: Namespace) -> None:
+    """List the datasets."""
+    from implicit_bias import data
+
+    with _output(asked) as screen:
+        listings = data.available()
+        rows = [
+            [
+                entry.name,
+                entry.status,
+                entry.task or None,
+                entry.n_train,
+                entry.n_test,
+                " x ".join(map(str, entry.input_shape or ())) or None,
+                entry.detail,
+            ]
+            for entry in listings
+        ]
+        heads = ["dataset", "status", "task", "training", "test", "shape", "how to get it"]
+        screen.show(make_table(heads, rows))
+        _print_json(asked, {"datasets": [dataclasses.asdict(entry) for entry in listings]})
+
+
+def data_prepare(asked: Namespace) -> None:
+    """Bring a dataset into the cache."""
+    from implicit_bias import data
+
+    path = data.prepare(asked.dataset, asked.source, force=asked.force, as_name=asked.name)
+    Screen(sys.stdout).say(f"{asked.name or asked.dataset} is prepared: {path}")
+
+
+# What commands share
+
+
+@contextlib.contextmanager
+def _output(asked: Namespace) -> Iterator[Screen]:
+    """Give the screen for a person; with ``--json``, standard output is kept for the JSON."""
+    if getattr(asked, "quiet", False):
+        screen = Screen(None)
+    else:
+        screen = Screen(sys.stderr if asked.json else sys.stdout)
+    asked.stdout = sys.stdout
+    if not asked.json:
+        yield screen
+        return
+    # A user's own study or model may print.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield screen
+
+
+def _print_json(asked: Namespace, content: dict[str, Any]) -> None:
+    if asked.json:
+        print(json.dumps(content, indent=1, allow_nan=False), file=asked.stdout)
+
+
+def _config(asked: Namespace) -> tuple[Study, StudySettings, str]:
+    from implicit_bias.studies.config import load_config
+
+    overrides = [*asked.overrides, *([f"seeds={asked.seeds}"] if asked.seeds is not None else [])]
+    return load_config(asked.target, asked.scale, overrides)
+
+
+def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) -> None:
+    """Prepare JAX, before the first array is made, and head what follows with what it is about."""
+    from implicit_bias import runtime
+
+    devices = runtime.configure(
+        float64=settings.dtype == "float64", compilation_cache=_compilation_cache(screen)
+    )
+    seeds = f"{settings.seeds} seed" + ("s" if settings.seeds != 1 else "")
+    screen.say_first(
+        f"implicit-bias {implicit_bias.__version__}: {study.title} ({study.name}, {scale}); "
+        f"{settings.data.name}, {seeds}, {settings.dtype}, {devices}"
+    )
+
+
+def _compilation_cache(screen: Screen) -> Path | None:
+    """Return the folder of compiled programs, or None for none."""
+    from implicit_bias.data import cache
+
+    asked = os.environ.get(COMPILATION_CACHE)
+    if asked is not None:
+        return None if asked.strip().lower() in ("", "0", "off", "no", "none") else Path(asked)
+    folder = cache.directory() / "xla" / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        screen.say_first(f"compiling without a cache: {folder} cannot be made ({error.strerror})")
+        return None
+    return folder
+
+
+def _processor() -> str:
+    """Name this kind of processor: where homes are shared, programs of another may not run."""
+    import hashlib
+    import platform
+
+    flags = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+def _how(asked: Namespace) -> How:
+    from implicit_bias.studies.runner import How
+
+    names = [field.name for field in dataclasses.fields(How)]
+    return How(**{n: getattr(asked, n) for n in names if getattr(asked, n) is not None})
+
+
+def _default_out(study: Study, settings: StudySettings, shard: tuple[int, int] | None) -> Path:
+    name = re.sub(r"[^\w.-]+", "-", study.name)
+    part = f"-shard-{shard[0]}-of-{shard[1]}" if shard else ""
+    return Path("runs") / f"{name}-{settings.digest()}{part}"
+
+
+def _how_to_go_on(asked: Namespace, out: Path) -> str:
+    if not (out / "run.json").exists():
+        return "before anything was saved; run the same command again"
+    again = [*asked.arguments, *([] if asked.resume else ["--resume"])]
+    return (
+        f"what was finished, and the last checkpoint, are saved in {out}; go on with "
+        f"`implicit-bias {shlex.join(again)}`"
+    )
+
+
+def _scale(folders: Sequence[Path]) -> str:
+    """Return the size of a finished run, as its record or that of its first shard says."""
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((folder / "run.json").read_text())["scale"])
+    return "custom"
+
+
+def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: float) -> None:
+    """Show what came out: tables, verdicts, files; and the JSON."""
+    from implicit_bias.results import claims
+
+    presented = done.presented
+    screen.say()
+    for table in presented.tables:
+        screen.show(table)
+    screen.show(dataclasses.replace(verdict_table(presented.findings), caption="Verdicts"))
+    files = [done.out / "results.nc", *presented.files]
+    shown = [os.path.relpath(file, done.out) for file in files]
+    screen.say(f"Left in {done.out}: {', '.join(shown)}")
+    screen.say(f"Took {duration(seconds)}. Open {done.out / 'report.html'}")
+    _print_json(
+        asked,
+        {
+            "study": str(done.result.attrs["study"]),
+            "scale": scale,
+            "out": str(done.out),
+            "claims": [
+                {name: entry[name] for name in CLAIM}
+                for entry in claims.to_json(list(presented.findings))
+            ],
+        },
+    )
+
+
+def _record(row: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(row) and not isinstance(row, type):
+        return dataclasses.asdict(row)
+    return dict(row)

@@ -1,0 +1,153 @@
+"""How the loss rises when the weights are disturbed at random.
+
+The rise along random directions is an average flatness: for directions of length r, uniform on the
+sphere in p dimensions, its mean is ``r^2 / (2 p) * tr H`` to second order. It is not invariant:
+rescaling the layers of a ReLU network, which changes no prediction, changes it, and that is what
+the filter-normalised kind is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias.errors import UserError, unknown
+from implicit_bias.geometry.movement import parameter_norm
+
+Params = Any
+Kind = Literal["absolute", "filter"]
+
+
+def random_direction(key: jax.Array, params: Params, kind: Kind = "absolute") -> Params:
+    """Draw a random direction, normalised so that radius 1 is its own length.
+
+    - ``absolute``: Gaussian over all parameters, scaled to length one: uniform on the sphere. -
+    ``filter``: Gaussian, each output unit's incoming weights scaled to the length of that unit's
+    own
+      (so that radius 0.1 disturbs every unit by a tenth of its size). Output units are the last
+      axis, as in a kernel of shape (inputs, outputs) or (height, width, inputs, outputs). Arrays of
+      at most one axis (biases, scales of normalisation layers) are not disturbed, as in the
+      source's own code: their entries are not incoming weights, and a bias that is zero has no size
+      to relate to.
+
+    Args:
+        key: For the draw.
+        params: Any pytree of arrays.
+        kind: ``"absolute"`` or ``"filter"``.
+
+    Returns:
+        A pytree like ``params``.
+
+    Raises:
+        UserError: If the kind is unknown, or there is no array that it disturbs.
+
+    References:
+        Li, Xu, Taylor, Studer & Goldstein, *Visualizing the loss landscape of neural nets* (2018),
+        section 4, for ``filter``.
+    """
+    if kind not in get_args(Kind):
+        raise unknown("kind of perturbation", kind, get_args(Kind))
+    leaves, structure = jax.tree.flatten(params)
+    if not any(jnp.size(leaf) and (kind == "absolute" or jnp.ndim(leaf) > 1) for leaf in leaves):
+        raise UserError(
+            "the parameters have no array of two or more axes to normalise by filter; "
+            "use kind 'absolute', and give at least one parameter"
+        )
+    gaussian = [
+        jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
+        for index, leaf in enumerate(leaves)
+    ]
+    if kind == "absolute":
+        length = parameter_norm(gaussian)
+        direction = [leaf / length.astype(leaf.dtype) for leaf in gaussian]
+    else:
+        direction = [_scale_filters(leaf, own) for leaf, own in zip(gaussian, leaves, strict=True)]
+    return jax.tree.unflatten(structure, direction)
+
+
+def perturbation_curve(
+    loss: Callable[[Params], Any],
+    params: Params,
+    key: jax.Array,
+    radii: Sequence[float] | jax.Array,
+    *,
+    n_directions: int,
+    kind: Kind = "absolute",
+) -> Any:
+    """Measure how much a loss rises at given radii along random directions.
+
+    Every radius is taken along the same directions, so that a curve is smooth. Direction i depends
+    on the key and i alone. Directions and radii are taken one after another: memory is that of two
+    extra copies of the parameters and one evaluation.
+
+    For a quadratic, the mean rise over directions of the absolute kind is exactly
+    ``radius^2 / (2 p) * tr H``.
+
+    Args:
+        loss: ``params -> scalar``, or a pytree of scalars such as a dict of loss and error.
+        params: Any pytree of arrays.
+        key: For the directions.
+        radii: Positive, shape (r,): lengths for ``absolute``, fractions of each unit's own length
+            for ``filter``.
+        n_directions: How many directions.
+        kind: Normalisation; see ``random_direction``.
+
+    Returns:
+        The perturbed value minus the unperturbed, shape (n_directions, r), one for each scalar.
+
+    Raises:
+        UserError: If there is no radius, one is not positive and finite, ``n_directions`` is below
+            one, or the kind is unknown.
+    """
+    radii = _checked_radii(radii)
+    if n_directions < 1:
+        raise UserError(f"n_directions is {n_directions}; choose n_directions >= 1")
+
+    def value(params: Params) -> Any:
+        # Small differences of losses: on a GPU they would drown in the rounding of fast products.
+        with jax.default_matmul_precision("highest"):
+            return loss(params)
+
+    centre = value(params)
+
+    def along(index: jax.Array) -> Any:
+        direction = random_direction(jax.random.fold_in(key, index), params, kind)
+
+        def rise(radius: jax.Array) -> Any:
+            moved = jax.tree.map(
+                lambda leaf, way: leaf + radius.astype(leaf.dtype) * way, params, direction
+            )
+            return jax.tree.map(jnp.subtract, value(moved), centre)
+
+        return jax.lax.map(rise, radii)
+
+    return jax.lax.map(along, jnp.arange(n_directions, dtype=jnp.int32))
+
+
+def _scale_filters(gaussian: jax.Array, own: jax.Array) -> jax.Array:
+    """Scale each slice of the last axis to the length of the parameters' slice."""
+    if own.ndim < 2:
+        return jnp.zeros_like(own)
+    axes = tuple(range(own.ndim - 1))
+
+    def lengths(array: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.sum(jnp.square(array), axis=axes, keepdims=True))
+
+    return gaussian * (lengths(own) / lengths(gaussian))
+
+
+def _checked_radii(radii: Sequence[float] | jax.Array) -> jax.Array:
+    array = jnp.asarray(radii)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(jnp.result_type(float))
+    if array.ndim != 1 or array.size < 1:
+        raise UserError(f"radii has shape {array.shape}; give a list of at least one radius")
+    if not isinstance(array, jax.core.Tracer):
+        known = np.asarray(array)
+        for radius in known[~(np.isfinite(known) & (known > 0))]:
+            raise UserError(f"a radius is {radius}; choose finite radii > 0")
+    return array

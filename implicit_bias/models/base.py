@@ -1,0 +1,101 @@
+"""What the rest of the package knows about a network: two pure functions and a description.
+
+A model is a frozen, hashable record. Its parameters are a nested dict of arrays that the caller
+holds; its state (the running statistics of a normalisation layer, say) travels explicitly beside
+them and is an empty dict for most models.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from implicit_bias.errors import UserError
+
+Params = dict[str, Any]
+"""Nested dict of parameter arrays, all of one floating dtype."""
+
+State = dict[str, Any]
+"""Nested dict of arrays that ``apply`` reads and returns anew; usually empty."""
+
+Scalar = float | jax.Array
+"""A number that may be traced."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network as two pure functions, usable inside ``jit``, ``grad`` and ``lax.map``.
+
+    Implementations are frozen and hashable (two equal models share one compiled program), and
+    follow the dtype of what they are given.
+    """
+
+    def init(self, key: jax.Array, example: jax.Array, *, scale: Scalar = 1.0) -> tuple[Any, Any]:
+        """Draw initial parameters.
+
+        Args:
+            key: Random key; the same key gives the same parameters.
+            example: One input, without the batch axis; its shape and dtype are used, not its
+                values.
+            scale: Factor on the initial weights, possibly traced. Biases are not scaled.
+
+        Returns:
+            ``(params, state)``.
+        """
+        ...
+
+    def apply(
+        self,
+        params: Any,
+        state: Any,
+        x: jax.Array,
+        *,
+        train: bool,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """Evaluate the network.
+
+        Args:
+            params: As returned by ``init``.
+            state: As returned by ``init`` or by an earlier ``apply``.
+            x: Inputs, shape ``(batch, *features)``.
+            train: Whether this is a training step (static); matters for normalisation and dropout.
+            key: Random key for models that are random while training.
+
+        Returns:
+            Outputs of shape ``(batch, k)``, and the new state.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return the architecture as plain values that JSON can hold."""
+        ...
+
+
+def parameter_count(params: Any) -> int:
+    """Count the numbers in a pytree of arrays (or of shape records)."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def abstract_init(model: Model, example: jax.Array) -> tuple[Any, Any]:
+    """Return the shapes and dtypes of a model's parameters and state without computing them.
+
+    Args:
+        model: Any model.
+        example: One input, without the batch axis.
+
+    Returns:
+        ``(params, state)`` with a ``jax.ShapeDtypeStruct`` in place of each array.
+    """
+    return jax.eval_shape(lambda e: model.init(jax.random.key(0), e), example)
+
+
+def require_floating(example: jax.Array) -> None:
+    """Raise ``UserError`` unless an input is floating: parameters take its dtype."""
+    if not jax.numpy.issubdtype(example.dtype, jax.numpy.floating):
+        raise UserError(
+            f"the example input has dtype {example.dtype}, but parameters take the input's dtype; "
+            "convert inputs to float32 or float64"
+        )

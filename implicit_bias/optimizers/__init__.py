@@ -1,0 +1,55 @@
+"""Optimisers as records: which one is static, its numbers are traced."""
+
+from __future__ import annotations
+
+from implicit_bias.errors import UserError, unknown
+from implicit_bias.optimizers import schedules as schedules
+from implicit_bias.optimizers.adam import ADAM as ADAM
+from implicit_bias.optimizers.adamw import ADAMW as ADAMW
+from implicit_bias.optimizers.base import Optimizer as Optimizer
+from implicit_bias.optimizers.base import Settings as Settings
+from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
+from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
+from implicit_bias.optimizers.ranges import Setting as Setting
+from implicit_bias.optimizers.rmsprop import RMSPROP as RMSPROP
+from implicit_bias.optimizers.schedules import Schedule as Schedule
+from implicit_bias.optimizers.sgd import SGD as SGD
+
+_REGISTRY: dict[str, Optimizer] = {
+    optimizer.name: optimizer for optimizer in (SGD, HEAVY_BALL, NESTEROV, ADAM, ADAMW, RMSPROP)
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that ``get`` knows."""
+    return tuple(sorted(_REGISTRY))
+
+
+def get(spec: object) -> Optimizer:
+    """Find an optimiser.
+
+    Args:
+        spec: A registered name; ``"module:attribute"`` or ``"file.py:attribute"`` naming an
+            ``Optimizer``; or an ``Optimizer`` itself.
+
+    Returns:
+        An optimiser.
+
+    Raises:
+        UserError: For an unknown name, or an object that is no optimiser.
+    """
+    found = spec
+    if isinstance(spec, str):
+        if ":" not in spec:
+            if spec not in _REGISTRY:
+                raise unknown("optimiser", spec, _REGISTRY)
+            return _REGISTRY[spec]
+        from implicit_bias.plugins import load_attribute
+
+        found = load_attribute(spec, "optimiser")
+    if isinstance(found, Optimizer):
+        return found
+    raise UserError(
+        f"optimiser {spec!r} is {type(found).__name__}; give a name ({', '.join(names())}) or an "
+        "implicit_bias.optimizers.Optimizer"
+    )

@@ -1,0 +1,146 @@
+"""From finished lanes to one ``xarray.Dataset``, one row a lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from implicit_bias.results import store
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from implicit_bias.training import Lane
+    from implicit_bias.training.measurement import Measurement
+
+
+class Row(NamedTuple):
+    """One lane of a result: the lane, its stage, and what is stored of it."""
+
+    lane: Lane
+    stage: str
+    identity: str
+    trained: Mapping[str, np.ndarray]
+    measured: Mapping[str, np.ndarray] | None
+
+
+UNITS = {
+    "step_size": "loss units per squared parameter",
+    "train_loss": "nats",
+    "valid_loss": "nats",
+    "test_loss": "nats",
+    "stop_loss": "nats",
+    "train_error": "fraction",
+    "valid_error": "fraction",
+    "test_error": "fraction",
+    "updates": "updates",
+    "epochs": "epochs",
+    "log_step": "updates",
+}
+
+
+def assemble(
+    rows: Sequence[Row],
+    measurement: Measurement | None,
+    *,
+    logged: Sequence[str],
+    study: str,
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> xr.Dataset:
+    """Put rows together.
+
+    Args:
+        rows: One for each lane, in the order they should stand.
+        measurement: What was measured; lanes without measurements hold NaN, 0 or False.
+        logged: Names of the quantities logged at probes.
+        study: The study's name.
+        settings: The study's settings.
+        provenance: Where the result comes from.
+
+    Returns:
+        Dimension ``lane`` with coordinates ``lane_id``, ``seed``, ``stage``, the lane's tags, its batch
+        size and its traced settings; variables by lane, and ``lane × probe`` logs.
+    """
+    lanes = [row.lane for row in rows]
+    coords: dict[str, Any] = {
+        "lane_id": ("lane", np.asarray([_lane_id(row) for row in rows], object)),
+        "seed": ("lane", np.asarray([lane.seed for lane in lanes], np.int64)),
+        "stage": ("lane", np.asarray([row.stage for row in rows], object)),
+        "batch_size": ("lane", np.asarray([lane.recipe.batch_size for lane in lanes], np.int64)),
+        "optimizer": ("lane", np.asarray([lane.recipe.optimizer.name for lane in lanes], object)),
+    }
+    for name in sorted({name for lane in lanes for name in lane.tags}):
+        values = [lane.tags.get(name, "") for lane in lanes]
+        text = any(isinstance(value, str) for value in values)
+        coords[name] = ("lane", np.asarray(values, object if text else None))
+    for name in sorted({name for lane in lanes for name in lane.values}):
+        values = [lane.values.get(name, np.nan) for lane in lanes]
+        coords[name] = ("lane", np.asarray(values, np.float64))
+
+    units: dict[str, str] = {}
+    variables: dict[str, Any] = {
+        "updates": ("lane", np.asarray([row.trained["updates"] for row in rows], np.int64)),
+        "epochs": (
+            "lane",
+            np.asarray(
+                [row.trained["updates"] / row.lane.recipe.updates_per_epoch for row in rows]
+            ),
+        ),
+        "updates_budget": ("lane", np.asarray([lane.budget.updates for lane in lanes], np.int64)),
+        "target_loss": (
+            "lane",
+            np.asarray([lane.budget.target_loss or np.nan for lane in lanes], np.float64),
+        ),
+        "parameters": (
+            "lane",
+            np.asarray([row.trained["parameters"] for row in rows], np.int64),
+        ),
+        "diverged": ("lane", np.asarray([bool(row.trained["diverged"]) for row in rows])),
+        "reached_target": ("lane", np.asarray([bool(row.trained["reached"]) for row in rows])),
+        "stop_loss": ("lane", np.asarray([row.trained["stop_loss"] for row in rows], np.float64)),
+    }
+    probes = max((row.trained["log_steps"].size for row in rows), default=0)
+    variables["log_step"] = (("lane", "probe"), _padded(rows, "log_steps", probes))
+    for name in logged:
+        variables[f"log_{name}"] = (("lane", "probe"), _padded(rows, f"log_{name}", probes))
+
+    if measurement is not None and any(row.measured for row in rows):
+        filled = next(row.measured for row in rows if row.measured)
+        assert filled is not None
+        for name, variable in measurement.variables.items():
+            example = filled[name]
+            absent = np.full_like(example, np.nan if example.dtype.kind == "f" else 0)
+            values = [row.measured[name] if row.measured else absent for row in rows]
+            variables[name] = (
+                ("lane", *variable.dims),
+                np.stack(values),
+                {"long_name": variable.long_name},
+            )
+            units[name] = variable.units
+        coords |= {name: list(values) for name, values in measurement.coordinates.items()}
+    for name in variables:
+        units.setdefault(name, UNITS.get(name.removeprefix("log_"), "1"))
+    return store.make(
+        variables,
+        coords,
+        study=study,
+        settings=settings,
+        provenance=provenance,
+        units={**units, "step_size": UNITS["step_size"]},
+    )
+
+
+def _lane_id(row: Row) -> str:
+    """Identity and stage and arm: two arms may share a lane, a result has a row for each."""
+    return ":".join([row.identity, row.stage, str(row.lane.tags.get("arm", ""))])
+
+
+def _padded(rows: Sequence[Row], name: str, length: int) -> np.ndarray:
+    table = np.full((len(rows), length), np.nan)
+    for index, row in enumerate(rows):
+        values = np.asarray(row.trained[name], np.float64)
+        table[index, : values.size] = np.where(row.trained["log_steps"] < 0, np.nan, values)
+    return table

@@ -1,0 +1,142 @@
+"""Devices, compilation and precision: the one module with global effects.
+
+Nothing here runs at import. The command, the scripts and the tests call :func:`configure` once, before
+the first array is made; a notebook that never calls it works too, on the devices JAX found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from implicit_bias.errors import UserError
+
+LANE_AXIS = "lane"
+"""Name of the mesh axis over which lanes are spread."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a batch of lanes runs on the machine.
+
+    Attributes:
+        strategy: ``"map"`` runs the lanes of a device one after another inside one compiled program;
+            ``"vmap"`` runs ``tile`` lanes at a time as one batched computation.
+        tile: Lanes per batched computation; 1 under ``"map"``. Rounding depends on the tile, so it is
+            recorded with the results.
+        devices: Number of devices the lanes are spread over.
+    """
+
+    strategy: Literal["map", "vmap"] = "map"
+    tile: int = 1
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if self.strategy not in ("map", "vmap"):
+            raise UserError(f"strategy is {self.strategy!r}; choose 'map' or 'vmap'")
+        if self.tile < 1 or (self.strategy == "map" and self.tile != 1):
+            raise UserError(
+                f"tile is {self.tile}; choose 1 for strategy 'map' and at least 1 for 'vmap'"
+            )
+        if self.devices < 1:
+            raise UserError(f"devices is {self.devices}; choose at least 1")
+
+    @property
+    def granule(self) -> int:
+        """Lane counts are padded to a multiple of this number."""
+        return self.devices * self.tile
+
+
+def configure(
+    *,
+    cpu_devices: int | None = None,
+    float64: bool = False,
+    compilation_cache: str | os.PathLike[str] | None = None,
+) -> str:
+    """Prepare JAX for lanes; call it before any array is made.
+
+    Args:
+        cpu_devices: Number of devices the CPU is split into; by default one per available core. When
+            JAX is already initialised the number cannot change and lanes run on the devices there are.
+        float64: Whether arrays may be float64.
+        compilation_cache: Folder of the persistent compilation cache; by default none.
+
+    Returns:
+        One line saying what was set, for the person at the keyboard.
+
+    Raises:
+        UserError: If ``cpu_devices`` is below 1.
+    """
+    wanted = available_cores() if cpu_devices is None else cpu_devices
+    if wanted < 1:
+        raise UserError(f"devices is {wanted}; choose at least 1")
+    note = ""
+    try:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError:
+        note = " (JAX was already initialised: its devices stay as they are)"
+    jax.config.update("jax_enable_x64", float64)
+    if compilation_cache is not None:
+        folder = Path(compilation_cache).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"compilation cache {folder} cannot be made ({error.strerror}); "
+                "name a folder that can be written"
+            ) from error
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return f"{jax.device_count()} {jax.default_backend()} device(s){note}"
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def lane_mesh(devices: int) -> Mesh:
+    """Return the mesh that spreads lanes over the first ``devices`` devices.
+
+    Raises:
+        UserError: If there are fewer devices.
+    """
+    present = jax.devices()
+    if devices > len(present):
+        raise UserError(
+            f"devices is {devices}, but JAX sees {len(present)}; choose at most {len(present)}"
+        )
+    return jax.make_mesh(
+        (devices,), (LANE_AXIS,), devices=present[:devices], axis_types=(jax.sharding.AxisType.Auto,)
+    )
+
+
+def spread(tree: object, devices: int) -> object:
+    """Place arrays whose leading axis is the lane, one shard a device."""
+    return jax.device_put(tree, NamedSharding(lane_mesh(devices), PartitionSpec(LANE_AXIS)))
+
+
+def replicate(tree: object, devices: int) -> object:
+    """Place arrays that every lane reads, one copy a device."""
+    return jax.device_put(tree, NamedSharding(lane_mesh(devices), PartitionSpec()))
+
+
+def compiled(
+    function: Callable[..., Any], *, static: tuple[str, ...] = (), donate: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    """Compile a function once for each value of its static arguments and each shape of the others.
+
+    Args:
+        function: Pure function.
+        static: Names of arguments that are compiled in; they must be hashable by value.
+        donate: Names of arguments whose memory the result may reuse.
+    """
+    return jax.jit(function, static_argnames=static, donate_argnames=donate)

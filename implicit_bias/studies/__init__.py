@@ -1,0 +1,34 @@
+"""Studies: each composes the other rooms into one question with its controls."""
+
+from __future__ import annotations
+
+from implicit_bias.errors import UserError, unknown
+from implicit_bias.plugins import load_attribute
+from implicit_bias.studies.base import Drawing as Drawing
+from implicit_bias.studies.base import Stage as Stage
+from implicit_bias.studies.base import Study as Study
+from implicit_bias.studies.settings import StudySettings as StudySettings
+
+STUDIES: dict[str, str] = {
+    "batch-size": "implicit_bias.studies.batch_size:STUDY",
+}
+"""Where each study is; imported when asked for."""
+
+
+def names() -> list[str]:
+    """Return the names of the studies that come with the package."""
+    return list(STUDIES)
+
+
+def get(name: str) -> Study:
+    """Return a study by name, or a user's own by ``module:attribute`` or ``file.py:attribute``.
+
+    Raises:
+        UserError: There is no such study.
+    """
+    if name not in STUDIES and ":" not in name:
+        raise unknown("study", name, STUDIES)
+    study = load_attribute(STUDIES.get(name, name), kind="study")
+    if not isinstance(study, Study):
+        raise UserError(f"{name} is a {type(study).__name__}, not a Study; name a Study object")
+    return study

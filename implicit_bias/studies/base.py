@@ -1,0 +1,72 @@
+"""What a study is: its settings, what it runs, measures, claims and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from implicit_bias.data import Dataset
+from implicit_bias.studies.settings import StudySettings
+from implicit_bias.training import Lane
+from implicit_bias.training.measurement import Measurement
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from implicit_bias.results.claims import Claim
+    from implicit_bias.results.table import Table
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A sweep within a study.
+
+    Attributes:
+        name: Shown in progress and stored with its lanes.
+        lanes: From the settings, the data and the results of the stages before (None for the first) to
+            the lanes to train. What it chooses for a seed may depend only on earlier lanes of that
+            seed, so that seeds can be spread over machines.
+        measured: Whether its lanes are measured after training.
+    """
+
+    name: str
+    lanes: Callable[[Any, Dataset, xr.Dataset | None], Sequence[Lane]]
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a study: file stem, caption, alternative text, and how it is drawn."""
+
+    name: str
+    caption: str
+    draw: Callable[[xr.Dataset], Figure]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One file of ``studies/``: everything that is particular to a study.
+
+    Attributes:
+        name: As on the command line.
+        title: One line.
+        settings: Class of its settings.
+        stages: What it trains, in order.
+        measurement: From settings and data to what is measured of each lane; None measures nothing.
+        claims: What it decides, with criteria fixed before the run.
+        tables: From a result to the tables people read.
+        drawings: Its figures.
+        methods: How it was done, for the report; paragraphs.
+    """
+
+    name: str
+    title: str
+    settings: type[StudySettings]
+    stages: tuple[Stage, ...]
+    claims: tuple[Claim, ...]
+    measurement: Callable[[Any, Dataset], Measurement] | None = None
+    tables: Callable[[xr.Dataset], Sequence[Table]] = lambda result: ()
+    drawings: tuple[Drawing, ...] = ()
+    methods: str = ""

@@ -1,0 +1,187 @@
+"""What is measured at the end of every training run: fit, curvature, robustness, distance, regime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from implicit_bias import curvature, geometry, kernels
+from implicit_bias.keys import role_key
+from implicit_bias.losses import Loss, error
+from implicit_bias.models import Model
+from implicit_bias.training import Evaluator, Pool
+from implicit_bias.training.lane import Params
+from implicit_bias.training.measurement import FinishedLane, Variable
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Measurement of a finished lane. The Hessian is that of the mean training loss.
+
+    Attributes:
+        n_test: Test examples, for the per-example record.
+        examples: Training examples that curvature and perturbation are averaged over: the first of the
+            lane's own training set, in the order it drew them.
+        radii: Lengths of random perturbations of all parameters, in parameter units.
+        filter_radii: Lengths of filter-normalised perturbations, relative to each unit's weights.
+        directions: Random directions at each radius.
+        trace_probes: Probes of the Hutchinson trace.
+        tol: Residual of the Lanczos eigenvalue relative to it, at most.
+        power_tol: The same for power iteration.
+        max_products: Hessian-vector products Lanczos may use; power iteration may use five times that.
+        probe_set: Test examples on which the kernel is compared with its initial value.
+        noise_batches: Batch sizes whose gradient covariance is compared, drawn with replacement.
+        noise_draws: Batches drawn of each size.
+        chunk_size: Examples in one pass.
+    """
+
+    n_test: int
+    examples: int
+    radii: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    filter_radii: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    directions: int = 10
+    trace_probes: int = 32
+    tol: float = 1e-3
+    power_tol: float = 1e-2
+    max_products: int = 100
+    probe_set: int = 32
+    noise_batches: tuple[int, int] = (64, 512)
+    noise_draws: int = 64
+    chunk_size: int = 1000
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured, by name."""
+        scalars = {
+            "train_loss": ("nats", "mean training loss"),
+            "train_error": ("fraction", "training error"),
+            "valid_loss": ("nats", "mean validation loss"),
+            "valid_error": ("fraction", "validation error"),
+            "test_loss": ("nats", "mean test loss"),
+            "test_error": ("fraction", "test error"),
+            "loss_gap": ("nats", "test loss − training loss"),
+            "error_gap": ("fraction", "test error − training error"),
+            "lambda_max": ("nats per squared parameter", "largest Hessian eigenvalue, Lanczos"),
+            "lambda_max_residual": ("nats per squared parameter", "‖Hv − λv‖ of it"),
+            "lambda_max_products": ("products", "Hessian-vector products used"),
+            "lambda_max_converged": ("1", "whether Lanczos met its tolerance"),
+            "lambda_max_power": ("nats per squared parameter", "largest Hessian eigenvalue, power"),
+            "lambda_max_power_converged": ("1", "whether power iteration met its tolerance"),
+            "trace": ("nats per squared parameter", "trace of the Hessian, Hutchinson"),
+            "trace_standard_error": ("nats per squared parameter", "its standard error over probes"),
+            "gradient_norm": ("nats per parameter", "norm of the full training gradient"),
+            "parameter_norm": ("parameter", "‖θ‖"),
+            "relative_movement": ("1", "‖θ − θ₀‖ / ‖θ₀‖"),
+            "kernel_change": ("1", "‖K − K₀‖ / ‖K₀‖ of the empirical NTK on the probe set"),
+        }
+        return {
+            **{name: Variable((), units, what) for name, (units, what) in scalars.items()},
+            "loss_change": Variable(
+                ("direction", "radius"), "nats", "training loss change under a random perturbation"
+            ),
+            "loss_change_filter": Variable(
+                ("direction", "filter_radius"),
+                "nats",
+                "training loss change under a filter-normalised random perturbation",
+            ),
+            "batch_covariance_trace": Variable(
+                ("noise_batch",),
+                "squared nats per squared parameter",
+                "trace of the mini-batch gradient covariance, drawn with replacement",
+            ),
+            "test_wrong": Variable(
+                ("test_example",), "1", "whether the test example is misclassified"
+            ),
+        }
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Radii and batch sizes along their dimensions."""
+        return {
+            "radius": self.radii,
+            "filter_radius": self.filter_radii,
+            "noise_batch": self.noise_batches,
+        }
+
+    def __call__(
+        self, model: Model, loss: Loss, pool: Pool, lane: FinishedLane
+    ) -> dict[str, jax.Array]:
+        """Measure one lane."""
+        params, key = lane.params, role_key(lane.seed, "probe")
+        dtype = jax.tree.leaves(params)[0].dtype
+        values: dict[str, jax.Array] = {}
+
+        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
+            x, y = batch
+            outputs, _ = model.apply(params, lane.model_state, x, train=False)
+            return jnp.sum(weights * loss.per_example(outputs, y))
+
+        evaluation = Evaluator(model, loss, self.chunk_size)(
+            pool, lane.examples, params, lane.model_state
+        )
+        values |= evaluation._asdict()
+        values["loss_gap"] = evaluation.test_loss - evaluation.train_loss
+        values["error_gap"] = evaluation.test_error - evaluation.train_error
+        outputs, _ = model.apply(params, lane.model_state, pool.x_test, train=False)
+        values["test_wrong"] = error(outputs, pool.y_test) > 0
+
+        data = (pool.x_train[lane.examples.train[: self.examples]],
+                lane.examples.targets[: self.examples])  # fmt: skip
+        hessian, _ = curvature.hessian(weighted, params, data, chunk_size=self.chunk_size)
+        keys = jax.random.split(key, 6)
+        top = curvature.lanczos(hessian, keys[0], max_products=self.max_products, tol=self.tol)
+        values["lambda_max"] = top.values[0]
+        values["lambda_max_residual"] = top.residuals[0]
+        values["lambda_max_products"] = top.products
+        values["lambda_max_converged"] = top.converged
+        second = curvature.power_iteration(
+            hessian, keys[1], max_products=5 * self.max_products, tol=self.power_tol
+        )
+        values["lambda_max_power"] = second.values[0]
+        values["lambda_max_power_converged"] = second.converged
+        trace = curvature.hutchinson_trace(hessian, keys[2], n_probes=self.trace_probes)
+        values["trace"] = trace.estimate
+        values["trace_standard_error"] = trace.standard_error
+
+        count = data[1].shape[0]
+        mean = jnp.full((count,), 1 / count, dtype)
+        gradient = jax.grad(weighted)(params, data, mean)
+        values["gradient_norm"] = geometry.parameter_norm(gradient)
+        values["parameter_norm"] = geometry.parameter_norm(params)
+        values["relative_movement"] = geometry.relative_movement(params, lane.initial)
+
+        def mean_loss(params: Params) -> jax.Array:
+            return weighted(params, data, mean)
+
+        values["loss_change"] = geometry.perturbation_curve(
+            mean_loss, params, keys[3], self.radii, n_directions=self.directions, kind="absolute"
+        )
+        values["loss_change_filter"] = geometry.perturbation_curve(
+            mean_loss, params, keys[4], self.filter_radii,
+            n_directions=self.directions, kind="filter",
+        )  # fmt: skip
+
+        probes = pool.x_test[: self.probe_set]
+
+        def outputs_of(params: Params, x: jax.Array) -> jax.Array:
+            result: jax.Array = model.apply(params, lane.model_state, x, train=False)[0]
+            return result
+
+        values["kernel_change"] = kernels.relative_change(
+            kernels.empirical_ntk(outputs_of, params, probes),
+            kernels.empirical_ntk(outputs_of, lane.initial, probes),
+        )
+        values["batch_covariance_trace"] = jnp.stack(
+            [
+                curvature.minibatch_gradient_covariance_trace(
+                    weighted, params, data, keys[5],
+                    batch_size=size, n_batches=self.noise_draws, replacement=True,
+                ).estimate
+                for size in self.noise_batches
+            ]
+        )  # fmt: skip
+        return values

@@ -1,0 +1,82 @@
+"""From a result to what people read: verdicts, tables, figures, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from implicit_bias.results import claims as claims_module
+from implicit_bias.results import store
+from implicit_bias.studies.base import Study
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from implicit_bias.results.claims import Finding
+    from implicit_bias.results.table import Table
+
+
+@dataclass(frozen=True)
+class Presented:
+    """What was made from a result.
+
+    Attributes:
+        findings: A verdict a claim.
+        tables: As shown in the terminal and the report.
+        files: Everything written, the report last.
+    """
+
+    findings: Sequence[Finding]
+    tables: Sequence[Table]
+    files: Sequence[Path]
+
+
+def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
+    """Judge the claims, draw the figures and write ``claims.json``, ``results.csv`` and ``report.html``.
+
+    Args:
+        study: The study.
+        result: Its result.
+        out: Folder of the run.
+
+    Returns:
+        Verdicts, tables and files.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    from implicit_bias.results import figures, report
+
+    findings = claims_module.evaluate(study.claims, result)
+    claims_module.write_claims(out / "claims.json", findings, study.claims)
+    tables = list(study.tables(result))
+    files = [out / "claims.json", *store.to_csv(result, out / "results.csv")]
+    images = []
+    for drawing in study.drawings:
+        figure = drawing.draw(result)
+        files += figures.save(figure, out / "figures" / drawing.name)
+        images.append(report.Figure(drawing.name, drawing.caption, figures.image_bytes(figure)))
+    path = out / "report.html"
+    report.write_report(
+        path,
+        title=study.title,
+        summary=_summary(findings),
+        verdicts=claims_module.to_json(findings, study.claims),
+        tables=tables,
+        figures=images,
+        settings=json.loads(result.attrs["settings"]),
+        provenance=json.loads(result.attrs["provenance"]),
+        notes=study.methods.split("\n\n"),
+    )
+    return Presented(findings, tables, [*files, path])
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts: dict[str, int] = {}
+    for finding in findings:
+        counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
+    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"{len(findings)} claims: {parts}."

@@ -1,0 +1,247 @@
+"""The plan: which lanes share a compiled program, how they are cut into chunks, and how they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias.data.dataset import Dataset
+from implicit_bias.errors import UserError
+from implicit_bias.runtime import Layout
+from implicit_bias.training import table
+from implicit_bias.training.lane import LaneInputs, initial_state
+from implicit_bias.training.recipe import Lane, Recipe
+
+DEFAULT_MEMORY = 2 * 2**30
+"""Bytes that the lanes of a chunk may take where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The lanes that share one compiled program.
+
+    Attributes:
+        recipe: Their common static half.
+        layout: How they run.
+        chunks: The lanes, cut so that each chunk fits in the memory budget; results do not depend on
+            the cut.
+        lane_bytes: Memory of one lane between segments.
+        parameters: Parameters of one network.
+    """
+
+    recipe: Recipe
+    layout: Layout
+    chunks: tuple[tuple[Lane, ...], ...]
+    lane_bytes: int
+    parameters: int
+
+    @property
+    def n_lanes(self) -> int:
+        """Number of lanes over all chunks."""
+        return sum(len(chunk) for chunk in self.chunks)
+
+    @property
+    def gflop(self) -> float:
+        """Nominal work in 10⁹ floating-point operations: 6 for each parameter, example and update."""
+        updates = sum(lane.budget.updates for chunk in self.chunks for lane in chunk)
+        return 6e-9 * self.parameters * self.recipe.batch_size * updates
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, ready to run.
+
+    Attributes:
+        programs: One entry per compiled training program.
+        dataset: What every lane trains on.
+        memory: Budget in bytes for the lanes of a chunk.
+        gflops: Expected nominal speed of each program in 10⁹ operations a second.
+        reasons: Why the layout is what it is, one line each.
+    """
+
+    programs: tuple[Program, ...]
+    dataset: Dataset
+    memory: int
+    gflops: tuple[float, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def n_lanes(self) -> int:
+        """Number of lanes over all programs."""
+        return sum(program.n_lanes for program in self.programs)
+
+    @property
+    def seconds(self) -> float:
+        """Expected training time without compilation, evaluation or measurement."""
+        return sum(
+            program.gflop / speed for program, speed in zip(self.programs, self.gflops, strict=True)
+        )
+
+    def lanes(self) -> Iterator[Lane]:
+        """Iterate over all lanes in the order they run."""
+        for program in self.programs:
+            for chunk in program.chunks:
+                yield from chunk
+
+    def describe(self) -> str:
+        """Return the plan as text: programs, lanes, chunks, devices, memory, expected time, reasons."""
+        lines = [
+            f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
+            f"{self.dataset.name}; about {_duration(self.seconds)} of training",
+            f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
+            f"{'params':>9} {'MB/chunk':>9} {'expected':>9}",
+        ]
+        for program, speed in zip(self.programs, self.gflops, strict=True):
+            layout = program.layout
+            how = layout.strategy + (f" of {layout.tile}" if layout.tile > 1 else "")
+            how += f" × {layout.devices} device" + ("s" if layout.devices > 1 else "")
+            largest = max(len(chunk) for chunk in program.chunks)
+            lines.append(
+                f"{program.recipe.batch_size:>6} {program.recipe.optimizer.name:<12} "
+                f"{program.n_lanes:>6} {len(program.chunks):>6} {how:<22} {program.parameters:>9} "
+                f"{largest * program.lane_bytes / 1e6:>9.1f} {_duration(program.gflop / speed):>9}"
+            )
+        return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a resumed run must repeat, as JSON-ready data."""
+        return {
+            "dataset": {"name": self.dataset.name, "checksum": self.dataset.checksum},
+            "memory": self.memory,
+            "programs": [
+                {
+                    "recipe": program.recipe.describe(),
+                    "strategy": program.layout.strategy,
+                    "tile": program.layout.tile,
+                    "devices": program.layout.devices,
+                    "lanes": program.n_lanes,
+                    "chunks": [len(chunk) for chunk in program.chunks],
+                }
+                for program in self.programs
+            ],
+            "reasons": list(self.reasons),
+        }
+
+
+def make_plan(
+    lanes: Sequence[Lane],
+    dataset: Dataset,
+    *,
+    memory: int = DEFAULT_MEMORY,
+    strategy: str | None = None,
+    tile: int | None = None,
+    devices: int | None = None,
+) -> Plan:
+    """Group lanes into the fewest compiled programs and cut each into chunks that fit in memory.
+
+    Args:
+        lanes: The sweep. Lanes with equal recipes share a program.
+        dataset: What they train on.
+        memory: Bytes the lanes of one chunk may take.
+        strategy: ``"map"`` or ``"vmap"``; by default what the committed table says for the backend.
+        tile: Lanes in one batched computation under ``"vmap"``.
+        devices: Number of devices; by default all.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: If there are no lanes, a lane asks for more examples than the pool has, a single lane
+            does not fit in the memory budget, or the layout is impossible.
+    """
+    if not lanes:
+        raise UserError("the sweep has no lanes; give at least one seed, step size and batch size")
+    present = len(jax.devices())
+    if devices is not None and not 1 <= devices <= present:
+        raise UserError(f"devices is {devices}, but JAX sees {present}; choose 1 to {present}")
+    if memory < 1:
+        raise UserError(f"memory is {memory} bytes; choose a positive number")
+    backend = jax.default_backend()
+    groups: dict[Recipe, list[Lane]] = {}
+    for lane in lanes:
+        groups.setdefault(lane.recipe, []).append(lane)
+
+    programs, speeds, reasons = [], [], []
+    for recipe, members in groups.items():
+        needed = recipe.n_train + recipe.n_valid
+        if needed > dataset.n_train:
+            raise UserError(
+                f"n_train + n_valid is {needed}, but {dataset.name} has {dataset.n_train} training "
+                "examples; choose fewer"
+            )
+        choice = table.choose(backend, recipe)
+        wanted = strategy or choice.strategy
+        if wanted not in ("map", "vmap"):
+            raise UserError(f"strategy is {wanted!r}; choose 'map' or 'vmap'")
+        width = (tile or choice.tile) if wanted == "vmap" else 1
+        count = min(devices or present, max(1, math.ceil(len(members) / width)))
+        layout = Layout("map" if wanted == "map" else "vmap", width, count)
+        reason = "asked for" if strategy else choice.reason
+        if reason not in reasons:
+            reasons.append(reason)
+
+        lane_bytes, parameters = _lane_size(recipe, dataset)
+        fit = _largest_chunk(memory // lane_bytes, layout)
+        if fit < 1:
+            raise UserError(
+                f"a chunk of {layout.granule} lane(s) takes {layout.granule * lane_bytes} bytes, but "
+                f"the memory budget is {memory}; raise it, or use fewer devices"
+            )
+        size = min(fit, len(members))
+        chunks = tuple(
+            tuple(members[first : first + size]) for first in range(0, len(members), size)
+        )
+        programs.append(Program(recipe, layout, chunks, lane_bytes, parameters))
+        speeds.append(choice.gflops)
+    return Plan(tuple(programs), dataset, memory, tuple(speeds), tuple(reasons))
+
+
+def _largest_chunk(slots: int, layout: Layout) -> int:
+    """Return how many lanes can be given a number of slots, rounding of slot counts included."""
+    lanes = slots // layout.granule * layout.granule
+    while lanes > 0 and slots_per_device(lanes, layout) * layout.devices > slots:
+        lanes -= layout.granule
+    return lanes
+
+
+def slots_per_device(n_lanes: int, layout: Layout) -> int:
+    """Return how many slots a device gets for a number of lanes.
+
+    Counts are rounded up to one of few (powers of two tiles up to 64 of them, then multiples of 64),
+    because every count is a program of its own; an empty slot costs memory and no time.
+    """
+    tiles = -(-n_lanes // layout.granule)
+    rounded = 1 << (tiles - 1).bit_length() if tiles <= 64 else -(-tiles // 64) * 64
+    # A batched tile computes its empty slots too, so under vmap nothing is added.
+    return (rounded if layout.strategy == "map" else tiles) * layout.tile
+
+
+def _lane_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
+    """Return the bytes of one lane between segments, and its parameter count."""
+    dtype = jnp.dtype(recipe.dtype)
+    example = jax.ShapeDtypeStruct(dataset.input_shape, dtype)
+    inputs = LaneInputs(
+        jax.ShapeDtypeStruct((), np.uint32),
+        {name: jax.ShapeDtypeStruct((), dtype) for name in recipe.setting_defaults()},
+    )
+    state = jax.eval_shape(lambda e, i: initial_state(recipe, e, i), example, inputs)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    targets = dataset.y_train.nbytes // dataset.n_train
+    examples = (4 + targets) * recipe.n_train + 4 * recipe.n_valid
+    # Input, output and the copy being checkpointed can be alive at once.
+    return 3 * stored + examples, parameters
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,187 @@
+"""The compiled programs of a chunk of lanes: start, segment, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from implicit_bias.data.dataset import Dataset
+from implicit_bias.losses import Loss, error
+from implicit_bias.models import Model
+from implicit_bias.runtime import Layout, compiled
+from implicit_bias.training.lane import (
+    LaneExamples,
+    LaneInputs,
+    LaneState,
+    Params,
+    Pool,
+    initial_state,
+    lane_examples,
+    run_updates,
+)
+from implicit_bias.training.lanes import over_lanes, select
+from implicit_bias.training.recipe import Recipe
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and error of one lane on its training, validation and test sets.
+
+    Errors are fractions of misclassified examples, or mean squared errors for regression. Sets that are
+    empty, or were not asked for, give NaN.
+    """
+
+    train_loss: jax.Array
+    train_error: jax.Array
+    valid_loss: jax.Array
+    valid_error: jax.Array
+    test_loss: jax.Array
+    test_error: jax.Array
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """What is evaluated, and how; static.
+
+    Attributes:
+        model: Network.
+        loss: Loss whose mean is reported.
+        chunk_size: Examples in one forward pass.
+        train_only: Whether validation and test sets are left out.
+    """
+
+    model: Model
+    loss: Loss
+    chunk_size: int = 1000
+    train_only: bool = False
+
+    def on_set(
+        self, params: Params, model_state: Any, x: jax.Array, rows: jax.Array | None, y: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return mean loss and mean error over a set.
+
+        Args:
+            params: Parameters.
+            model_state: Normalisation statistics.
+            x: Inputs of a pool, shape (pool, *features).
+            rows: (n,) rows of the pool that make up the set; None for all of them.
+            y: (n, ...) targets of the set.
+        """
+        n = y.shape[0]
+        dtype = jax.tree.leaves(params)[0].dtype
+        if n == 0:
+            missing = jnp.full((), jnp.nan, dtype)
+            return missing, missing
+        size = min(self.chunk_size, n)
+        chunks = -(-n // size)
+
+        def chunk(carry: tuple[jax.Array, jax.Array], start: jax.Array) -> tuple[Any, None]:
+            positions = start + jnp.arange(size, dtype=jnp.int32)
+            # The last chunk may run over the end; its surplus slots count for nothing.
+            present = (positions < n).astype(dtype)
+            positions = jnp.minimum(positions, n - 1)
+            inputs = x[positions if rows is None else rows[positions]]
+            outputs, _ = self.model.apply(params, model_state, inputs, train=False)
+            losses = self.loss.per_example(outputs, y[positions])
+            errors = error(outputs, y[positions])
+            return (
+                carry[0] + jnp.sum(present * losses),
+                carry[1] + jnp.sum(present * errors.astype(dtype)),
+            ), None
+
+        zero = jnp.zeros((), dtype)
+        starts = size * jnp.arange(chunks, dtype=jnp.int32)
+        (loss, errors), _ = jax.lax.scan(chunk, (zero, zero), starts)
+        return loss / n, errors / n
+
+    def __call__(
+        self, pool: Pool, examples: LaneExamples, params: Params, model_state: Any
+    ) -> Evaluation:
+        """Evaluate one lane."""
+        train = self.on_set(params, model_state, pool.x_train, examples.train, examples.targets)
+        missing = (jnp.full_like(train[0], jnp.nan),) * 2
+        if self.train_only:
+            return Evaluation(*train, *missing, *missing)
+        y_valid = pool.y_train[examples.valid]
+        valid = self.on_set(params, model_state, pool.x_train, examples.valid, y_valid)
+        test = self.on_set(params, model_state, pool.x_test, None, pool.y_test)
+        return Evaluation(*train, *valid, *test)
+
+
+def _start(
+    recipe: Recipe, dataset: Dataset, layout: Layout, pool: Pool, inputs: LaneInputs
+) -> tuple[LaneExamples, LaneState]:
+    def one(pool: Pool, inputs: LaneInputs) -> tuple[LaneExamples, LaneState]:
+        return (
+            lane_examples(dataset, recipe.n_train, recipe.n_valid, inputs),
+            initial_state(recipe, pool.x_train[0], inputs),
+        )
+
+    return over_lanes(one, layout)(pool, inputs)
+
+
+def _segment(
+    recipe: Recipe,
+    layout: Layout,
+    pool: Pool,
+    inputs: LaneInputs,
+    examples: LaneExamples,
+    state: LaneState,
+    active: jax.Array,
+    start: jax.Array,
+    stop: jax.Array,
+) -> tuple[LaneState, jax.Array, jax.Array]:
+    def one(pool: Pool, lane: Any, start: jax.Array, stop: jax.Array) -> Any:
+        inputs, examples, state, active = lane
+        if layout.strategy == "map":
+            # A finished lane runs no updates at all.
+            end = jnp.where(active, stop, start)
+            new, total = run_updates(recipe, pool, inputs, examples, state, start, end)
+        else:
+            # Lanes of a tile run in step; a finished one keeps what it had.
+            new, total = run_updates(recipe, pool, inputs, examples, state, start, stop)
+            new = select(active, new, state)
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new.params)])
+        return new, total / jnp.maximum(stop - start, 1).astype(total.dtype), jnp.all(finite)
+
+    return over_lanes(one, layout)(pool, (inputs, examples, state, active), start, stop)
+
+
+def _evaluate(
+    evaluator: Evaluator,
+    layout: Layout,
+    pool: Pool,
+    examples: LaneExamples,
+    params: Params,
+    model_state: Any,
+    active: jax.Array,
+) -> Evaluation:
+    def one(pool: Pool, lane: Any) -> Evaluation:
+        examples, params, model_state, active = lane
+
+        def run() -> Evaluation:
+            return evaluator(pool, examples, params, model_state)
+
+        def skip() -> Evaluation:
+            shapes = jax.eval_shape(run)
+            return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+
+        return jax.lax.cond(active, run, skip)
+
+    # Whatever the strategy of training, lanes that are not asked for cost nothing here.
+    plain = Layout("map", 1, layout.devices)
+    return over_lanes(one, plain)(pool, (examples, params, model_state, active))
+
+
+start_lanes = compiled(_start, static=("recipe", "dataset", "layout"))
+"""Compiled start: ``(recipe, dataset, layout, pool, inputs) -> (examples, state)``, lanes leading."""
+
+run_segment = compiled(_segment, static=("recipe", "layout"), donate=("state",))
+"""Compiled segment: ``(recipe, layout, pool, inputs, examples, state, active, start, stop)`` to
+``(state, mean batch loss, finite)``. ``state`` is donated."""
+
+evaluate_lanes = compiled(_evaluate, static=("evaluator", "layout"))
+"""Compiled evaluation: ``(evaluator, layout, pool, examples, params, model_state, active)`` to an
+:class:`Evaluation` with lanes leading; NaN for lanes that are not active."""

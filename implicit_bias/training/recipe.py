@@ -1,0 +1,243 @@
+"""What a lane is: the static recipe that is compiled, and the traced settings that vary.
+
+The split is the type: a field of :class:`Recipe` is static and costs one compilation for each value; a
+key of ``Lane.settings`` is traced and never recompiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from implicit_bias.errors import UserError
+from implicit_bias.losses import Loss
+from implicit_bias.models import Model
+from implicit_bias.optimizers import Optimizer, Schedule
+
+ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
+"""Traced settings every lane has, beside its optimiser's, with their defaults.
+
+``init_scale`` multiplies the initial weights; ``label_noise`` is the fraction of training labels
+redrawn among the other classes.
+"""
+
+NOISE_SETTING = "noise_batch_size"
+"""Traced setting of a recipe with injected gradient noise: the small batch size that is imitated."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The static half of a lane. Two lanes with equal recipes share one compiled program.
+
+    Attributes:
+        model: Network.
+        loss: Training loss.
+        optimizer: Optimiser; its hyper-parameters are traced settings of the lane.
+        schedule: Kind of step-size schedule; its parameters are traced.
+        batch_size: Examples in an update.
+        n_train: Examples each lane trains on, redrawn from the training pool by the lane's seed when
+            smaller than the pool.
+        n_valid: Examples held out of the pool for validation.
+        sampling: ``"epoch"`` visits every example once an epoch in a fresh random order, the last batch
+            of an epoch smaller where the batch size does not divide; ``"replacement"`` draws each
+            batch independently.
+        micro_batch: Examples in one forward and backward pass; smaller than ``batch_size`` where a
+            batch does not fit in memory. The gradient is the same up to rounding.
+        gradient_noise: Whether noise of a smaller batch is added to the gradient.
+        masked: Whether lanes bring a 0/1 mask of their parameters.
+        dtype: Floating-point type of parameters, data and settings.
+    """
+
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int
+    n_train: int
+    n_valid: int = 0
+    sampling: Literal["epoch", "replacement"] = "epoch"
+    micro_batch: int | None = None
+    gradient_noise: bool = False
+    masked: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.n_train < 1 or self.n_valid < 0:
+            raise UserError(
+                f"n_train is {self.n_train} and n_valid is {self.n_valid}; "
+                "choose n_train of at least 1 and n_valid of at least 0"
+            )
+        if not 1 <= self.batch_size <= self.n_train:
+            raise UserError(
+                f"batch_size is {self.batch_size}, but a lane trains on {self.n_train} examples; "
+                f"choose 1 to {self.n_train}"
+            )
+        if self.sampling not in ("epoch", "replacement"):
+            raise UserError(f"sampling is {self.sampling!r}; choose 'epoch' or 'replacement'")
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+            raise UserError(
+                f"micro_batch is {self.micro_batch}; choose 1 to the batch size {self.batch_size}"
+            )
+        if self.gradient_noise and self.batch_size < 2:
+            raise UserError("gradient noise needs a batch_size of at least 2; choose a larger batch")
+        if self.dtype not in ("float32", "float64"):
+            raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in one pass over the training examples."""
+        return math.ceil(self.n_train / self.batch_size)
+
+    @property
+    def beginning(self) -> Recipe:
+        """The part of the recipe that decides how a lane starts; recipes that share it share a program."""
+        return replace(
+            self, batch_size=1, sampling="epoch", micro_batch=None, gradient_noise=False
+        )
+
+    def setting_defaults(self) -> dict[str, float]:
+        """Return the traced settings this recipe understands, with their defaults."""
+        defaults = {**ENGINE_SETTINGS, **self.optimizer.settings(self.schedule)}
+        if self.gradient_noise:
+            defaults[NOISE_SETTING] = math.nan
+        return defaults
+
+    def describe(self) -> dict[str, Any]:
+        """Return the recipe as JSON-ready data; equal recipes give equal descriptions."""
+        return {
+            "model": self.model.describe(),
+            "loss": self.loss.name,
+            "optimizer": self.optimizer.name,
+            "schedule": self.schedule.kind,
+            "batch_size": self.batch_size,
+            "n_train": self.n_train,
+            "n_valid": self.n_valid,
+            "sampling": self.sampling,
+            "micro_batch": self.micro_batch,
+            "gradient_noise": self.gradient_noise,
+            "masked": self.masked,
+            "dtype": self.dtype,
+        }
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a lane stops.
+
+    Attributes:
+        updates: Largest number of updates.
+        target_loss: Stop at the first evaluated iterate whose loss over the whole training set is at
+            or below this; None trains for the full number of updates.
+        evaluate_every: Updates between evaluations against ``target_loss``.
+    """
+
+    updates: int
+    target_loss: float | None = None
+    evaluate_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise UserError(f"updates is {self.updates}; choose at least 1")
+        if (self.target_loss is None) != (self.evaluate_every is None):
+            raise UserError("target_loss and evaluate_every come together; give both or neither")
+        if self.target_loss is not None and not self.target_loss > 0:
+            raise UserError(f"target_loss is {self.target_loss}; choose a positive number")
+        if self.evaluate_every is not None and self.evaluate_every < 1:
+            raise UserError(f"evaluate_every is {self.evaluate_every}; choose at least 1")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One training run.
+
+    Attributes:
+        recipe: Static half.
+        seed: Source of all of the lane's randomness, 0 to 2**32 - 1.
+        settings: Traced scalars by name; those left out take the recipe's defaults.
+        budget: When the lane stops.
+        probes: Updates after which losses and errors are logged, increasing; those beyond the lane's
+            stop are never reached.
+        tags: What the lane is called in results (arm, ...).
+        mask: 0/1 arrays with the shapes of the parameters, for a masked recipe.
+    """
+
+    recipe: Recipe
+    seed: int
+    settings: Mapping[str, float]
+    budget: Budget
+    probes: tuple[int, ...] = ()
+    tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    mask: Any = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed is {self.seed}; choose 0 to {2**32 - 1}")
+        known = self.recipe.setting_defaults()
+        for name in self.settings:
+            if name not in known:
+                raise UserError(
+                    f"setting {name!r} is unknown to optimiser {self.recipe.optimizer.name!r}; "
+                    f"it takes {', '.join(sorted(known))}"
+                )
+        values = {**known, **self.settings}
+        schedule = self.recipe.schedule
+        own = self.recipe.optimizer.settings(schedule)
+        self.recipe.optimizer.validate({name: values[name] for name in own}, schedule)
+        if not 0 <= values["label_noise"] < 1:
+            raise UserError(f"label_noise is {values['label_noise']}; choose 0 <= rate < 1")
+        if not values["init_scale"] > 0:
+            raise UserError(f"init_scale is {values['init_scale']}; choose a positive number")
+        if self.recipe.gradient_noise and not 1 <= values[NOISE_SETTING] <= self.recipe.batch_size:
+            raise UserError(
+                f"noise_batch_size is {values[NOISE_SETTING]}; "
+                f"choose 1 to the batch size {self.recipe.batch_size}"
+            )
+        if (self.mask is not None) != self.recipe.masked:
+            raise UserError("a masked recipe needs a mask on every lane, and only a masked recipe")
+        if list(self.probes) != sorted(set(self.probes)) or any(p < 0 for p in self.probes):
+            raise UserError(f"probes are {self.probes}; give increasing updates from 0")
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All traced settings, defaults filled in."""
+        return {
+            name: float(value)
+            for name, value in {**self.recipe.setting_defaults(), **self.settings}.items()
+        }
+
+    def identity(self, data_checksum: str) -> str:
+        """Return a short hash of everything that decides this lane's numbers.
+
+        Equal identities mean equal results, so a finished lane is never run again, and two arms that
+        ask for the same run share it. Tags do not enter: they name a lane, they do not change it.
+
+        Args:
+            data_checksum: Checksum of the dataset the lane trains on.
+        """
+        content = {
+            "recipe": self.recipe.describe(),
+            "seed": self.seed,
+            "settings": self.values,
+            "budget": [self.budget.updates, self.budget.target_loss, self.budget.evaluate_every],
+            "probes": list(self.probes),
+            "data": data_checksum,
+        }
+        if self.mask is not None:
+            digest = hashlib.sha256()
+            for leaf in jax.tree.leaves(self.mask):
+                digest.update(np.asarray(leaf, dtype=np.uint8).tobytes())
+            content["mask"] = digest.hexdigest()
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def epochs(count: float, recipe: Recipe) -> int:
+    """Return the number of updates in ``count`` epochs of a recipe, at least one."""
+    return max(1, round(count * recipe.updates_per_epoch))

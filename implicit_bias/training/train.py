@@ -1,0 +1,412 @@
+"""The host loop: segments between events, progress, snapshots, frozen lanes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias.data.dataset import Dataset
+from implicit_bias.runtime import Layout, replicate, spread
+from implicit_bias.training.lane import LaneInputs, LaneState, Pool
+from implicit_bias.training.plan import Plan, Program, slots_per_device
+from implicit_bias.training.programs import (
+    Evaluation,
+    Evaluator,
+    evaluate_lanes,
+    run_segment,
+    start_lanes,
+)
+from implicit_bias.training.recipe import Lane, Recipe
+
+LOGGED = Evaluation._fields
+"""Names of the quantities logged at probes."""
+
+SEGMENT_SECONDS = 1.0
+"""Aim for the length of a segment; it decides how often progress is shown, never a result."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A chunk between two segments: enough to continue it bit for bit.
+
+    Attributes:
+        step: Updates done.
+        state: State of every slot (lanes and padding), stacked on the host.
+        finished: (slots,) lanes that will run no more.
+        diverged: (slots,) lanes whose parameters stopped being finite.
+        reached: (slots,) lanes that met their target loss.
+        updates: (slots,) updates each lane ran.
+        stop_loss: (slots,) training loss at the evaluation that met the target, else NaN.
+        logs: (slots, probes, quantities) values logged so far; NaN where not reached.
+    """
+
+    step: int
+    state: Any
+    finished: np.ndarray
+    diverged: np.ndarray
+    reached: np.ndarray
+    updates: np.ndarray
+    stop_loss: np.ndarray
+    logs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the host loop tells its hook after each segment.
+
+    Attributes:
+        done: Updates done, summed over the lanes of the chunk.
+        total: Updates at most to do, summed over the lanes of the chunk.
+        active: Lanes still running.
+        batch_loss: Mean batch loss of the segment over active lanes.
+        snapshot: Call it to copy the chunk to the host; costs a transfer.
+    """
+
+    done: int
+    total: int
+    active: int
+    batch_loss: float
+    snapshot: Callable[[], Snapshot]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Finished lanes, in the order they were given.
+
+    Attributes:
+        lanes: The lanes.
+        params: Final parameters; every leaf has the lane as leading axis. NaN for a diverged lane.
+        model_state: Final normalisation statistics, likewise.
+        updates: (lanes,) updates run.
+        diverged: (lanes,) whether the parameters stopped being finite.
+        reached: (lanes,) whether the target loss was met.
+        stop_loss: (lanes,) training loss at the evaluation that met the target, else NaN.
+        log_steps: (lanes, probes) updates at which logs were taken, −1 where there is none.
+        logs: By quantity, (lanes, probes) values; NaN where not reached.
+    """
+
+    lanes: tuple[Lane, ...]
+    params: Any
+    model_state: Any
+    updates: np.ndarray
+    diverged: np.ndarray
+    reached: np.ndarray
+    stop_loss: np.ndarray
+    log_steps: np.ndarray
+    logs: Mapping[str, np.ndarray]
+
+
+Hook = Callable[[Progress], None]
+
+
+def make_pool(dataset: Dataset, dtype: str, devices: int) -> Pool:
+    """Copy a dataset to every device, floating-point arrays in the given dtype."""
+
+    def cast(array: np.ndarray) -> np.ndarray:
+        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+
+    pool = Pool(*map(cast, (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)))
+    placed: Pool = replicate(pool, devices)  # type: ignore[assignment]
+    return placed
+
+
+def stack_inputs(lanes: Sequence[Lane]) -> LaneInputs:
+    """Stack the traced halves of lanes of one recipe, lane leading."""
+    recipe = lanes[0].recipe
+    values = [lane.values for lane in lanes]
+    settings = {
+        name: np.asarray([value[name] for value in values], recipe.dtype) for name in values[0]
+    }
+    mask = None
+    if recipe.masked:
+        mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in lanes])
+    return LaneInputs(np.asarray([lane.seed for lane in lanes], np.uint32), settings, mask)
+
+
+def train(
+    plan: Plan, *, on_segment: Hook | None = None, evaluator_chunk: int = 1000
+) -> tuple[Trained, ...]:
+    """Train every lane of a plan, chunk after chunk.
+
+    Args:
+        plan: What to run, from :func:`make_plan`.
+        on_segment: Called after each segment.
+        evaluator_chunk: Examples in one forward pass of an evaluation.
+
+    Returns:
+        One record a chunk, in the plan's order.
+    """
+    return tuple(
+        train_chunk(
+            program, chunk, plan.dataset, on_segment=on_segment, evaluator_chunk=evaluator_chunk
+        )
+        for program in plan.programs
+        for chunk in program.chunks
+    )
+
+
+def train_chunk(
+    program: Program,
+    lanes: Sequence[Lane],
+    dataset: Dataset,
+    *,
+    pool: Pool | None = None,
+    resume: Snapshot | None = None,
+    on_segment: Hook | None = None,
+    evaluator_chunk: int = 1000,
+    segment_updates: int | None = None,
+) -> Trained:
+    """Train the lanes of one chunk to their ends.
+
+    Segments end where any lane has a probe, an evaluation or its stop, and otherwise after about
+    ``SEGMENT_SECONDS``; no result depends on where they end.
+
+    Args:
+        program: The compiled program the lanes share.
+        lanes: The lanes of the chunk.
+        dataset: What they train on.
+        pool: The dataset on the devices, to share it between chunks; made here if not given.
+        resume: Continue from this snapshot of the same chunk.
+        on_segment: Called after each segment; an exception it raises ends the training.
+        evaluator_chunk: Examples in one forward pass of an evaluation.
+        segment_updates: Largest number of updates in a segment, instead of the aim in seconds.
+
+    Returns:
+        The finished lanes.
+    """
+    recipe, layout = program.recipe, program.layout
+    if pool is None:
+        pool = make_pool(dataset, recipe.dtype, layout.devices)
+    slots = _deal(lanes, layout)
+    inputs = spread(stack_inputs([lanes[max(slot, 0)] for slot in slots]), layout.devices)
+    beginning = recipe.beginning
+    examples, state = start_lanes(
+        recipe=beginning,
+        dataset=dataset,
+        layout=layout,
+        pool=pool,
+        inputs=inputs._replace(
+            settings={name: inputs.settings[name] for name in beginning.setting_defaults()}
+        ),
+    )
+    loop = _Loop(recipe, lanes, slots, resume)
+    if resume is not None:
+        state = spread(
+            jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(resume.state)),
+            layout.devices,
+        )
+    evaluators = {
+        train_only: Evaluator(recipe.model, recipe.loss, evaluator_chunk, train_only)
+        for train_only in (False, True)
+    }
+
+    def evaluate(mask: np.ndarray, train_only: bool) -> np.ndarray:
+        values = evaluate_lanes(
+            evaluator=evaluators[train_only],
+            layout=layout,
+            pool=pool,
+            examples=examples,
+            params=state.params,
+            model_state=state.model_state,
+            active=spread(mask, layout.devices),
+        )
+        return np.stack([np.asarray(value) for value in values], axis=-1)
+
+    longest = segment_updates or 1
+    if resume is None:
+        loop.log(evaluate)
+    while not loop.finished.all():
+        target = loop.next_event()
+        stop = min(target, loop.step + longest)
+        began = time.perf_counter()
+        active = ~loop.finished
+        state, batch_loss, finite = run_segment(
+            recipe=recipe,
+            layout=layout,
+            pool=pool,
+            inputs=inputs,
+            examples=examples,
+            state=state,
+            active=spread(active, layout.devices),
+            start=jnp.int32(loop.step),
+            stop=jnp.int32(stop),
+        )
+        finite = np.asarray(finite)
+        elapsed = time.perf_counter() - began
+        if segment_updates is None:
+            longest = _adapted(longest, stop - loop.step, elapsed)
+        loop.advance(stop, finite)
+        if stop == target:
+            loop.log(evaluate)
+            loop.check_targets(evaluate)
+        loop.stop_at_budget()
+        if on_segment is not None:
+            current = state
+            on_segment(
+                Progress(
+                    done=loop.done(),
+                    total=loop.total(),
+                    active=int((~loop.finished).sum()),
+                    batch_loss=float(np.mean(np.asarray(batch_loss)[active])),
+                    snapshot=lambda current=current: loop.snapshot(current),  # type: ignore[misc]
+                )
+            )
+    return loop.trained(state)
+
+
+def _deal(lanes: Sequence[Lane], layout: Layout) -> np.ndarray:
+    """Deal lanes to devices so that each carries about the same work.
+
+    Returns:
+        (slots,) index of the lane in each slot, −1 for padding; the shard of a device is contiguous and
+        a multiple of the tile.
+    """
+    devices = layout.devices
+    order = sorted(range(len(lanes)), key=lambda index: -lanes[index].budget.updates)
+    share = slots_per_device(len(lanes), layout)
+    slots = np.full((devices, share), -1)
+    for place, index in enumerate(order):
+        slots[place % devices, place // devices] = index
+    return slots.reshape(-1)
+
+
+def _adapted(longest: int, done: int, elapsed: float) -> int:
+    """Return the largest number of updates of the next segment."""
+    if done < longest:
+        return longest
+    # Grow by at most 8: the first call includes compilation, and a guess must not freeze the display.
+    return max(1, min(8 * longest, int(done * SEGMENT_SECONDS / max(elapsed, 1e-6))))
+
+
+class _Loop:
+    """Host-side bookkeeping of one chunk: which lanes run, what they logged."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        lanes: Sequence[Lane],
+        slots: np.ndarray,
+        resume: Snapshot | None,
+    ) -> None:
+        self.recipe, self.lanes, self.slots = recipe, tuple(lanes), slots
+        n_probes = max((len(lane.probes) for lane in lanes), default=0)
+        self.present = slots >= 0
+        chosen = [lanes[max(slot, 0)] for slot in slots]
+        self.stops = np.asarray([lane.budget.updates for lane in chosen])
+        self.targets = np.asarray(
+            [np.nan if lane.budget.target_loss is None else lane.budget.target_loss for lane in chosen]
+        )
+        # A lane without a target is never evaluated against one.
+        never = np.iinfo(np.int64).max
+        self.every = np.asarray([lane.budget.evaluate_every or never for lane in chosen])
+        self.probes = np.full((len(slots), n_probes), -1)
+        for slot, lane in enumerate(chosen):
+            self.probes[slot, : len(lane.probes)] = lane.probes
+        if resume is None:
+            self.step = 0
+            self.finished = ~self.present
+            self.diverged = np.zeros(len(slots), bool)
+            self.reached = np.zeros(len(slots), bool)
+            self.updates = np.zeros(len(slots), np.int64)
+            self.stop_loss = np.full(len(slots), np.nan)
+            self.logs = np.full((len(slots), n_probes, len(LOGGED)), np.nan)
+        else:
+            self.step = resume.step
+            self.finished = resume.finished.copy()
+            self.diverged = resume.diverged.copy()
+            self.reached = resume.reached.copy()
+            self.updates = resume.updates.copy()
+            self.stop_loss = resume.stop_loss.copy()
+            self.logs = resume.logs.copy()
+
+    def next_event(self) -> int:
+        """Return the next update after which some running lane must be looked at."""
+        active = ~self.finished
+        events = [self.stops[active].min()]
+        probes = self.probes[active]
+        later = probes[probes > self.step]
+        if later.size:
+            events.append(later.min())
+        # Lanes may evaluate at different intervals: the nearest multiple of any of them.
+        for interval in np.unique(self.every[active]):
+            events.append((self.step // interval + 1) * interval)
+        return int(min(events))
+
+    def advance(self, step: int, finite: np.ndarray) -> None:
+        active = ~self.finished
+        self.step = step
+        self.updates[active] = step
+        lost = active & ~finite
+        self.diverged |= lost
+        self.finished |= lost
+
+    def log(self, evaluate: Callable[[np.ndarray, bool], np.ndarray]) -> None:
+        if not self.probes.size:
+            return
+        here = (self.probes == self.step) & (~self.finished)[:, None]
+        if here.any():
+            values = evaluate(here.any(axis=1), False)
+            slot, probe = np.nonzero(here)
+            self.logs[slot, probe] = values[slot]
+
+    def check_targets(self, evaluate: Callable[[np.ndarray, bool], np.ndarray]) -> None:
+        due = (self.step % self.every == 0) | (self.step == self.stops)
+        due &= ~self.finished & ~np.isnan(self.targets)
+        if due.any():
+            loss = evaluate(due, True)[:, 0]
+            met = due & (loss <= self.targets)
+            self.reached |= met
+            self.stop_loss[met] = loss[met]
+            self.finished |= met
+
+    def stop_at_budget(self) -> None:
+        self.finished |= self.step >= self.stops
+
+    def done(self) -> int:
+        return int(np.where(self.finished, self.stops, self.updates)[self.present].sum())
+
+    def total(self) -> int:
+        return int(self.stops[self.present].sum())
+
+    def snapshot(self, state: LaneState) -> Snapshot:
+        return Snapshot(
+            step=self.step,
+            state=jax.tree.map(np.array, state),
+            finished=self.finished.copy(),
+            diverged=self.diverged.copy(),
+            reached=self.reached.copy(),
+            updates=self.updates.copy(),
+            stop_loss=self.stop_loss.copy(),
+            logs=self.logs.copy(),
+        )
+
+    def trained(self, state: LaneState) -> Trained:
+        # The slot of each lane, in the order the lanes were given.
+        slot_of = np.empty(len(self.lanes), np.int64)
+        slot_of[self.slots[self.present]] = np.flatnonzero(self.present)
+        diverged = self.diverged[slot_of]
+
+        def gather(leaf: jax.Array) -> np.ndarray:
+            rows = np.array(np.asarray(leaf)[slot_of])
+            if np.issubdtype(rows.dtype, np.floating):
+                # Where exactly a lost lane was stopped depends on the segments; its values must not.
+                rows[diverged] = np.nan
+            return rows
+
+        return Trained(
+            lanes=self.lanes,
+            params=jax.tree.map(gather, state.params),
+            model_state=jax.tree.map(gather, state.model_state),
+            updates=np.where(diverged, 0, self.updates[slot_of]),
+            diverged=diverged,
+            reached=self.reached[slot_of],
+            stop_loss=self.stop_loss[slot_of],
+            log_steps=self.probes[slot_of],
+            logs={name: self.logs[slot_of, :, i] for i, name in enumerate(LOGGED)},
+        )

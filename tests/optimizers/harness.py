@@ -1,0 +1,185 @@
+"""One row per optimiser: what it should equal, and where it should converge. A new optimiser adds a
+row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from implicit_bias.optimizers import Optimizer, Schedule, get
+
+CONSTANT = Schedule()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One optimiser.
+
+    Attributes:
+        name: Registered name.
+        settings: Its own settings for the comparisons, away from the defaults.
+        alias: The same optimiser straight from Optax, given settings and a step size.
+        torch: Name of the PyTorch optimiser and its arguments, given settings.
+        step_size: A step size that converges on the quadratic in ``steps`` steps.
+        tolerance: How near it comes: adaptive methods keep hopping around the minimum.
+        state_copies: Copies of the parameters in its state.
+    """
+
+    name: str
+    settings: Mapping[str, float]
+    alias: Callable[..., optax.GradientTransformation]
+    torch: Callable[[Mapping[str, float]], tuple[str, dict[str, Any]]]
+    step_size: float
+    tolerance: float
+    state_copies: int
+    state_counters: int = 0
+    steps: int = 3000
+    decoupled_in_torch: bool = field(default=False)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return get(self.name)
+
+    def full(self, **changes: Any) -> dict[str, Any]:
+        """All settings of a constant schedule, without decay unless asked for."""
+        base = self.optimizer.settings() | {"decoupled_weight_decay": 0.0}
+        return base | dict(self.settings) | changes
+
+
+ROWS = [
+    Row(
+        "sgd",
+        {},
+        lambda s, step: optax.sgd(step),
+        lambda s: ("SGD", {}),
+        step_size=0.2,
+        tolerance=1e-5,
+        state_copies=0,
+    ),
+    Row(
+        "heavy_ball",
+        {"momentum": 0.8},
+        lambda s, step: optax.sgd(step, momentum=s["momentum"]),
+        lambda s: ("SGD", {"momentum": s["momentum"]}),
+        step_size=0.05,
+        tolerance=1e-5,
+        state_copies=1,
+    ),
+    Row(
+        "nesterov",
+        {"momentum": 0.7},
+        lambda s, step: optax.sgd(step, momentum=s["momentum"], nesterov=True),
+        lambda s: ("SGD", {"momentum": s["momentum"], "nesterov": True}),
+        step_size=0.05,
+        tolerance=1e-5,
+        state_copies=1,
+    ),
+    Row(
+        "adam",
+        {"b1": 0.8, "b2": 0.95, "eps": 1e-6},
+        lambda s, step: optax.adam(step, s["b1"], s["b2"], s["eps"]),
+        lambda s: ("Adam", {"betas": (s["b1"], s["b2"]), "eps": s["eps"]}),
+        step_size=0.01,
+        tolerance=1e-3,
+        state_copies=2,
+        state_counters=1,
+    ),
+    Row(
+        "adamw",
+        {"b1": 0.85, "b2": 0.99, "eps": 1e-5},
+        lambda s, step: optax.adamw(
+            step, s["b1"], s["b2"], s["eps"], weight_decay=s["decoupled_weight_decay"]
+        ),
+        lambda s: (
+            "AdamW",
+            {
+                "betas": (s["b1"], s["b2"]),
+                "eps": s["eps"],
+                "weight_decay": s["decoupled_weight_decay"],
+            },
+        ),
+        step_size=0.005,
+        tolerance=1e-3,
+        state_copies=2,
+        state_counters=1,
+        decoupled_in_torch=True,
+    ),
+    Row(
+        "rmsprop",
+        {"decay": 0.95, "eps": 1e-5},
+        lambda s, step: optax.rmsprop(step, s["decay"], s["eps"], eps_in_sqrt=False),
+        lambda s: ("RMSprop", {"alpha": s["decay"], "eps": s["eps"]}),
+        step_size=0.003,
+        tolerance=1e-2,
+        state_copies=1,
+    ),
+]
+
+
+def problem(dtype: Any = np.float32) -> tuple[dict[str, jax.Array], Callable[[Any], jax.Array]]:
+    """A small regression: parameters of two shapes, and their loss (a convex quadratic)."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(12, 4)), dtype)
+    y = jnp.asarray(rng.normal(size=(12, 3)), dtype)
+    params = {
+        "kernel": jnp.asarray(rng.normal(size=(4, 3)), dtype),
+        "bias": jnp.asarray(rng.normal(size=(3,)), dtype),
+    }
+
+    def loss(p: Any) -> jax.Array:
+        return jnp.mean(jnp.square(x @ p["kernel"] + p["bias"][None, :] - y))
+
+    return params, loss
+
+
+def minimiser() -> dict[str, np.ndarray]:
+    """The quadratic's minimiser, from NumPy's least squares."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 4)), rng.normal(size=(12, 3))
+    solution = np.linalg.lstsq(np.hstack([x, np.ones((12, 1))]), y, rcond=None)[0]
+    return {"kernel": solution[:4], "bias": solution[4]}
+
+
+def plain_update(
+    transform: optax.GradientTransformation, gradient: Any, state: Any, params: Any
+) -> tuple[Any, Any]:
+    """Update as Optax does for everyone else: its Adam does not pass under strict promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        return transform.update(gradient, state, params)
+
+
+def loop(
+    transform: optax.GradientTransformation,
+    params: Any,
+    gradient: Callable[[Any], Any],
+    steps: int,
+) -> Any:
+    """A plain training loop, to be compiled by the caller."""
+
+    def step(carry: Any, _: None) -> tuple[Any, None]:
+        p, state = carry
+        updates, state = plain_update(transform, gradient(p), state, p)
+        return (optax.apply_updates(p, updates), state), None
+
+    (params, _), _ = jax.lax.scan(step, (params, transform.init(params)), None, length=steps)
+    return params
+
+
+def assert_equal(a: Any, b: Any) -> None:
+    jax.tree.map(lambda u, v: np.testing.assert_array_equal(np.asarray(u), np.asarray(v)), a, b)
+
+
+def assert_close(a: Any, b: Any, tolerance: float) -> None:
+    jax.tree.map(
+        lambda u, v: np.testing.assert_allclose(
+            np.asarray(u), np.asarray(v), rtol=tolerance, atol=tolerance
+        ),
+        a,
+        b,
+    )
