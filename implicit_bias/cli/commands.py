@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import implicit_bias
 from implicit_bias.cli.terminal import Progress, Screen, duration
-from implicit_bias.errors import UserError
 from implicit_bias.results.table import make_table, verdict_table
 
 if TYPE_CHECKING:

@@ -74,9 +74,10 @@ class Progress:
 
             self.bar = tqdm(
                 total=total,
-                desc=label,
-                unit=f" {unit}",
-                unit_scale=True,
+                # tqdm's own rate starts with the compilation, and turns round below one a second.
+                bar_format=label.replace("{", "{{").replace("}", "}}")
+                + " {percentage:3.0f} %|{bar}| {desc}",
+                desc=self._state(0.0, self.began, ""),
                 dynamic_ncols=True,
                 file=self.stream,
                 leave=False,
@@ -89,13 +90,11 @@ class Progress:
             # What a resumed run brings along, and the first compilation, say nothing of the rate.
             self.first = (done, now)
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_description_str(self._state(done, now, note), refresh=False)
             self.bar.update(done - self.bar.n)
         elif now - self.shown >= LINE_SECONDS and self.total > 0:
             self.shown = now
-            share = f"{100 * done / self.total:.0f} %"
-            of = f"{_number(done)} of {_number(self.total)} {self.unit}"
-            self._line(", ".join(filter(None, [f"{share} ({of})", *self._rate(done, now), note])))
+            self._line(f"{100 * done / self.total:.0f} %, {self._state(done, now, note)}")
 
     def end(self, *, finished: bool = True) -> None:
         """Finish the bar; a line says how long it took."""
@@ -104,7 +103,7 @@ class Progress:
             self.bar = None
         if finished and self.label:
             seconds = duration(time.monotonic() - self.began)
-            self._line(f"{_number(self.total)} {self.unit} in {seconds}")
+            self._line(f"{self._amount(self.total)} in {seconds}")
         self.label = ""
 
     def say(self, line: str) -> None:
@@ -113,14 +112,19 @@ class Progress:
             self.bar.clear()
         self.screen.say(line)
 
-    def _rate(self, done: float, now: float) -> list[str]:
-        assert self.first is not None
-        ahead, seconds = done - self.first[0], now - self.first[1]
-        if ahead <= 0 or seconds <= 0:
-            return []
-        rate = ahead / seconds
-        left = duration((self.total - done) / rate)
-        return [f"{_number(rate)} {self.unit}/s", f"{left} left"]
+    def _state(self, done: float, now: float, note: str) -> str:
+        """Write how far it is, the rate and the time left."""
+        parts = [f"{_number(done)} of {self._amount(self.total)}"]
+        ahead, seconds = (done - self.first[0], now - self.first[1]) if self.first else (0.0, 0.0)
+        if ahead > 0 and seconds > 0:
+            left = duration((self.total - done) * seconds / ahead)
+            parts += [f"{self._amount(ahead / seconds)}/s", f"{left} left"]
+        return ", ".join([*parts, note] if note else parts)
+
+    def _amount(self, value: float) -> str:
+        """Write a number of units; words have a plural, GFLOP has none."""
+        plural = "s" if self.unit.islower() and value != 1 else ""
+        return f"{_number(value)} {self.unit}{plural}"
 
     def _line(self, text: str) -> None:
         line = plain(f"{self.label}: {text}", self.stream.encoding)

@@ -61,9 +61,10 @@ def lanczos(
     When a product adds nothing to the basis (an invariant subspace: low rank, few distinct
     eigenvalues, an unlucky start), the coupling is set to zero and a new block starts from a random
     vector orthogonal to the basis, until the best value of a finished block is no better than the
-    k-th found. Repeated eigenvalues are found that way if the process breaks down; a copy that
-    rounding keeps from showing may be missed, as in any single-vector Lanczos: power iteration with
-    deflation finds it.
+    k-th found. Repeated eigenvalues are found that way if the process breaks down; where the wanted
+    pairs converge first, only one copy is seen, as in any single-vector Lanczos (a linear model
+    with several outputs has every eigenvalue once per output): power iteration with deflation finds
+    them all. The largest eigenvalue itself is not affected.
 
     Memory is ``max_products + 1`` vectors. Map it over lanes with ``lax.map``: under ``vmap`` every
     lane runs as long as the slowest, and the padded basis is copied in every step.

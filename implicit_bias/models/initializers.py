@@ -30,8 +30,7 @@ INITS: tuple[str, ...] = ("he", "glorot", "lecun")
 
 
 def prefix_bits(keys: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:
-    """Draw 32 random bits per entry of several arrays; a smaller draw is the corner of a larger
-    one.
+    """Draw 32 random bits per entry; a smaller draw is the corner of a larger one.
 
     All arrays are drawn in one go, because compiling a draw takes longer than making it.
 

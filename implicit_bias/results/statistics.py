@@ -124,7 +124,10 @@ def bootstrap_interval(
     """
     _check_level(level)
     kept, excluded = _finite(values)
-    value = float(statistic(kept, axis=-1)) if kept.size else math.nan
+    if statistic is np.mean:
+        value = _mean(kept)
+    else:
+        value = float(statistic(kept, axis=-1)) if kept.size else math.nan
     short = _too_few(kept, value, level, "BCa bootstrap", excluded)
     if short is not None:
         return short

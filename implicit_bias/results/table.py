@@ -141,7 +141,11 @@ def format_estimate(
     largest = max(finite)
     if largest == 0.0:
         return f"0 [0, 0]{unit}"
-    half = (high - low) / 2 if math.isfinite(high - low) else 0.0
+    if math.isfinite(high - low):
+        half = (high - low) / 2
+    else:
+        half = min(abs(bound - value) for bound in (low, high))
+        half = half if math.isfinite(half) else 0.0
     # An interval of no width (or without end) says nothing about digits: show four.
     step = half if half > 1e-12 * largest else largest / 100
     exponent = math.floor(math.log10(largest))
@@ -332,12 +336,19 @@ def effect_text(finding: Any) -> str:
     effect, interval = field(finding, "effect"), field(finding, "interval")
     if effect is None:
         return "–"
+    if interval is not None:
+        # JSON has no infinity: an end that is null there is unbounded.
+        low = -math.inf if interval[0] is None else float(interval[0])
+        high = math.inf if interval[1] is None else float(interval[1])
+        interval = low, high
     if field(finding, "kind") in ("identity", "definition"):
-        if not interval:
-            return f"error {format_number(effect, digits=2)}"
-        low, high = (format_number(bound, digits=2) for bound in interval)
-        allowed = f"≤ {high}" if interval[0] <= 0 else f"{low} to {high}"
-        return f"error {format_number(effect, digits=2)} ({allowed})"
+        error = f"error {format_number(effect, digits=2)}"
+        if interval is None:
+            return error
+        low_text, high_text = (format_number(bound, digits=2) for bound in interval)
+        if interval[0] == -interval[1]:
+            return f"{error} (within ±{high_text})"
+        return f"{error} (≤ {high_text})" if low <= 0 else f"{error} ({low_text} to {high_text})"
     return format_estimate(effect, *(interval or (None, None)))
 
 

@@ -310,10 +310,9 @@ def _message(item: Any, path: KeyPath, node: Schema, schema: Schema) -> str:
     words = schema_words.allowed(node, schema)
     if item["type"] == "missing":
         return f"{key} is not given; give {words or 'it'}"
-    # Pydantic's own words serve where the schema has none, and where its words do not exclude the
-    # value: NaN is a number.
+    if item["type"] == "finite_number":  # a schema does not say that it excludes NaN
+        words = words.replace("a number", "a finite number")
     said = f"give {words}" if words else item["msg"]
-    said += " that is finite" if item["type"] == "finite_number" else ""
     return f"{key or 'the config'} is {show(item['input'])}; {said}"
 
 
@@ -326,7 +325,7 @@ def _unknown_key(path: KeyPath, schema: Schema) -> str:
     near: list[str] = []
     for names in (siblings, anywhere):
         near = near or [names[name] for name in difflib.get_close_matches(last, names, 1, 0.6)]
-    near = near or difflib.get_close_matches(dotted(path), known, 1, 0.5)
+    near = near or difflib.get_close_matches(dotted(path), known, 1, 0.75)
     hint = f"; did you mean {near[0]}?" if near else ""
     where = f" in {dotted(path[:-1])}" if len(path) > 1 else ""
     return f"unknown setting {dotted(path)}{hint} (known{where}: {', '.join(siblings)})"

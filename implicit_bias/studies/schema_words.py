@@ -104,7 +104,8 @@ def _one_kind(node: Schema, root: Schema) -> str:
         return "one of " + ", ".join(map(str, node["enum"]))
     kind = node.get("type", "")
     if kind == "array":
-        inner = allowed(node.get("items") or {}, root)
+        # A list of fixed length names the kinds of its items one by one; ours are all of one kind.
+        inner = allowed(node.get("items") or (node.get("prefixItems") or [{}])[0], root)
         least, most = node.get("minItems", 0), node.get("maxItems")
         count = f" of {least}" if least == most else f" of at least {least}" if least else ""
         return f"a list{count}" + (f", each {inner}" if inner else "")

@@ -32,7 +32,12 @@ def over_lanes(function: Callable[..., Any], layout: Layout) -> Callable[..., An
 
         if layout.strategy == "map":
             return jax.lax.map(one, lanes)
-        return jax.lax.map(one, lanes, batch_size=layout.tile)
+        count = jax.tree.leaves(lanes)[0].shape[0] // layout.tile
+        tiles = jax.tree.map(lambda leaf: leaf.reshape(count, layout.tile, *leaf.shape[1:]), lanes)
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(count * layout.tile, *leaf.shape[2:]),
+            jax.lax.map(jax.vmap(one), tiles),
+        )
 
     def lifted(shared: Any, lanes: Any, *common: Any) -> Any:
         return jax.shard_map(

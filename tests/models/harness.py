@@ -101,13 +101,14 @@ ROWS = [
 @functools.cache
 def _ready(row: Row, dtype: Any) -> tuple[Model, Any, Any]:
     model = row.build()
-    params, state = _init(model, row.shape)
+    params, state = compiled_init(model)(KEY, row.example(), jnp.float64(1))
     return model, *jax.tree.map(lambda leaf: leaf.astype(dtype), (params, state))
 
 
 @functools.cache
-def _init(model: Model, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    return jax.jit(model.init)(KEY, jnp.zeros(shape, np.float32))
+def compiled_init(model: Model) -> Callable[..., tuple[Any, Any]]:
+    """Compile a model's init, once, as a function of key, example and scale."""
+    return jax.jit(lambda key, example, scale: model.init(key, example, scale=scale))
 
 
 def assert_equal(a: Any, b: Any) -> None:

@@ -51,6 +51,18 @@ class Row:
         base = self.optimizer.settings() | {"decoupled_weight_decay": 0.0}
         return base | dict(self.settings) | changes
 
+    def decayed(self, s: Mapping[str, Any]) -> optax.GradientTransformation:
+        """The optimiser straight from Optax, with both traced decays at their places."""
+        if self.name == "adamw":  # its alias carries the decoupled decay itself
+            tail = (self.alias(s, s["step_size"]),)
+        else:
+            tail = (
+                self.alias(s, None),  # without its step size
+                optax.add_decayed_weights(s["decoupled_weight_decay"]),
+                optax.scale_by_learning_rate(s["step_size"]),
+            )
+        return optax.chain(optax.add_decayed_weights(s["weight_decay"]), *tail)
+
 
 ROWS = [
     Row(

@@ -97,16 +97,7 @@ def test_traced_decays_equal_optax_exactly(row: Row, decay: float):
     )
 
     def reference(s: dict[str, jax.Array]) -> Any:
-        if row.name == "adamw":  # its alias carries the decoupled decay itself
-            tail = (row.alias(s, s["step_size"]),)
-        else:
-            tail = (
-                row.alias(s, None),  # without its step size
-                optax.add_decayed_weights(s["decoupled_weight_decay"]),
-                optax.scale_by_learning_rate(s["step_size"]),
-            )
-        transform = optax.chain(optax.add_decayed_weights(s["weight_decay"]), *tail)
-        return loop(transform, params, jax.grad(loss), 30)
+        return loop(row.decayed(s), params, jax.grad(loss), 30)
 
     assert_equal(jax.jit(lambda s: ours(row, s, 30))(settings), jax.jit(reference)(settings))
 

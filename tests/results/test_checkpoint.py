@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import random
 import signal
@@ -232,6 +233,18 @@ def test_write_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="disk full"):
         checkpoint.write_atomic(path, b"x")
     assert path.read_bytes() == "λ\n".encode()
+
+
+def test_partial_writes_are_continued() -> None:
+    # Breaks if a write that takes fewer bytes than given (very large ones, network disks) ends the
+    # file.
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data[:3]))
+
+    file = Slow()
+    checkpoint._write_all(file, b"0123456789")
+    assert file.getvalue() == b"0123456789"
 
 
 LIMITED = """

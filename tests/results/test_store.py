@@ -383,9 +383,9 @@ def test_csv(tmp_path: Path) -> None:
     assert one["probe"].tolist() == [0, 1]
     assert one["step"].tolist() == [0, 10]
     assert one["loss"].tolist() == [1.0, 2.0]
-    curves = pd.read_csv(files[2])
+    curves = pd.read_csv(files[2], dtype={"rise": str})  # old pandas rounds
     assert curves["radius"].tolist() == [0.5, 1.0] * 4
-    np.testing.assert_array_equal(curves["rise"], dataset["rise"].values.ravel())
+    np.testing.assert_array_equal(curves["rise"].map(float), dataset["rise"].values.ravel())
 
 
 def test_a_diverged_probe_is_not_padding(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Figures: primitives that every study draws with.
 
-Curves with interval bands, scatter plots, forest plots, small multiples, legends that lie outside the
-data, and saving. Matplotlib is imported by the functions that draw, through its object-oriented API: no
-figure is registered anywhere, and no setting outlives a call.
+Curves with interval bands, scatter plots, forest plots, small multiples, legends that lie outside
+the data, and saving. Matplotlib is imported by the functions that draw, through its object-oriented
+API: no figure is registered anywhere, and no setting outlives a call.
 """
 
 from implicit_bias.results.figures.draw import (
@@ -19,6 +19,9 @@ from implicit_bias.results.figures.draw import (
 )
 from implicit_bias.results.figures.draw import (
     scatter_by_group as scatter_by_group,
+)
+from implicit_bias.results.figures.forest import (
+    forest as forest,
 )
 from implicit_bias.results.figures.layout import (
     axes as axes,

@@ -1,7 +1,7 @@
 """What is drawn inside axes: curves with bands, scatter plots, forests of effects.
 
-Every function takes matplotlib's axes, labels both of them, and returns or registers what a legend needs;
-the legend itself is put outside the data by ``layout.legend``.
+Every function takes matplotlib's axes, labels both of them, and returns or registers what a legend
+needs; the legend itself is put outside the data by ``layout.legend``.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def curve_by_group(
 ) -> None:
     """Draw one line with its interval for each group, over a few positions (such as batch sizes).
 
-    Positions get a marker and are the axis's ticks. A position whose neighbours have no interval gets an
-    error bar, as a band of no width would not show.
+    Positions get a marker and are the axis's ticks. A position whose neighbours have no interval
+    gets an error bar, as a band of no width would not show.
 
     Args:
         ax: The axes.
@@ -67,7 +67,8 @@ def curve_by_group(
         ylabel: With unit.
         styles: How each group looks; by default shades for numbers, colours for the rest.
         xscale: Scale of the x axis.
-        yscale: Scale of the y axis; an interval that reaches zero runs to the lower edge on ``"log"``.
+        yscale: Scale of the y axis; an interval that reaches zero runs to the lower edge on
+            ``"log"``.
         label: Legend entry, a format for the group.
     """
     _draw_curves(ax, curves, styles, (xlabel, ylabel), (xscale, yscale), label, marked=True)
@@ -90,7 +91,8 @@ def curves_with_bands(
 ) -> None:
     """Draw one line with its interval for each group, over many positions (such as steps or radii).
 
-    Arguments are those of ``curve_by_group``; lines carry a few markers, and ticks are matplotlib's.
+    Arguments are those of ``curve_by_group``; lines carry a few markers, and ticks are
+    matplotlib's.
 
     Args:
         ax: The axes.
@@ -120,7 +122,9 @@ def _draw_curves(
     for order, (group, curve) in enumerate(curves.items()):
         look = looks[group]
         shown = curve.x > 0 if scales[0] == "log" else np.ones(len(curve.x), bool)
-        x, centre, low, high = (part[shown] for part in (curve.x, curve.centre, curve.low, curve.high))
+        x, centre, low, high = (
+            part[shown] for part in (curve.x, curve.centre, curve.low, curve.high)
+        )
         if scales[1] == "log":
             centre = np.where(centre > 0, centre, np.nan)
             low = np.where(high > 0, np.maximum(low, floor), np.nan)
@@ -142,7 +146,9 @@ def _draw_curves(
         banded = np.isfinite(low) & np.isfinite(high)
         ax.fill_between(x, low, high, where=banded, color=look.colour, alpha=0.16, lw=0, zorder=2)
         for edge in (low, high):  # in grey print, crossing bands are told apart by their edges
-            ax.plot(x, np.where(banded, edge, np.nan), color=look.colour, lw=0.5, alpha=0.6, zorder=2)
+            ax.plot(
+                x, np.where(banded, edge, np.nan), color=look.colour, lw=0.5, alpha=0.6, zorder=2
+            )
         neighbours = np.pad(banded, 1)
         alone = banded & ~neighbours[:-2] & ~neighbours[2:]
         if alone.any():
@@ -160,8 +166,9 @@ def _draw_curves(
 
 
 def _floor(curves: Mapping[Hashable, Curve]) -> float:
-    """Where a band that reaches zero ends on a logarithmic axis: a little below all that is positive."""
-    seen = np.concatenate([np.ones(0), *(np.r_[one.centre, one.low] for one in curves.values())])
+    """Where a band that reaches zero ends on a logarithmic axis: below all that is positive."""
+    parts = [np.concatenate([one.centre, one.low]) for one in curves.values()]
+    seen = np.concatenate([np.ones(0), *parts])
     positive = seen[np.isfinite(seen) & (seen > 0)]
     return float(positive.min()) / 2 if len(positive) else 1e-12
 
@@ -176,15 +183,20 @@ def _finish(
     ax.set_ylabel(labels[1])
     for name, axis, scale in (("x", ax.xaxis, scales[0]), ("y", ax.yaxis, scales[1])):
         if scale == "symlog":
-            seen = np.concatenate(
-                [np.ones(0), *(np.abs(one.centre) for one in (curves or {}).values())]
-            )
-            seen = seen[np.isfinite(seen) & (seen > 0)]
-            largest = float(seen.max()) if len(seen) else 1.0
-            getattr(ax, f"set_{name}scale")("symlog", linthresh=10.0 ** math.floor(math.log10(largest) - 3))
+            parts = [one.x if name == "x" else one.centre for one in (curves or {}).values()]
+            getattr(ax, f"set_{name}scale")("symlog", linthresh=_linear_range(parts))
         elif scale == "log":
             getattr(ax, f"set_{name}scale")("log")
             _plain_log_ticks(axis)
+
+
+def _linear_range(parts: Sequence[np.ndarray]) -> float:
+    """Where a symmetric logarithmic axis turns linear: below its data, but within three decades."""
+    seen = np.abs(np.concatenate([np.ones(0), *(part.astype(float) for part in parts)]))
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    if not len(seen):
+        return 1.0
+    return float(max(seen.min(), seen.max() / 1000))
 
 
 def _plain_log_ticks(axis: Any) -> None:
@@ -196,7 +208,15 @@ def _plain_log_ticks(axis: Any) -> None:
         if not 0 < low < high:
             return ""
         decades = math.log10(high / low)
-        wanted = (2, 3, 5, 7) if decades < 0.9 else (2, 5) if decades < 1.8 else (3,) if decades < 2.6 else ()
+        wanted = (
+            (2, 3, 5, 7)
+            if decades < 0.9
+            else (2, 5)
+            if decades < 1.8
+            else (3,)
+            if decades < 2.6
+            else ()
+        )
         lead = round(value / 10 ** math.floor(math.log10(value) + 1e-9))
         return tick_text(value) if lead in wanted else ""
 
@@ -214,7 +234,9 @@ def tick_text(value: float) -> str:
     if -4 < exponent < 5:
         return f"{value:g}"
     lead = value / 10.0**exponent
-    return f"$10^{{{exponent}}}$" if abs(lead - 1) < 1e-6 else f"${lead:.3g}\\times 10^{{{exponent}}}$"
+    return (
+        f"$10^{{{exponent}}}$" if abs(lead - 1) < 1e-6 else f"${lead:.3g}\\times 10^{{{exponent}}}$"
+    )
 
 
 def _ticks_at(ax: Axes, positions: np.ndarray, scale: Scale) -> None:
@@ -233,7 +255,7 @@ def _ticks_at(ax: Axes, positions: np.ndarray, scale: Scale) -> None:
     for index in range(len(along) - 2, -1, -1):
         if along[kept[-1]] - along[index] >= 0.99 * apart:
             kept.append(index)
-    ax.xaxis.set_major_locator(FixedLocator(positions[kept[::-1]]))
+    ax.xaxis.set_major_locator(FixedLocator([float(positions[index]) for index in reversed(kept)]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
     ax.xaxis.set_minor_locator(NullLocator())
 
@@ -271,14 +293,15 @@ def scatter_by_group(
     xscale: Scale = "linear",
     yscale: Scale = "linear",
 ) -> tuple[list[Legend], str]:
-    """Draw one point a lane: its marker tells the group (arm), its shade an ordered quantity (batch size).
+    """Draw one point a lane, marked by group (arm) and shaded by an ordered quantity (batch size).
 
     Args:
         ax: The axes.
         x: Shape (lanes,).
         y: Shape (lanes,).
         group: Shape (lanes,).
-        shade: Shape (lanes,), ordered; light for small, dark for large. Without it, colours tell groups.
+        shade: Shape (lanes,), ordered; light for small, dark for large. Without it, colours tell
+            groups.
         xlabel: With unit.
         ylabel: With unit.
         group_title: What the groups are, for the legend.
@@ -288,8 +311,9 @@ def scatter_by_group(
         yscale: Scale of the y axis.
 
     Returns:
-        What the legends need (one for groups, one for shades), and a note that counts the points, with
-        those that could not be drawn because a value was not finite, or not positive on a log axis.
+        What the legends need (one for groups, one for shades), and a note that counts the points,
+        with those that could not be drawn because a value was not finite, or not positive on a log
+        axis.
 
     Raises:
         UserError: The arrays are not of the same length.
@@ -301,7 +325,9 @@ def scatter_by_group(
     shades = None if shade is None else np.asarray(shade)
     lengths = {len(x), len(y), len(groups), len(x) if shades is None else len(shades)}
     if len(lengths) > 1:
-        raise UserError(f"the scatter plot's arrays have lengths {sorted(lengths)}; give one value a lane")
+        raise UserError(
+            f"the scatter plot's arrays have lengths {sorted(lengths)}; give one value a lane"
+        )
     drawn = np.isfinite(x) & np.isfinite(y)
     drawn &= (x > 0) | (xscale != "log")
     drawn &= (y > 0) | (yscale != "log")
@@ -329,13 +355,24 @@ def scatter_by_group(
 
     def key(name: Any, marker: str, colour: str) -> Any:
         return Line2D(
-            [], [], ls="none", marker=marker, mfc=colour, mec="#262626", mew=0.4, ms=6, label=str(name)
+            [],
+            [],
+            ls="none",
+            marker=marker,
+            mfc=colour,
+            mec="#262626",
+            mew=0.4,
+            ms=6,
+            label=str(name),
         )
 
     legends = [
         Legend(
             group_title,
-            [key(one, looks[one].marker, looks[one].colour if shades is None else "white") for one in names],
+            [
+                key(one, looks[one].marker, looks[one].colour if shades is None else "white")
+                for one in names
+            ],
         )
     ]
     if shades is not None:

@@ -1,7 +1,7 @@
 """Sheets: figures with one or many panels, legends and notes outside the data, and files.
 
-A legend or a note gets a strip of its own: the figure grows by what the strip needs, so that neither lies
-on data nor squeezes the panels.
+A legend or a note gets a strip of its own: the figure grows by what the strip needs, so that
+neither lies on data nor squeezes the panels.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from implicit_bias.errors import UserError
 from implicit_bias.results.checkpoint import write_atomic
-from implicit_bias.results.figures.style import NEUTRAL, style
+from implicit_bias.results.figures.style import SMALL_PRINT, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "pdf", "svg")
+DPI = 150
 _PAD = 0.08  # inches between strips
 _BELOW, _RIGHT = "strip below", "strip right"
 
@@ -56,8 +57,8 @@ def panels(
 
     Args:
         names: What to draw, one panel each; the name becomes the panel's title.
-        draw: Called with the panel's axes and the name, inside ``style()``. Axis labels that it sets
-            stay only at the left and lower edges where axes are shared.
+        draw: Called with the panel's axes and the name, inside ``style()``. Axis labels that it
+            sets stay only at the left and lower edges where axes are shared.
         columns: Panels a row; by default at most four, in rows as even as possible.
         width: Inches of one panel.
         height: Inches of one panel.
@@ -87,9 +88,14 @@ def panels(
             draw(ax, names[index])
             ax.set_title(str(names[index]), loc="left")
             lowest = index + columns >= len(names)  # nothing below: this panel carries the axis
-            ax.tick_params(labelbottom=lowest or not share_x, labelleft=not (index % columns and share_y))
+            ax.tick_params(
+                labelbottom=lowest or not share_x, labelleft=not (index % columns and share_y)
+            )
             if share_x and not lowest:
                 ax.set_xlabel("")
+            if lowest and index + columns < rows * columns:
+                # It hangs into the empty place below; the rows need not move apart for it.
+                ax.xaxis.set_in_layout(False)
             if share_y and index % columns:
                 ax.set_ylabel("")
     return figure
@@ -100,8 +106,10 @@ def _figure(width: float, height: float, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     with style():
-        figure = Figure(figsize=(width, height), layout="constrained")
+        # Text is measured at the resolution it is saved at: hinting makes its width depend on it.
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
         if title:
             figure.suptitle(title, x=0.01, ha="left")
     return figure
@@ -140,26 +148,53 @@ def legend(
         handles = list(found.values())
     if not handles:
         return None
-    most = 1 if side == "right" else len(handles)
+    handles = list(handles)
+    drawn_as_line = any(_is_line(handle) for handle in handles)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    for columns in range(most, 0, -1):
+    rows = len(handles) if side == "right" else 1
+    while True:
+        columns = math.ceil(len(handles) / rows)
         box = figure.legend(
-            handles=handles,
+            handles=_by_row(handles, columns),
             title=title or None,
             ncols=columns,
             loc="lower left",
             alignment="left",
             borderaxespad=0.0,
             borderpad=0.2,
-            handlelength=3.0,  # long enough to show a dash pattern
+            handlelength=3.8 if drawn_as_line else 1.2,  # long enough to show a dash pattern
             columnspacing=1.6,
         )
         size = box.get_window_extent(renderer)
-        if side == "right" or size.width <= figure.bbox.width or columns == 1:
+        if (
+            side == "right"
+            or size.width <= figure.bbox.width - 2 * _PAD * figure.dpi
+            or columns == 1
+        ):
             break
         box.remove()
+        rows += 1
     _add_strip(figure, box, size.width / figure.dpi, size.height / figure.dpi, side)
     return box
+
+
+def _is_line(handle: Any) -> bool:
+    """Say whether a legend's handle is a line rather than a marker or a patch."""
+    return hasattr(handle, "get_linestyle") and str(handle.get_linestyle()).lower() not in (
+        "none",
+        "",
+    )
+
+
+def _by_row(handles: list[Any], columns: int) -> list[Any]:
+    """Reorder handles, which matplotlib fills in by column, so that they read row by row."""
+    tall = len(handles) % columns or columns  # so many columns reach into the last row
+    rows = math.ceil(len(handles) / columns)
+    return [
+        handles[row * columns + column]
+        for column in range(columns)
+        for row in range(rows if column < tall else rows - 1)
+    ]
 
 
 @style()
@@ -177,15 +212,17 @@ def note(figure: Figure, text: str) -> Any:
         return None
     from matplotlib.text import Text
 
-    line = Text(0, 0, "", fontsize=7.5, color=NEUTRAL, va="bottom", ha="left", linespacing=1.25)
+    line = Text(0, 0, "", fontsize=7.5, color=SMALL_PRINT, va="bottom", ha="left", linespacing=1.25)
     figure.add_artist(line)
     line.set_in_layout(False)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    room = figure.bbox.width - 3 * _PAD * figure.dpi
     lines: list[str] = []
     for word in text.split():
         tried = f"{lines[-1]} {word}" if lines else word
         line.set_text(tried)
-        if lines and line.get_window_extent(renderer).width <= 0.98 * figure.bbox.width:
+        # Only the last line is measured: the others are shorter than the figure already.
+        if lines and line.get_window_extent(renderer).width <= room:
             lines[-1] = tried
         else:
             lines.append(word)
@@ -216,14 +253,18 @@ def _add_strip(
         rect = (left, bottom, across * old_width / new[0], up)
     figure.set_size_inches(*new)
     if engine is not None:
-        engine.set(rect=rect)
+        engine.set(rect=rect)  # type: ignore[call-arg]  # the constrained engine has one
     artist.set_gid(_BELOW if side == "below" else _RIGHT)
     artist.set_in_layout(False)
     _place(artist, x, y)
 
 
 def _strips(figure: Figure) -> list[Any]:
-    return [one for one in (*figure.legends, *figure.texts, *figure.artists) if one.get_gid() in (_BELOW, _RIGHT)]
+    return [
+        one
+        for one in (*figure.legends, *figure.texts, *figure.artists)
+        if one.get_gid() in (_BELOW, _RIGHT)
+    ]
 
 
 def _at(artist: Any) -> tuple[float, float]:
@@ -249,7 +290,7 @@ def _place(artist: Any, x: float, y: float) -> None:
 # Files
 
 
-def image_bytes(figure: Figure, format: str = "png", *, dpi: int = 150) -> bytes:
+def image_bytes(figure: Figure, format: str = "png", *, dpi: int = DPI) -> bytes:
     """Render a figure. The same figure gives the same bytes: no dates, no random identifiers.
 
     Args:
@@ -265,19 +306,19 @@ def image_bytes(figure: Figure, format: str = "png", *, dpi: int = 150) -> bytes
     """
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; choose one of {', '.join(FORMATS)}")
-    metadata: dict[str, Any] = {
+    every: dict[str, dict[str, Any]] = {
         "png": {"Software": "implicit_bias"},
         "pdf": {"Creator": "implicit_bias", "Producer": "implicit_bias", "CreationDate": None},
         "svg": {"Creator": "implicit_bias", "Date": None},
-    }[format]
+    }
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=metadata)
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=every[format])
     return buffer.getvalue()
 
 
 def save(
-    figure: Figure, stem: str | Path, formats: Sequence[str] = ("png",), *, dpi: int = 150
+    figure: Figure, stem: str | Path, formats: Sequence[str] = ("png",), *, dpi: int = DPI
 ) -> list[Path]:
     """Write a figure to files, each of them whole or not at all.
 

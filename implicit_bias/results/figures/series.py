@@ -1,5 +1,7 @@
 """From lanes to curves: a line and its interval at each x, and who was left out and why."""
 
+# ruff: noqa: RUF001  (notes show ranges with a dash)
+
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
@@ -59,22 +61,22 @@ class Curve:
     ) -> Curve:
         """Summarise values over lanes.
 
-        Non-finite values are left out and counted, and so are, for the geometric mean, values that are
-        not positive. Intervals need two lanes; fewer give NaN.
+        Non-finite values are left out and counted, and so are, for the geometric mean, values that
+        are not positive. Intervals need two lanes; fewer give NaN.
 
         Args:
             x: Positions, shape (n,), in any order.
             values: Shape (lanes, n).
             summary: ``"mean"`` and ``"geometric mean"`` come with t-intervals (of the values and of
-                their logarithms); ``"median"`` with the narrowest pair of order statistics that reaches
-                the level, if there is one (at 95 %: from 6 lanes on).
+                their logarithms); ``"median"`` with the narrowest pair of order statistics that
+                reaches the level, if there is one (at 95 %: from 6 lanes on).
             level: Level of the interval, between 0 and 1.
-            present: Shape (lanes, n), true where a lane exists at a position; the others are not counted
-                as missing. All, by default.
-            dropped: Reasons to leave out a lane whatever its value (``{"diverged": mask}``), each of
-                shape (lanes, n). A lane is counted under its first reason.
-            least: Draw a position only where at least this fraction of its lanes is left. With ragged
-                logs, a mean over the few lanes that ran longest is a mean over other lanes.
+            present: Shape (lanes, n), true where a lane exists at a position; the others are not
+                counted as missing. All, by default.
+            dropped: Reasons to leave out a lane whatever its value (``{"diverged": mask}``), each
+                of shape (lanes, n). A lane is counted under its first reason.
+            least: Draw a position only where at least this fraction of its lanes is left. With
+                ragged logs, a mean over the few lanes that ran longest is a mean over other lanes.
 
         Returns:
             The curve.
@@ -130,8 +132,8 @@ class Curve:
 
         Args:
             x: Positions, shape (n,).
-            estimates: One record a position, with fields ``value``, ``low``, ``high`` and ``n``, and
-                optionally ``level`` and ``method``.
+            estimates: One record a position, with fields ``value``, ``low``, ``high`` and ``n``,
+                and optionally ``level`` and ``method``.
             line: What the values are, for notes.
             band: What the intervals are, for notes; by default from the first estimate.
 
@@ -148,7 +150,9 @@ class Curve:
         if not band and estimates:
             level = getattr(estimates[0], "level", None)
             method = getattr(estimates[0], "method", "")
-            band = (f"{100 * level:g} % " if level else "") + (f"intervals ({method})" if method else "intervals")
+            band = (f"{100 * level:g} % " if level else "") + (
+                f"intervals ({method})" if method else "intervals"
+            )
         return cls(
             x=np.asarray(x)[order],
             centre=column("value"),
@@ -226,17 +230,19 @@ def curves(
         variable: Of shape (lane,), or (lane, k) for logs and profiles.
         x: The variable or coordinate on the x axis: of shape (lane,) for the first kind; (k,) or
             (lane, k) for the second, with NaN (or anything where ``variable`` is NaN) as padding.
-        by: The variable or coordinate, shape (lane,), whose values make the groups; None for one group.
+        by: The variable or coordinate, shape (lane,), whose values make the groups; None for one
+            group.
         summary: See ``Curve.from_values``.
         level: Level of the intervals.
-        reasons: For each reason to leave out lanes, the boolean variable, shape (lane,), that says which;
-            such as ``{"diverged": "diverged", "missed the target": "missed"}``. By default the variable
-            ``diverged``, where the dataset has one.
+        reasons: For each reason to leave out lanes, the boolean variable, shape (lane,), that says
+            which; such as ``{"diverged": "diverged", "missed the target": "missed"}``. By default
+            the variable ``diverged``, where the dataset has one.
         factor: Multiplies the values, as in 100 for per cent.
         least: See ``Curve.from_values``.
 
     Returns:
-        A curve for each group, groups in increasing order if they are numbers, else in the dataset's.
+        A curve for each group, groups in increasing order if they are numbers, else in the
+        dataset's.
 
     Raises:
         UserError: A name is not in the dataset, or a shape does not fit.
@@ -254,7 +260,9 @@ def curves(
     values = np.asarray(data.values, dtype=float) * factor
     lanes = len(values)
     masks = {reason: np.asarray(dataset[name].values, bool) for reason, name in reasons.items()}
-    groups = [_item(group) for group in dataset[by].values] if by else [variable] * lanes
+    groups: list[Hashable] = [variable] * lanes
+    if by is not None:
+        groups = [_item(group) for group in dataset[by].values]
 
     if data.ndim == 1:
         positions = np.asarray(dataset[x].values)[:, None]
@@ -263,8 +271,8 @@ def curves(
     else:
         positions = np.asarray(dataset[x].transpose("lane", ..., missing_dims="ignore").values)
         positions = np.broadcast_to(positions, values.shape)
-        # The padding of a ragged log is no missing lane; a lane whose log ends early is one only where a
-        # reason says so.
+        # The padding of a ragged log is no missing lane; a lane whose log ends early is one only
+        # where a reason says so.
         exists = np.isfinite(values) & _known(positions)
     result: dict[Hashable, Curve] = {}
     for group in _in_order(groups):
@@ -276,8 +284,8 @@ def curves(
                 stopped |= mask
             here &= exists | stopped[:, None]
         grid = np.unique(positions[here])
-        # Every lane of a group is a row; a column is a position that any of its lanes has. A lane given
-        # twice at one position (such as a seed repeated) gets a further row.
+        # Every lane of a group is a row; a column is a position that any of its lanes has. A lane
+        # given twice at one position (such as a seed repeated) gets a further row.
         table, present, causes = _spread(grid, positions, values, here, masks)
         result[group] = Curve.from_values(
             grid, table, summary=summary, level=level, present=present, dropped=causes, least=least
@@ -319,12 +327,13 @@ def _in_order(groups: list[Hashable]) -> list[Hashable]:
     return distinct
 
 
-def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds") -> str:
+def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds", label: str = "{}") -> str:
     """Say what lines and bands are and how many lanes stand behind them.
 
     Args:
         curves: The curves of a figure.
         unit: What the lanes of a curve are.
+        label: How a curve is named, a format for its group.
 
     Returns:
         Such as ``"Lines: mean; bands: 95 % t-intervals; n = 10 seeds, except η ∝ B: 7 of 10 at 2048
@@ -333,24 +342,41 @@ def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds") -> str:
     lines = sorted({curve.line for curve in curves.values()})
     bands = sorted({curve.band for curve in curves.values()})
     totals = np.concatenate([np.zeros(0, int), *(curve.total for curve in curves.values())])
-    exceptions = [
-        f"{group}: {text}" for group, curve in curves.items() if (text := _exception(curve))
-    ]
+    alike: dict[str, list[str]] = {}
+    for group, curve in curves.items():
+        if text := _exception(curve):
+            alike.setdefault(text, []).append(label.format(group))
+    exceptions = [f"{', '.join(groups)}: {text}" for text, groups in alike.items()]
+    if len(exceptions) > _MOST_EXCEPTIONS:
+        # Too many to read: say how many, and the worst.
+        group, curve = min(
+            curves.items(),
+            key=lambda pair: float(np.min(pair[1].used / np.maximum(pair[1].total, 1), initial=1)),
+        )
+        number = sum(map(len, alike.values()))
+        exceptions = [
+            f"{number} of {len(curves)} curves, at worst {label.format(group)}: {_exception(curve)}"
+        ]
     counted = f"n = {_range(totals)} {unit}"
     if exceptions:
         counted += ", except " + "; ".join(exceptions)
     return f"Lines: {', '.join(lines)}; bands: {', '.join(bands)}; {counted}."
 
 
+_MOST_EXCEPTIONS = 6
+
+
 def _exception(curve: Curve) -> str:
     """Where a curve stands on fewer lanes than there were."""
-    short = np.flatnonzero(curve.used < curve.total)
-    if not len(short):
+    short = np.flatnonzero(curve.used < curve.total).tolist()
+    if not short:
         return ""
-    if len(short) > 3:
-        # Lanes lost at many positions are mostly the same lanes: the worst position tells how many.
-        worst = short[np.argmin(curve.used[short] - curve.total[short])]
-        return f"{_range(curve.used)} of {_range(curve.total)} ({_causes(curve, worst)} at worst)"
+    # Lanes lost at many positions are mostly the same lanes: the worst position tells how many.
+    worst = min(short, key=lambda at: int(curve.used[at] - curve.total[at]))
+    everywhere = len(short) == len(curve.x) and len(set(curve.used)) == 1
+    if everywhere or len(short) > 3:
+        causes = _causes(curve, worst) + ("" if everywhere else " at worst")
+        return f"{_range(curve.used)} of {_range(curve.total)} ({causes})"
     return ", ".join(
         f"{curve.used[at]} of {curve.total[at]} at {curve.x[at]:g} ({_causes(curve, at)})"
         for at in short
@@ -358,7 +384,9 @@ def _exception(curve: Curve) -> str:
 
 
 def _causes(curve: Curve, at: int) -> str:
-    return ", ".join(f"{count[at]} {reason}" for reason, count in curve.dropped.items() if count[at])
+    return ", ".join(
+        f"{count[at]} {reason}" for reason, count in curve.dropped.items() if count[at]
+    )
 
 
 def _range(counts: np.ndarray) -> str:

@@ -1,7 +1,8 @@
 """How things look: fonts and sizes, and a colour, marker and dash for each group.
 
-Colours start from the Okabe–Ito hues, which people with colour vision deficiencies tell apart, and are
-moved in lightness so that no two of them share a grey. Markers and dashes say the same thing once more.
+Colours start from the Okabe–Ito hues, which people with colour vision deficiencies tell apart, and
+are moved in lightness so that no two of them share a grey. Markers and dashes say the same thing
+once more.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ PALETTE = (
     "#8a3f04",  # brown, 36
     "#ce73a6",  # pink, 60
 )
-"""Eight colours, the first four at least 20 apart in CIE lightness and all at least 6. Under simulated
-protanopia and deuteranopia no two are closer than 14 in CIELAB."""
+"""Eight colours, the first four at least 20 apart in CIE lightness and all at least 6. Under
+simulated protanopia and deuteranopia no two are closer than 14 in CIELAB."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*")
 DASHES: tuple[Any, ...] = (
@@ -34,6 +35,8 @@ DASHES: tuple[Any, ...] = (
 )
 NEUTRAL = "#6b6b6b"
 """For reference lines and everything that is not data; a grey with contrast 5.3 on white."""
+SMALL_PRINT = "#4a4a4a"
+"""For notes; contrast 8.9 on white."""
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -44,6 +47,10 @@ _SETTINGS: dict[str, Any] = {
     "axes.labelsize": 9.0,
     "xtick.labelsize": 8.0,
     "ytick.labelsize": 8.0,
+    # labels of minor ticks, whose marks are shorter, on the line of the others
+    "xtick.minor.pad": 5.0,
+    "ytick.minor.pad": 5.0,
+    "text.hinting": "none",  # the same widths at every resolution
     "legend.fontsize": 8.5,
     "legend.title_fontsize": 8.5,
     "legend.frameon": False,
@@ -75,9 +82,9 @@ _SETTINGS: dict[str, Any] = {
 def style() -> Iterator[None]:
     """Draw inside this context (or decorate a function with it) to get the look of the reports.
 
-    Every primitive of this package enters it by itself; a study needs it only around its own calls of
-    matplotlib. The user's settings, ``matplotlibrc`` included, do not reach the figures and are as
-    before on leaving.
+    Every primitive of this package enters it by itself; a study needs it only around its own calls
+    of matplotlib. The user's settings, ``matplotlibrc`` included, do not reach the figures and are
+    as before on leaving.
     """
     from matplotlib.style import context
 
@@ -103,13 +110,15 @@ class Style:
 def categorical(groups: Iterable[Hashable]) -> dict[Hashable, Style]:
     """Give each of several unordered groups (such as arms) its own look.
 
-    Call it once a study and pass the result to every figure, so that an arm looks the same everywhere.
+    Call it once a study and pass the result to every figure, so that an arm looks the same
+    everywhere.
 
     Args:
         groups: The groups, the most important first.
 
     Returns:
-        A style for each group, in order. Colours repeat after 8 groups, with other markers and dashes.
+        A style for each group, in order. Colours repeat after 8 groups, with other markers and
+        dashes.
     """
     return {
         group: Style(

@@ -1,0 +1,42 @@
+"""Oracles: two kernels by hand."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from implicit_bias.errors import UserError
+from implicit_bias.kernels import kernel_distance, relative_change
+
+START = jnp.asarray([[2.0, 0.0], [0.0, 0.0]])
+END = jnp.asarray([[2.0, 1.0], [1.0, 1.0]])
+
+
+def test_by_hand():
+    # Broken by: a spectral norm, or dividing by the final kernel.
+    np.testing.assert_allclose(relative_change(END, START), np.sqrt(3) / 2)
+    np.testing.assert_allclose(kernel_distance(END, START), 1 - 4 / (np.sqrt(7) * 2))
+
+
+def test_scale_is_seen_by_one_alone():
+    # Broken by: exchanging the two.
+    np.testing.assert_allclose(relative_change(3 * START, START), 2)
+    np.testing.assert_allclose(kernel_distance(3 * END, END), 0, atol=1e-15)
+    assert float(relative_change(START, START)) == 0
+
+
+def test_small_distances_survive_float32():
+    # Broken by: one minus a cosine, which loses everything below 1e-7.
+    end = jnp.asarray([[1.0, 0.0], [0.0, 1.0 + 1e-4]], jnp.float32)
+    apart = float(kernel_distance(end, jnp.eye(2, dtype=jnp.float32)))
+    np.testing.assert_allclose(apart, 1e-8 / 8, rtol=0.01)
+
+
+@pytest.mark.parametrize("measure", [relative_change, kernel_distance])
+def test_bad_requests(measure):
+    # Broken by: a check that is missing, so that shapes broadcast.
+    with pytest.raises(UserError, match="two square kernels"):
+        measure(jnp.eye(2), jnp.eye(3))
+    with pytest.raises(UserError, match="two square kernels"):
+        measure(jnp.ones((2, 3)), jnp.ones((2, 3)))

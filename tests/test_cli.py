@@ -1,0 +1,472 @@
+"""The command: what it prints where, what it leaves, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+import xarray as xr
+
+import implicit_bias
+from implicit_bias import studies
+from implicit_bias.cli import commands, main, terminal
+from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.errors import UserError
+from implicit_bias.results.claims import Finding
+from implicit_bias.results.table import make_table
+from implicit_bias.studies import runner
+from implicit_bias.studies.present import Presented
+
+TARGET = f"{Path(__file__).with_name('tiny_study.py')}:STUDY"
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder, and JAX's switches as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMPLICIT_BIAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("IMPLICIT_BIAS_COMPILATION_CACHE", "off")
+    jax.devices()
+    names = ("jax_enable_x64", "jax_compilation_cache_dir")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A runner that runs nothing; what it was asked for is noted."""
+    asked: list[dict[str, Any]] = []
+
+    def run(study: Any, settings: Any, out: Path, **how: Any) -> runner.Run:
+        asked.append({"settings": settings, "out": out, **how})
+        print("a library prints")
+        findings = [
+            Finding("supported", 0.5, (0.25, float("inf")), 3, id="x.one", criterion="large"),
+            Finding("not-decided", reason="no\ndata", id="x.two", kind="ill-posed"),
+        ]
+        presented = Presented(findings, [make_table(["λ"], [[1.5]])], [out / "report.html"])
+        return runner.Run(out, xr.Dataset(attrs={"study": study.name}), presented)
+
+    monkeypatch.setattr(runner, "run", run)
+    return asked
+
+
+def _json(capsys: Captured, *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+# Quick commands
+
+
+# Breaks if the parser needs JAX, pydantic or anything else that takes a second to import.
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    code = (
+        "import sys\nfrom implicit_bias.cli import main\n"
+        f"try: main(['{option}'])\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'jax', 'numpy', 'pydantic', 'matplotlib', 'xarray', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "implicit-bias" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "plan", "run", "merge", "report", "export", "data", "tune"]
+)
+def test_every_command_has_help(command: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert not end.value.code
+    assert f"implicit-bias {command}" in capsys.readouterr().out
+
+
+def test_version(capsys: Captured) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"implicit-bias {implicit_bias.__version__}\n"
+
+
+# Breaks if a study is not listed, or its number of claims is wrong.
+def test_list(capsys: Captured) -> None:
+    listed = _json(capsys, "list")["studies"]
+    assert [study["name"] for study in listed] == studies.names()
+    for study in listed:
+        assert study["claims"] == len(studies.get(study["name"]).claims)
+        assert "smoke" in study["scales"]
+    assert main(["list"]) == 0
+    assert "batch-size" in capsys.readouterr().out
+
+
+def test_list_of_one_study(capsys: Captured) -> None:
+    content = _json(capsys, "list", TARGET)
+    assert {"key": "step_size", "allowed": "a number > 0", "default": 0.05, "description": ""} in (
+        content["settings"]
+    )
+    assert [claim["id"] for claim in content["claims"]] == ["tiny.faster", "tiny.open"]
+    assert main(["list", TARGET]) == 0
+    shown = capsys.readouterr().out
+    assert "step_size" in shown
+    assert "Double is faster" in shown
+
+
+def test_data_list(capsys: Captured) -> None:
+    listed = {entry["name"]: entry for entry in _json(capsys, "data", "list")["datasets"]}
+    assert listed["digits"]["status"] == "embedded"
+    assert listed["mnist"]["status"] == "not prepared"
+    assert main(["data", "list"]) == 0
+    assert "data prepare mnist" in capsys.readouterr().out
+
+
+def test_data_prepare_passes_everything_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    from implicit_bias import data
+
+    asked: list[Any] = []
+
+    def prepare(*arguments: Any, **options: Any) -> Path:
+        asked.append((arguments, options))
+        return Path("file")
+
+    monkeypatch.setattr(data, "prepare", prepare)
+    assert main(["data", "prepare", "cifar10", "--from", "there", "--name", "mine", "--force"]) == 0
+    assert asked == [(("cifar10", "there"), {"force": True, "as_name": "mine"})]
+    assert capsys.readouterr().out == "mine is prepared: file\n"
+
+
+def test_plan(capsys: Captured) -> None:
+    content = _json(capsys, "plan", TARGET, "--strategy", "vmap", "--tile", "2", "--seeds", "4")
+    assert content["study"] == "tiny-study"
+    (program,) = content["plan"]["programs"]
+    assert (program["strategy"], program["tile"], program["lanes"]) == ("vmap", 2, 8)
+    assert main(["plan", TARGET]) == 0
+    shown = capsys.readouterr().out
+    assert "6 lanes" in shown
+    assert "tiny-study" in shown
+    assert not Path("runs").exists()
+
+
+# What a run passes on
+
+
+def test_run_passes_everything_on(fake: list[dict[str, Any]], capsys: Captured) -> None:
+    status = main(
+        ["run", TARGET, "--set", "step_size=1e-2", "--seeds", "9", "--out", "there", "--resume",
+         "--shard", "2/3", "--strategy", "vmap", "--tile", "4", "--devices", "1", "--memory", "0.5"]
+    )  # fmt: skip
+    assert status == 0
+    (asked,) = fake
+    assert (asked["settings"].step_size, asked["settings"].seeds) == (0.01, 9)
+    assert asked["out"] == Path("there")
+    assert (asked["resume"], asked["shard"], asked["scale"]) == (True, (2, 3), "custom")
+    assert asked["how"] == runner.How("vmap", 4, 1, 500_000_000)
+
+
+# Breaks if defaults stop being the runner's, or the folder depends on more than the settings.
+def test_defaults(fake: list[dict[str, Any]]) -> None:
+    for extra in ([], ["--seeds", "8"], ["--set", "step_size=1"], ["--shard", "1/2"]):
+        assert main(["run", TARGET, "--quiet", *extra]) == 0
+    assert fake[0]["how"] == runner.How()
+    digest = fake[0]["settings"].digest()
+    assert fake[0]["out"] == Path("runs") / f"tiny-study-{digest}"
+    assert fake[1]["out"] == fake[0]["out"]
+    assert fake[2]["out"] != fake[0]["out"]
+    assert fake[3]["out"] == Path("runs") / f"tiny-study-{digest}-shard-1-of-2"
+
+
+# Breaks if JSON shares standard output with anything, or is not strict JSON (∞ is null).
+def test_run_json(fake: list[dict[str, Any]], capsys: Captured) -> None:
+    assert main(["run", TARGET, "--json", "--out", "o"]) == 0
+    written = capsys.readouterr()
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    content = json.loads(written.out, parse_constant=refuse)
+    assert {name: content[name] for name in ("study", "scale", "out")} == {
+        "study": "tiny-study", "scale": "custom", "out": "o",
+    }  # fmt: skip
+    first, second = content["claims"]
+    assert {name: first[name] for name in first if name not in ("condition", "reason")} == {
+        "id": "x.one", "kind": "statistical", "verdict": "supported", "effect": 0.5,
+        "interval": [0.25, None], "n_seeds": 3, "criterion": "large",
+    }  # fmt: skip
+    assert (second["effect"], second["interval"]) == (None, None)
+    assert "a library prints" in written.err
+    assert "x.one" in written.err
+
+
+def test_run_for_a_person(fake: list[dict[str, Any]], capsys: Captured) -> None:
+    assert main(["run", TARGET, "--out", "o"]) == 0
+    written = capsys.readouterr()
+    assert written.err == ""
+    for part in ("A step size and its double", "3 seeds", "λ", "Verdicts", "x.two", "report.html"):
+        assert part in written.out
+    assert main(["run", TARGET, "--out", "o", "--quiet"]) == 0
+    assert capsys.readouterr().out.replace("a library prints\n", "") == ""
+
+
+# Breaks if float64 or the cache's folder do not reach JAX before the run.
+def test_run_prepares_jax(
+    fake: list[dict[str, Any]], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["run", TARGET, "--quiet"]) == 0
+    assert not jax.config.jax_enable_x64
+    assert main(["run", TARGET, "--quiet", "--set", "dtype=float64"]) == 0
+    assert jax.config.jax_enable_x64
+    monkeypatch.setenv("IMPLICIT_BIAS_COMPILATION_CACHE", str(workplace / "compiled"))
+    assert main(["run", TARGET, "--quiet"]) == 0
+    assert jax.config.jax_compilation_cache_dir == str(workplace / "compiled")
+    monkeypatch.delenv("IMPLICIT_BIAS_COMPILATION_CACHE")
+    assert main(["run", TARGET, "--quiet"]) == 0
+    assert Path(jax.config.jax_compilation_cache_dir).parent == workplace / "cache" / "xla"
+
+
+# Breaks if a home that cannot be written to stops a run that only wanted a cache.
+def test_a_cache_that_cannot_be_made_is_done_without(
+    fake: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    Path("file").write_text("")
+    monkeypatch.setenv("IMPLICIT_BIAS_CACHE", "file")
+    monkeypatch.delenv("IMPLICIT_BIAS_COMPILATION_CACHE")
+    assert main(["run", TARGET]) == 0
+    assert "compiling without a cache" in capsys.readouterr().out
+
+
+# How it ends
+
+
+def _ends(monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object], *extra: str) -> int:
+    def run(study: Any, settings: Any, out: Path, **how: Any) -> runner.Run:
+        act(out)
+        raise AssertionError("the run went on")
+
+    monkeypatch.setattr(runner, "run", run)
+    return main(["run", TARGET, "--out", "an out", *extra])
+
+
+def _raise(error: BaseException) -> Callable[[Path], object]:
+    def act(out: Path) -> None:
+        raise error
+
+    return act
+
+
+def _save_and_raise(out: Path) -> None:
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    raise KeyboardInterrupt
+
+
+# Breaks if Ctrl-C gives a traceback, another status, or no way to go on.
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    assert _ends(monkeypatch, _raise(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == (
+        "implicit-bias: stopped: before anything was saved; run the same command again\n"
+    )
+    assert _ends(monkeypatch, _save_and_raise, "--seeds", "4") == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "saved in an out" in line
+    assert f"`implicit-bias run {TARGET} --out 'an out' --seeds 4 --resume`" in line
+
+
+# Breaks if a cluster's request to terminate kills the process, or skips the handler that the runner
+# puts in place of Ctrl-C's.
+def test_terminate(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    def terminate(out: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert _ends(monkeypatch, terminate) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    def terminate_politely(out: Path) -> None:
+        with runner._interrupts_between_segments() as interrupted:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupted.wait(5)
+        raise KeyboardInterrupt
+
+    assert _ends(monkeypatch, terminate_politely) == 130
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+# Breaks if trouble of the machine gives a traceback, or trouble of ours gives none.
+def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    denied = PermissionError(errno.EACCES, "Permission denied", "a/file")
+    for error, told in (
+        (UserError("one\ntwo"), "error: one two"),
+        (full, "error: No space left on device"),
+        (denied, "error: a/file: Permission denied"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore"), "lower --memory"),
+        (MemoryError(), "lower --memory"),
+    ):
+        assert _ends(monkeypatch, _raise(error)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert told in line
+    for ours in (RuntimeError("a mistake of ours"), OSError("without a file"), KeyError("x")):
+        with pytest.raises(type(ours)):
+            _ends(monkeypatch, _raise(ours))
+
+
+# Breaks if `implicit-bias list | head -1` prints a traceback.
+def test_a_reader_that_has_gone(workplace: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "implicit_bias.cli", "list"],
+        stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == ""
+
+
+# What a person sees
+
+
+class _Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class _Log(io.StringIO):
+    encoding = "ascii"
+
+
+def test_screen_heads_what_follows_and_spells_what_cannot_be_shown() -> None:
+    log = _Log()
+    screen = Screen(log)
+    screen.say_first("first")
+    screen.say_first("second")
+    assert log.getvalue() == ""
+    screen.say("λmax")
+    assert log.getvalue() == "first\nsecond\nlambdamax\n"
+    screen.show(make_table(["λ"], [[1.0]], caption="Table"))
+    assert "Table\nlambda" in log.getvalue()
+    Screen(None).say("nothing")
+
+
+# Breaks if a log fills with lines, or has none, or the rate counts what a resumed run brought.
+def test_progress_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    log = _Log()
+    progress = Progress(Screen(None), log)
+    progress.begin("training", 1000.0, "update")
+    for second in range(1, 101):
+        clock[0] = float(second)
+        progress.advance(500.0 + 5 * second, "note")
+    progress.end()
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 100 // terminal.LINE_SECONDS + 1
+    assert lines[0] == "training: 58 %, 575 of 1,000 updates, 5 updates/s, 1 min 25 s left, note"
+    assert lines[-1] == "training: 1,000 updates in 1 min 40 s"
+
+
+def test_progress_on_a_terminal() -> None:
+    stream = _Terminal()
+    progress = Progress(Screen(stream), stream)
+    progress.begin("training", 10.0, "GFLOP")
+    progress.advance(2.5)
+    progress.advance(5.0, "batch loss 0.3")
+    progress.bar.refresh()
+    progress.say("a line")
+    progress.end()
+    shown = stream.getvalue()
+    assert "training  50 %|" in shown
+    assert "5 of 10 GFLOP, " in shown
+    assert " GFLOP/s, " in shown
+    assert "batch loss 0.3" in shown
+    assert "a line\n" in shown
+    assert shown.endswith(" s\n")
+
+
+# Breaks if a run that is stopped leaves its bar behind, or claims to have finished.
+def test_progress_that_is_stopped() -> None:
+    log = _Log()
+    progress = Progress(Screen(None), log)
+    progress.begin("training", 0.0, "update")
+    progress.advance(0.0)
+    progress.end(finished=False)
+    assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (7265, "2 h 1 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# All together
+
+
+# Breaks if a run leaves out a file, repeated says something else, or more seeds do not extend it.
+def test_a_whole_study(capsys: Captured) -> None:
+    content = _json(capsys, "run", TARGET, "--seeds", "1", "--out", "whole")
+    assert [claim["id"] for claim in content["claims"]] == ["tiny.faster", "tiny.open"]
+    left = ("results.nc", "claims.json", "report.html", "results.csv", "run.json", "plan.json")
+    assert [name for name in left if not Path("whole", name).is_file()] == []
+    assert _json(capsys, "run", TARGET, "--seeds", "1", "--out", "whole") == content
+    assert main(["run", TARGET, "--seeds", "1", "--out", "whole", "--resume"]) == 0
+    assert "nothing is trained anew" in capsys.readouterr().out
+    extended = _json(capsys, "run", TARGET, "--seeds", "2", "--out", "whole")
+    assert extended["claims"][0]["n_seeds"] == 2
+    for kind in ("csv", "parquet"):
+        assert main(["export", "whole", "--format", kind]) == 0
+        files = capsys.readouterr().out.splitlines()
+        assert files[0] == str(Path("whole", f"lanes.{kind}"))
+        assert all(Path(file).is_file() for file in files)
+
+
+# Breaks if shards put together, or a report made anew, say something else than one run. Oracle: the
+# same lanes run in one go.
+def test_shards_and_reports(capsys: Captured) -> None:
+    whole = _json(capsys, "run", TARGET, "--seeds", "2", "--out", "whole")
+    for shard in ("1/2", "2/2"):
+        out = ["--seeds", "2", "--shard", shard, "--out", shard[0]]
+        assert main(["run", TARGET, "--quiet", *out]) == 0
+    capsys.readouterr()
+    assert _json(capsys, "merge", "1", "2", "--out", "merged") == {**whole, "out": "merged"}
+    assert _json(capsys, "report", "merged") == {**whole, "out": "merged"}
+
+
+def test_tune(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    tune = pytest.importorskip("implicit_bias.training.tune")
+    rows = [
+        {"strategy": "map", "tile": 1, "seconds": 0.5},
+        {"strategy": "vmap", "tile": 8, "seconds": 1},
+    ]
+    monkeypatch.setattr(tune, "tune", lambda plan, **options: rows)
+    assert _json(capsys, "tune", TARGET)["rows"] == rows
+    assert main(["tune", TARGET]) == 0
+    assert "vmap" in capsys.readouterr().out
+
+
+def test_processors_have_their_own_compiled_programs() -> None:
+    assert commands._processor() == commands._processor()
+    assert "/" not in commands._processor()
