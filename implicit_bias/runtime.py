@@ -119,12 +119,12 @@ def lane_mesh(devices: int) -> Mesh:
     )
 
 
-def spread(tree: object, devices: int) -> object:
+def spread(tree: Any, devices: int) -> Any:
     """Place arrays whose leading axis is the lane, one shard a device."""
     return jax.device_put(tree, NamedSharding(lane_mesh(devices), PartitionSpec(LANE_AXIS)))
 
 
-def replicate(tree: object, devices: int) -> object:
+def replicate(tree: Any, devices: int) -> Any:
     """Place arrays that every lane reads, one copy a device."""
     return jax.device_put(tree, NamedSharding(lane_mesh(devices), PartitionSpec()))
 

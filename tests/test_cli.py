@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -26,6 +27,7 @@ from implicit_bias.results.claims import Finding
 from implicit_bias.results.table import make_table
 from implicit_bias.studies import runner
 from implicit_bias.studies.present import Presented
+from implicit_bias.training import tune
 
 TARGET = f"{Path(__file__).with_name('tiny_study.py')}:STUDY"
 
@@ -455,16 +457,25 @@ def test_shards_and_reports(capsys: Captured) -> None:
     assert _json(capsys, "report", "merged") == {**whole, "out": "merged"}
 
 
+# Breaks if what was measured is not shown, or not in full.
 def test_tune(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    tune = pytest.importorskip("implicit_bias.training.tune")
     rows = [
-        {"strategy": "map", "tile": 1, "seconds": 0.5},
-        {"strategy": "vmap", "tile": 8, "seconds": 1},
+        tune.Row(0, 8, 6, "map", 1, 2, 5.0),
+        tune.Row(0, 8, 6, "vmap", 4, 2, 7.25, fastest=True),
     ]
-    monkeypatch.setattr(tune, "tune", lambda plan, **options: rows)
-    assert _json(capsys, "tune", TARGET)["rows"] == rows
+
+    def measure(plan: Any, on_row: Any) -> list[tune.Row]:
+        assert plan.n_lanes == 6
+        for row in rows:
+            on_row(row)
+        return rows
+
+    monkeypatch.setattr(tune, "tune", measure)
+    assert _json(capsys, "tune", TARGET)["rows"] == [dataclasses.asdict(row) for row in rows]
     assert main(["tune", TARGET]) == 0
-    assert "vmap" in capsys.readouterr().out
+    written = capsys.readouterr()
+    assert "vmap of 4: 7.25 GFLOP/s" in written.err
+    assert "7.25" in written.out
 
 
 def test_processors_have_their_own_compiled_programs() -> None:

@@ -202,10 +202,17 @@ def tune(asked: Namespace) -> None:
         study, settings, scale = _config(asked)
         _start(screen, study, settings, scale)
         from implicit_bias.studies import runner
+        from implicit_bias.training.tune import Row
         from implicit_bias.training.tune import tune as measure
 
-        rows = [_record(row) for row in measure(runner.plan_study(study, settings, _how(asked)))]
-        heads = list(rows[0]) if rows else []
+        def on_row(row: Row) -> None:
+            how = row.strategy + (f" of {row.tile}" if row.tile > 1 else "")
+            line = f"batch {row.batch_size}, {row.lanes} lanes, {how}: {row.gflops:.3g} GFLOP/s"
+            print(line, file=sys.stderr, flush=True)
+
+        made = runner.plan_study(study, settings, _how(asked))
+        rows = [dataclasses.asdict(row) for row in measure(made, on_row=on_row)]
+        heads = [field.name for field in dataclasses.fields(Row)]
         table = make_table(
             [head.replace("_", " ") for head in heads],
             [[row[head] for head in heads] for row in rows],
@@ -378,9 +385,3 @@ def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: fl
             ],
         },
     )
-
-
-def _record(row: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(row) and not isinstance(row, type):
-        return dataclasses.asdict(row)
-    return dict(row)

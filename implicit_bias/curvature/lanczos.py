@@ -29,6 +29,7 @@ class _Ritz(NamedTuple):
 class _State(NamedTuple):
     """What the loop carries. The basis is padded to a fixed size."""
 
+    vector: jax.Array  # (p,) to be multiplied next, unless a block begins
     basis: jax.Array  # (rows, p): orthonormal rows, then zeros
     diagonal: jax.Array  # (m,) of the tridiagonal matrix
     couplings: jax.Array  # (m,) couplings[i] joins i and i + 1; zero where a block ends
@@ -66,7 +67,7 @@ def lanczos(
     with several outputs has every eigenvalue once per output): power iteration with deflation finds
     them all. The largest eigenvalue itself is not affected.
 
-    Memory is ``max_products + 1`` vectors. Map it over lanes with ``lax.map``: under ``vmap`` every
+    Memory is ``max_products`` vectors and a few more. Map it over lanes with ``lax.map``: under ``vmap`` every
     lane runs as long as the slowest, and the padded basis is copied in every step.
 
     Args:
@@ -121,7 +122,7 @@ def lanczos(
         vector = jax.lax.cond(
             begins,
             lambda: fresh(state.basis, j),
-            lambda: jax.lax.dynamic_index_in_dim(state.basis, j, keepdims=False),
+            lambda: state.vector,
         )
         basis = jax.lax.dynamic_update_index_in_dim(state.basis, vector, j, 0)
         image = operator.product(vector)
@@ -151,11 +152,9 @@ def lanczos(
             ),
             lambda: state.ritz,
         )
-        # A row of zeros where the block ends; the next step puts a fresh vector there.
-        following = rest / jnp.where(beta > 0, beta, jnp.ones_like(beta))
-        following = jnp.where(broken, jnp.zeros_like(following), following)
         return _State(
-            basis=jax.lax.dynamic_update_index_in_dim(basis, following, count, 0),
+            vector=rest / jnp.where(beta > 0, beta, jnp.ones_like(beta)),
+            basis=basis,
             diagonal=diagonal,
             couplings=couplings,
             size=count,
@@ -166,12 +165,13 @@ def lanczos(
         )
 
     zero = jnp.int32(0)
-    basis = jnp.zeros((-(-(m + 1) // _BLOCK) * _BLOCK, p), dtype)
+    basis = jnp.zeros((-(-m // _BLOCK) * _BLOCK, p), dtype)
     state = jax.lax.while_loop(
         lambda state: (state.size < m) & ~state.ritz.settled & ~state.failed,
         step,
         _State(
-            basis=basis if start is None else basis.at[0].set(start / norm(start)),
+            vector=basis[0] if start is None else start / norm(start),
+            basis=basis,
             diagonal=jnp.zeros((m,), dtype),
             couplings=jnp.zeros((m,), dtype),
             size=zero,

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from implicit_bias.errors import unknown
+from implicit_bias.errors import UserError, unknown
 from implicit_bias.optimizers.ranges import Setting
 from implicit_bias.optimizers.schedules import Schedule
 
@@ -71,7 +71,10 @@ class Optimizer:
         needed = self._settings(schedule)
         for setting in needed:
             if setting.name not in settings:
-                raise unknown("setting", setting.name, settings)
+                raise UserError(
+                    f"settings have no {setting.name!r}, which optimiser {self.name!r} needs; "
+                    f"add it (default {setting.default:g})"
+                )
 
         def chain(params: Any) -> optax.GradientTransformation:
             dtype = jax.tree.leaves(params)[0].dtype

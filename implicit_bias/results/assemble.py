@@ -77,8 +77,8 @@ def assemble(
         text = any(isinstance(value, str) for value in values)
         coords[name] = ("lane", np.asarray(values, object if text else None))
     for name in sorted({name for lane in lanes for name in lane.values}):
-        values = [lane.values.get(name, np.nan) for lane in lanes]
-        coords[name] = ("lane", np.asarray(values, np.float64))
+        numbers = [lane.values.get(name, np.nan) for lane in lanes]
+        coords[name] = ("lane", np.asarray(numbers, np.float64))
 
     units: dict[str, str] = {}
     variables: dict[str, Any] = {
@@ -113,10 +113,10 @@ def assemble(
         for name, variable in measurement.variables.items():
             example = filled[name]
             absent = np.full_like(example, np.nan if example.dtype.kind == "f" else 0)
-            values = [row.measured[name] if row.measured else absent for row in rows]
+            stacked = [row.measured[name] if row.measured else absent for row in rows]
             variables[name] = (
                 ("lane", *variable.dims),
-                np.stack(values),
+                np.stack(stacked),
                 {"long_name": variable.long_name},
             )
             units[name] = variable.units

@@ -270,13 +270,13 @@ def _verdict(finding: Any) -> str:
         if why:
             verdict += f'<span class="said">{_text(why)}</span>'
     unit = field(finding, "unit")
-    effect = _text(effect_text(finding))
+    effect = f'<span class="whole">{_text(effect_text(finding))}</span>'
     if unit not in (None, "", "1") and field(finding, "effect") is not None:
         effect += f" {_text(unit)}"
     arms = (field(finding, "details") or {}).get("arms") or {}
     if len(arms) > 1:
         items = "".join(
-            f"<li>{_text(arm)}: {_text(effect_text(record))}, "
+            f'<li>{_text(arm)}: <span class="whole">{_text(effect_text(record))}</span>, '
             f"{_text(str(field(record, 'verdict')).replace('-', ' '))}</li>"
             for arm, record in arms.items()
         )
@@ -300,7 +300,10 @@ def _figure(number: int, figure: Figure) -> str:
         kind = "image/png"
         width, height = struct.unpack(">II", content[16:24])
         # Drawn at 150 dots an inch, shown at the screen's nominal 96: sharp, and text at its size.
-        size = f' width="{round(width * 0.64)}" height="{round(height * 0.64)}"'
+        shown = round(width * 0.64), round(height * 0.64)
+        # On a phone it shrinks as far as its text stays legible, and scrolls from there.
+        least = f' style="min-width: {round(0.6 * shown[0])}px"'
+        size = f' width="{shown[0]}" height="{shown[1]}"{least}'
     elif b"<svg" in content[:2000]:
         kind, size = "image/svg+xml", ""
     else:
@@ -428,20 +431,31 @@ def _style() -> str:
 _RULES = """\
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: auto; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 72rem; color: var(--text);
-  background: var(--ground); font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial,
-      sans-serif; }
+body {
+  margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 72rem; color: var(--text);
+  background: var(--ground);
+  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; }
-h2 { font-size: 1.3rem; margin: 2.5rem 0 .75rem; padding-top: .5rem; border-top: 1px solid
-var(--rule); } p { max-width: 44rem; margin: 0 0 .75rem; }
+h2 {
+  font-size: 1.3rem; margin: 2.5rem 0 .75rem; padding-top: .5rem;
+  border-top: 1px solid var(--rule);
+}
+p { max-width: 44rem; margin: 0 0 .75rem; }
 a { color: var(--link); }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
-nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; margin: 1rem 0 0;
-padding: 0; } nav a { display: inline-block; padding: .25rem 0; }
+nav ul {
+  display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; margin: 1rem 0 0;
+  padding: 0;
+}
+nav a { display: inline-block; padding: .25rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; font-size: .95rem; padding: 0 0 .4rem; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-bottom: 1px
-solid var(--rule); } thead th { vertical-align: bottom; border-bottom: 2px solid var(--quiet); }
+th, td {
+  text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0;
+  border-bottom: 1px solid var(--rule);
+}
+thead th { vertical-align: bottom; border-bottom: 2px solid var(--quiet); }
 tbody th { font-weight: 500; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 thead th.number { white-space: normal; }
@@ -455,36 +469,52 @@ th.number + th:not(.number), td.number + td:not(.number) { padding-left: .75rem;
 .cards ul { margin: .35rem 0 0; padding: 0 0 0 1rem; font-size: .8125rem; color: var(--quiet); }
 .cards code { font-weight: 600; }
 .head { display: none; }
+.whole { white-space: nowrap; }
 .said, .quiet { display: block; }
 .said { margin-top: .3rem; font-weight: 400; }
 .quiet { color: var(--quiet); font-weight: 400; font-size: .8125rem; margin-top: .2rem; }
 div > .quiet { display: inline; }
-.chip { display: inline-block; padding: .05rem .55rem; border-radius: 1rem; border: 1px solid
-currentColor;
-  font-size: .8125rem; font-weight: 600; white-space: nowrap; }
-.tally { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; list-style: none; margin: 0 0 1rem;
-padding: 0; } figure { margin: 0 0 2rem; }
-.sheet { background: #ffffff; border: 1px solid var(--rule); border-radius: 4px; padding: .75rem;
-margin: 0 0 .5rem; } .sheet img { display: block; max-width: 100%; height: auto; }
+.chip {
+  display: inline-block; padding: .05rem .55rem; border-radius: 1rem;
+  border: 1px solid currentColor; font-size: .8125rem; font-weight: 600; white-space: nowrap;
+}
+.tally {
+  display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; list-style: none; margin: 0 0 1rem;
+  padding: 0;
+}
+figure { margin: 0 0 2rem; }
+.sheet {
+  background: #ffffff; border: 1px solid var(--rule); border-radius: 4px; padding: .75rem;
+  margin: 0 0 .5rem; width: fit-content;
+}
+.sheet img { display: block; max-width: 100%; height: auto; }
 figcaption { max-width: 50rem; color: var(--quiet); font-size: .9rem; }
 .note { color: var(--quiet); font-size: .8125rem; margin: .4rem 0 0; }
-pre { background: var(--band); border: 1px solid var(--rule); border-radius: 4px; padding: .75rem
-1rem;
-  overflow-x: auto; font-size: .8125rem; line-height: 1.45; }
-code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
-overflow-wrap: anywhere; } pre code { overflow-wrap: normal; }
+pre {
+  background: var(--band); border: 1px solid var(--rule); border-radius: 4px;
+  padding: .75rem 1rem; overflow-x: auto; font-size: .8125rem; line-height: 1.45;
+}
+code {
+  font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  overflow-wrap: anywhere;
+}
+pre code { overflow-wrap: normal; }
 @media (max-width: 45rem) {
   body { padding: 1rem 1rem 3rem; }
   h1 { font-size: 1.45rem; }
-  .cards, .cards tbody, .cards tr, .cards th, .cards td { display: block; width: auto !important;
-  border: 0; } .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
-      clip-path: inset(50%); }
-  .cards tr { border: 1px solid var(--rule); border-radius: 6px; padding: .6rem .8rem; margin: 0 0
-  .8rem; } .cards th, .cards td { padding: .2rem 0; }
+  .cards, .cards tbody, .cards tr, .cards th, .cards td {
+    display: block; width: auto !important; border: 0;
+  }
+  .cards thead {
+    position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  }
+  .cards tr {
+    border: 1px solid var(--rule); border-radius: 6px; padding: .6rem .8rem; margin: 0 0 .8rem;
+  }
+  .cards th, .cards td { padding: .2rem 0; }
   .cards td { display: grid; grid-template-columns: 6.5rem 1fr; gap: .5rem; }
   .head { display: block; color: var(--quiet); }
   .sheet { padding: .4rem; }
-  .sheet img { max-width: none; width: auto; min-width: 100%; height: auto; max-height: 75vh; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 9.5pt; }
@@ -494,6 +524,8 @@ overflow-wrap: anywhere; } pre code { overflow-wrap: normal; }
   thead { display: table-header-group; }
   .wide, .sheet, pre { overflow: visible; border: 0; padding: 0; }
   pre { white-space: pre-wrap; }
-  .sheet img { max-height: 22cm; object-fit: contain; object-position: left top; }
+  .sheet img {
+    min-width: 0 !important; max-height: 22cm; object-fit: contain; object-position: left top;
+  }
   .chip { background: none; }
 }"""

@@ -278,7 +278,9 @@ def make_table(
 
 def _is_numeric(cell: Any) -> bool:
     if cell is None or isinstance(cell, str):
-        return cell in (None, "n/a", "diverged")
+        return (
+            cell in (None, "n/a", "diverged") or re.fullmatch(r"[\d\s.,()%+−-]+", cell) is not None
+        )
     if _is_truth(cell):
         return False
     return hasattr(cell, "__float__") or _is_estimate(cell)
@@ -341,7 +343,7 @@ def effect_text(finding: Any) -> str:
         low = -math.inf if interval[0] is None else float(interval[0])
         high = math.inf if interval[1] is None else float(interval[1])
         interval = low, high
-    if field(finding, "kind") in ("identity", "definition"):
+    if _has_tolerance(finding, interval):
         error = f"error {format_number(effect, digits=2)}"
         if interval is None:
             return error
@@ -352,10 +354,22 @@ def effect_text(finding: Any) -> str:
     return format_estimate(effect, *(interval or (None, None)))
 
 
+def _has_tolerance(finding: Any, interval: tuple[float, float] | None) -> bool:
+    """Say whether a finding's interval is the range that an error must lie in."""
+    kind = field(finding, "kind")
+    if kind == "required-control" and interval is not None:
+        # A control judged by its error has a range around zero and no arms that were compared.
+        details = field(finding, "details") or {}
+        return interval[0] == -interval[1] and "arms" not in details
+    return kind in ("identity", "definition")
+
+
 def published_text(finding: Any) -> str:
     """Write the published value of a finding, or a dash where the source gives none."""
     published = field(finding, "published")
-    return "–" if published in (None, "") else format_cell(published)
+    if published in (None, ""):
+        return "–"
+    return f"{published:g}" if isinstance(published, float) else format_cell(published)
 
 
 def _count(n_seeds: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.plugins import load_attribute
 from implicit_bias.studies.base import Drawing as Drawing
@@ -31,4 +33,4 @@ def get(name: str) -> Study:
     study = load_attribute(STUDIES.get(name, name), kind="study")
     if not isinstance(study, Study):
         raise UserError(f"{name} is a {type(study).__name__}, not a Study; name a Study object")
-    return study
+    return dataclasses.replace(study, origin=name)

@@ -59,6 +59,7 @@ class Study:
         tables: From a result to the tables people read.
         drawings: Its figures.
         methods: How it was done, for the report; paragraphs.
+        origin: Where :func:`implicit_bias.studies.get` found it, for finding it again.
     """
 
     name: str
@@ -70,3 +71,4 @@ class Study:
     tables: Callable[[xr.Dataset], Sequence[Table]] = lambda result: ()
     drawings: tuple[Drawing, ...] = ()
     methods: str = ""
+    origin: str = ""

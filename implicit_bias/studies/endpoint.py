@@ -46,7 +46,7 @@ class Endpoint:
     directions: int = 10
     trace_probes: int = 32
     tol: float = 1e-3
-    power_tol: float = 1e-2
+    power_tol: float = 1e-3
     max_products: int = 100
     probe_set: int = 32
     noise_batches: tuple[int, int] = (64, 512)

@@ -122,15 +122,15 @@ class How:
 
 
 def plan_study(study: Study, settings: StudySettings, how: How | None = None) -> Plan:
-    """Return the plan of a study's first stage.
+    """Return the plan of all that a study can plan before anything is trained.
+
+    Lanes whose settings follow from results of an earlier stage are not in it.
 
     Raises:
         UserError: The settings cannot be run.
     """
-    how = how or How()
     dataset = settings.data.load()
-    lanes = _unique(study.stages[0].lanes(settings, dataset, None), dataset)
-    return make_plan(list(lanes.values()), dataset, **dataclasses.asdict(how))
+    return _first_plan(study, settings, dataset, how or How(), None)
 
 
 def run(
@@ -167,20 +167,23 @@ def run(
         KeyboardInterrupt: Ctrl-C; what was done is saved.
     """
     reporter, how = reporter or Silent(), how or How()
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise UserError(f"shard is {shard[0]}/{shard[1]}; choose i/n with 1 <= i <= n")
+    if shard is not None:
+        if not 1 <= shard[0] <= shard[1]:
+            raise UserError(f"shard is {shard[0]}/{shard[1]}; choose i/n with 1 <= i <= n")
+        if shard[0] > settings.seeds:
+            raise UserError(
+                f"shard {shard[0]}/{shard[1]} of {settings.seeds} seed(s) holds no seed; "
+                f"use at most {settings.seeds} shards"
+            )
     dataset = settings.data.load()
     # Everything that can be refused is refused before anything is written.
-    first = _shard(study.stages[0].lanes(settings, dataset, None), shard)
-    if not first:
-        raise UserError(
-            f"shard {shard} of {settings.seeds} seed(s) holds no seed; use fewer shards"
-        )
-    make_plan(first, dataset, **dataclasses.asdict(how))
+    _first_plan(study, settings, dataset, how, shard)
+    if study.measurement is not None:
+        study.measurement(settings, dataset)
     record = _Record(out, study, settings, scale, shard, dataset)
     record.check(resume, how)
 
-    with RunLock(out), _interrupts_between_segments() as interrupted:
+    with RunLock(out), _interrupts_between_segments(reporter) as interrupted:
         record.check(resume, how)
         previous = record.read()
         if previous and previous["complete"] and previous["seeds"] >= settings.seeds:
@@ -197,6 +200,22 @@ def run(
         worker.store.drop_running()
         record.write(how, complete=True)
     return Run(out, result, presented)
+
+
+def _first_plan(
+    study: Study,
+    settings: StudySettings,
+    dataset: Dataset,
+    how: How,
+    shard: tuple[int, int] | None,
+) -> Plan:
+    lanes = [
+        lane
+        for stage in study.stages
+        for lane in _shard(stage.lanes(settings, dataset, None), shard)
+    ]
+    unique = list(_unique(lanes, dataset).values())
+    return make_plan(unique, dataset, **dataclasses.asdict(how))
 
 
 class _Record:
@@ -216,6 +235,7 @@ class _Record:
         self.seeds = settings.seeds
         self.content: dict[str, Any] = {
             "study": study.name,
+            "origin": study.origin or study.name,
             "scale": scale,
             "digest": settings.digest(),
             "version": implicit_bias.__version__,
@@ -490,7 +510,8 @@ class _Worker:
             measurement,
             self.dataset,
             members,
-            *stacked,
+            stacked[0],
+            stacked[1],
             np.asarray([bool(trained[name]["diverged"]) for name in names]),
             devices=devices,
             pools={recipe.dtype: self.pool(recipe.dtype, devices)},
@@ -585,7 +606,7 @@ def _snapshot_from(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Snaps
 
 
 @contextlib.contextmanager
-def _interrupts_between_segments() -> Iterator[threading.Event]:
+def _interrupts_between_segments(reporter: Reporter) -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into a flag that is heeded at the next safe point; the second is at once."""
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -597,6 +618,7 @@ def _interrupts_between_segments() -> Iterator[threading.Event]:
         if flag.is_set():
             raise KeyboardInterrupt
         flag.set()
+        reporter.say("stopping after this segment; once more to stop at once")
 
     signal.signal(signal.SIGINT, handler)
     try:
@@ -618,17 +640,16 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
     Raises:
         UserError: A folder holds no finished run, or the runs do not belong together.
     """
-    from implicit_bias.studies import get
-
-    if len(folders) < 1:
+    if not folders:
         raise UserError("merge needs at least one folder; name the folders of the shards")
-    results = [store.load(folder / "results.nc") for folder in folders]
-    combined = store.combine(results)
-    study = get(str(combined.attrs["study"]))
+    combined = store.combine([store.load(folder / "results.nc") for folder in folders])
+    record = {**_recorded(folders[0]), "shard": None, "complete": True}
+    study = _study(folders[0], combined)
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
         raise UserError(f"--out {out} exists and is not an empty folder; name another")
     with RunLock(out):
         store.save(combined, out / "results.nc")
+        write_atomic(out / "run.json", json.dumps(record, indent=1, sort_keys=True))
         return Run(out, combined, present(study, combined, out))
 
 
@@ -638,9 +659,22 @@ def report(folder: Path) -> Run:
     Raises:
         UserError: The folder holds no finished run.
     """
-    from implicit_bias.studies import get
-
     result = store.load(folder / "results.nc")
-    study = get(str(result.attrs["study"]))
+    study = _study(folder, result)
     with RunLock(folder):
         return Run(folder, result, present(study, result, folder), already_done=True)
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def _study(folder: Path, result: xr.Dataset) -> Study:
+    """Return the study a result belongs to, also one that does not come with the package."""
+    from implicit_bias.studies import get
+
+    return get(str(_recorded(folder).get("origin", result.attrs["study"])))

@@ -35,10 +35,13 @@ class DataSettings(Section):
     standardise: Literal["pixel", "global", "none"] = Field(
         "pixel", description="standardisation with training statistics"
     )
+    min_std: NonNegative = Field(
+        0.0, description="smallest standard deviation divided by; keeps near-constant pixels small"
+    )
 
     def load(self) -> Dataset:
         """Return the dataset these settings name."""
-        return load(self.name, standardise=self.standardise, n_test=self.n_test)
+        return load(self.name, standardise=self.standardise, min_std=self.min_std, n_test=self.n_test)
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
         """Return the training and validation examples of a lane."""
@@ -62,14 +65,17 @@ class ModelSettings(Section):
             return models.Dense(
                 self.widths, outputs, self.activation, self.parameterisation, self.init, self.bias
             )
-        model = models.get(self.name)
-        return model(outputs) if not hasattr(model, "apply") else model
+        model: Any = models.get(self.name)
+        built: Model = model if hasattr(model, "apply") else model(outputs)
+        return built
 
 
 class StudySettings(Section):
     """Settings of any study. A study's own settings extend these."""
 
-    seeds: Count = Field(5, description="independent repetitions: 0, 1, …, seeds − 1")
+    seeds: int = Field(
+        5, ge=1, le=100_000, description="independent repetitions: 0, 1, …, seeds − 1"
+    )
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type")

@@ -31,17 +31,20 @@ class Pool(NamedTuple):
     ``x_train`` has shape (pool, *features); ``y_train`` (pool,) integers or (pool, targets) floats.
     """
 
-    x_train: jax.Array
-    y_train: jax.Array
-    x_test: jax.Array
-    y_test: jax.Array
+    x_train: Any
+    y_train: Any
+    x_test: Any
+    y_test: Any
 
 
 class LaneInputs(NamedTuple):
-    """What distinguishes a lane: seed (uint32 scalar), traced settings (scalars), mask or None."""
+    """What distinguishes a lane: seed (uint32 scalar), traced settings (scalars), mask or None.
 
-    seed: jax.Array
-    settings: Mapping[str, jax.Array]
+    Fields are arrays of NumPy or JAX, with the lane as leading axis where lanes are stacked.
+    """
+
+    seed: Any
+    settings: Mapping[str, Any]
     mask: Any = None
 
 

@@ -162,7 +162,7 @@ def measure_lanes(
         rows = np.arange(begin, begin + size)
         present = rows < len(lanes)
         rows = np.minimum(rows, len(lanes) - 1)
-        members = [lanes[row] for row in rows]
+        members = [lanes[int(row)] for row in rows]
         settings = {
             name: np.asarray([lane.values[name] for lane in members], first.dtype)
             for name in ENGINE_SETTINGS

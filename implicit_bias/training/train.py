@@ -112,7 +112,7 @@ def make_pool(dataset: Dataset, dtype: str, devices: int) -> Pool:
         return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
 
     pool = Pool(*map(cast, (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)))
-    placed: Pool = replicate(pool, devices)  # type: ignore[assignment]
+    placed: Pool = replicate(pool, devices)
     return placed
 
 

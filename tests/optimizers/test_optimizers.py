@@ -312,7 +312,7 @@ def test_defaults_are_valid(row: Row):
 
 def test_missing_settings_are_named():
     # Broken by a KeyError deep inside a trace.
-    with pytest.raises(UserError, match="momentum"):
+    with pytest.raises(UserError, match="settings have no 'momentum'"):
         optimizers.HEAVY_BALL.build(CONSTANT, optimizers.SGD.settings())
 
 

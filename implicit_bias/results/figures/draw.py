@@ -163,6 +163,8 @@ def _draw_curves(
                 zorder=2.5,
             )
     _finish(ax, labels, scales, curves)
+    if not any(np.isfinite(curve.centre).any() for curve in curves.values()):
+        ax.text(0.5, 0.5, "no value to draw", transform=ax.transAxes, ha="center", color=NEUTRAL)
 
 
 def _floor(curves: Mapping[Hashable, Curve]) -> float:
@@ -185,7 +187,7 @@ def _finish(
         if scale == "symlog":
             parts = [one.x if name == "x" else one.centre for one in (curves or {}).values()]
             getattr(ax, f"set_{name}scale")("symlog", linthresh=_linear_range(parts))
-        elif scale == "log":
+        elif scale == "log" and math.isfinite(axis.get_minpos()):  # without data there is no log
             getattr(ax, f"set_{name}scale")("log")
             _plain_log_ticks(axis)
 

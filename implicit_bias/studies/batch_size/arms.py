@@ -93,7 +93,7 @@ TUNING = "tuning"
 class UpdatesSettings(Section):
     """The arms of equal updates."""
 
-    batch_sizes: tuple[Count, ...] = (32, 128, 512)
+    batch_sizes: tuple[Count, ...] = Field((32, 128, 512), min_length=2)
     epochs: Positive = Field(20, description="epochs of the smallest batch size of these arms")
 
     @model_validator(mode="after")
@@ -119,7 +119,7 @@ class MatchedSettings(Section):
 class MomentumSettings(Section):
     """The published protocol with momentum (chapter 11, C.7)."""
 
-    batch_sizes: tuple[Count, ...] = (32, 512)
+    batch_sizes: tuple[Count, ...] = Field((32, 512), min_length=2)
     step_size: Positive = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     epochs: Positive = 20
@@ -134,7 +134,7 @@ class CurvatureSettings(Section):
     directions: int = Field(10, ge=2)
     trace_probes: int = Field(32, ge=2)
     tol: Positive = 1e-3
-    power_tol: Positive = 1e-2
+    power_tol: Positive = 1e-3
     max_products: Count = 100
     probe_set: Count = 32
     noise_batches: tuple[Count, Count] = (64, 512)
@@ -145,8 +145,8 @@ class CurvatureSettings(Section):
 class BatchSizeSettings(StudySettings):
     """Settings of the batch-size study."""
 
-    arms: tuple[str, ...] = tuple(ARMS)
-    batch_sizes: tuple[Count, ...] = (16, 64, 256)
+    arms: tuple[str, ...] = Field(tuple(ARMS), min_length=1)
+    batch_sizes: tuple[Count, ...] = Field((16, 64, 256), min_length=2)
     anchor_batch_size: Count = Field(64, description="batch size at which all step-size rules agree")
     anchor_step_size: Positive = Field(0.1, description="step size there")
     epochs: Positive = Field(20, description="budget of the arms of equal epochs")
@@ -172,8 +172,6 @@ class BatchSizeSettings(StudySettings):
         ):
             if len(set(sizes)) != len(sizes) or len(sizes) < 2:
                 raise ValueError(f"{name} is {sizes}; give at least two different batch sizes")
-        if not self.arms:
-            raise ValueError("arms is empty; name at least one arm")
         tuned = any(ARMS[arm].rule == "tuned" for arm in self.arms)
         if tuned and self.data.n_valid < 1:
             raise ValueError(

@@ -26,8 +26,17 @@ SMALLEST_CORRELATION = 0.3
 RICH = 0.3
 """Relative kernel change above which training counts as rich (not lazy)."""
 
-ALL_ARMS = tuple(ARMS)
-PLAIN_ARMS = tuple(name for name, arm in ARMS.items() if not (arm.momentum or arm.noise))
+JUDGED_ARMS = (
+    "epochs-fixed",
+    "epochs-sqrt",
+    "epochs-linear",
+    "updates-fixed",
+    "updates-linear",
+    "matched-fixed",
+    "tuned",
+    "matched-tuned",
+)
+"""Arms in which the gap and the curvature ratio are judged; every further one widens all intervals."""
 
 def _ends(result: xr.Dataset, arm: str, large: int = -1) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the lanes of a larger batch size of an arm, by default the largest, and of the smallest."""
@@ -106,7 +115,7 @@ def _weight_perturbation(result: xr.Dataset) -> Evidence:
     def comparison(result: xr.Dataset, arm: str) -> Comparison:
         return compare.ratio(*_ends(result, arm), change, SMALLEST_RATIO)
 
-    evidence = _over_arms(comparison, ALL_ARMS, "epochs-fixed")(result)
+    evidence = _over_arms(comparison, ("epochs-fixed", "matched-fixed", "tuned"), "epochs-fixed")(result)
     measured = _measured(result)
     parameters = measured["parameters"].values
     smallest = float(measured["radius"][0])
@@ -209,9 +218,11 @@ def _architecture(result: xr.Dataset) -> Finding:
 
 def _regime(result: xr.Dataset) -> Evidence:
     comparisons = {}
-    for arm in compare.arms(_measured(result)):
+    for arm in [arm for arm in compare.arms(result) if arm in ("epochs-fixed", "tuned", "momentum")]:
         for lanes, end in zip(_ends(result, arm), ("largest B", "smallest B"), strict=True):
             comparisons[f"{arm}, {end}"] = compare.mean_above(lanes, "kernel_change", RICH)
+    if not comparisons:
+        raise NotDecidable("needs one of the arms epochs-fixed, tuned, momentum")
     return Evidence(comparisons)
 
 
@@ -235,9 +246,12 @@ def _covariance_ratio(result: xr.Dataset) -> Finding:
     lanes = _measured(result)
     small, large = (int(size) for size in result["noise_batch"].values)
     traces = lanes["batch_covariance_trace"].values[~lanes["diverged"].values]
-    logs = np.log(traces[:, 0] / traces[:, 1])
+    # Each lane has its own scale of noise: take it out by the mean of both sizes' estimates of tr S.
+    scaled = traces * np.array([small, large])
+    scaled = scaled / scaled.mean(axis=1, keepdims=True)
+    means = np.nanmean(scaled, axis=0)
     return identity(
-        float(np.exp(np.nanmean(logs))) / (large / small) - 1,
+        means[0] / means[1] - 1,
         0.05,
         n_seeds=_n_seeds(result),
         reason=f"variance ratio of B = {small} to {large}, drawn with replacement, relative to "
@@ -293,22 +307,23 @@ def _claims() -> Iterator[Claim]:
     yield claim(
         "johannsen.batch-size", "statistical", f"{REVIEW}, abstract",
         "Smaller batches consistently give lower test error.", 1.61,
-        ERROR_CRITERION.format(arms="fixed, √B and B rules, equal epochs, equal updates, matched, tuned")
+        ERROR_CRITERION.format(arms=", ".join(JUDGED_ARMS))
         + "; the tuned and the matched arms decide",
-        _over_arms(_gap, PLAIN_ARMS, "tuned"), SMALLEST_GAP, points,
+        _over_arms(_gap, JUDGED_ARMS, "tuned"), SMALLEST_GAP, points,
     )  # fmt: skip
     yield claim(
         "johannsen.hessian", "statistical", f"{REVIEW}, abstract",
         "Small batches end in flatter minima: the top Hessian eigenvalue differs by a factor of 11.8.",
         11.8, RATIO_CRITERION.format(arms="all, with equal training loss deciding"),
-        _over_arms(_sharpness, PLAIN_ARMS, "matched-fixed"), SMALLEST_RATIO, "ratio",
+        _over_arms(_sharpness, JUDGED_ARMS, "matched-fixed"), SMALLEST_RATIO, "ratio",
     )  # fmt: skip
     yield claim(
         "johannsen.weight-perturb", "statistical", f"{REVIEW}, abstract",
         "Random perturbation of the weights raises the loss less after small-batch training.",
         "small-batch solutions are flatter",
         "loss increase under filter-normalised perturbations of the middle radius, largest batch over "
-        f"smallest, exceeds {1 + SMALLEST_RATIO} in every arm",
+        f"smallest, exceeds {1 + SMALLEST_RATIO} at equal epochs, at equal training loss and with tuned "
+        "step sizes",
         _weight_perturbation, SMALLEST_RATIO, "ratio",
     )  # fmt: skip
     yield claim(
@@ -327,7 +342,7 @@ def _claims() -> Iterator[Claim]:
         "johannsen.ctrl.updates", "required-control", f"{REVIEW}, referee 1",
         "The gap is there although the number of updates was the same.", 1.61,
         ERROR_CRITERION.format(arms=f"equal updates, batch sizes within a ratio of {UPDATE_RATIO_CAP}"),
-        _over_arms(_gap, ("updates-fixed", "updates-sqrt", "updates-linear"), "updates-linear"),
+        _over_arms(_gap, ("updates-fixed", "updates-linear"), "updates-linear"),
         SMALLEST_GAP, points,
     )  # fmt: skip
     yield claim(
@@ -367,7 +382,8 @@ def _claims() -> Iterator[Claim]:
     yield claim(
         "johannsen.ctrl.regime", "required-control", f"{REVIEW}, referee 2",
         "Curvature was measured outside the lazy (kernel) regime.", "nonlinear regime",
-        f"mean relative change of the empirical kernel above {RICH} at both ends of every arm",
+        f"mean relative change of the empirical kernel above {RICH} at the smallest and the "
+        "largest batch size, with fixed step, tuned and with momentum",
         _regime, RICH, "relative kernel change",
     )  # fmt: skip
     yield claim(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +44,8 @@ figures cover new seeds only."""
 
 
 def tables(result: xr.Dataset) -> list[Table]:
-    """Return the tables of a result: arms, outcomes, differences, tuned step sizes."""
-    return [arm_table(result), outcome_table(result), difference_table(result)]
+    """Return the tables of a result: arms, fit, geometry, differences."""
+    return [arm_table(result), fit_table(result), geometry_table(result), difference_table(result)]
 
 
 def arm_table(result: xr.Dataset) -> Table:
@@ -74,45 +74,72 @@ def arm_table(result: xr.Dataset) -> Table:
     )
 
 
-def outcome_table(result: xr.Dataset) -> Table:
-    """Return, for each arm and batch size, what training ended with."""
+def fit_table(result: xr.Dataset) -> Table:
+    """Return, for each arm and batch size, how well training ended."""
     rows: list[list[Any]] = []
+    for arm, size, lanes, good in _cells(result):
+        lost = int((~good).sum())
+        rows.append(
+            [
+                arm,
+                size,
+                f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
+                float(np.mean(lanes["epochs"].where(good))),
+                _mean(100 * lanes["test_error"].where(good)),
+                _mean(lanes["train_loss"].where(good)),
+                _mean(lanes["loss_gap"].where(good)),
+            ]
+        )
+    return make_table(
+        ["arm", "batch", "seeds", "epochs", "test error (%)", "train loss", "test − train loss"],
+        rows,
+        caption="How well training ended: means [95 % t-intervals over seeds]; losses in nats",
+        notes=("seeds: lanes that count (− those that diverged or missed the target loss)",),
+    )
+
+
+def geometry_table(result: xr.Dataset) -> Table:
+    """Return, for each arm and batch size, the geometry of what training found."""
+    rows: list[list[Any]] = []
+    for arm, size, lanes, good in _cells(result):
+        step = effective_step(lanes)
+        rows.append(
+            [
+                arm,
+                size,
+                float(np.mean(step / size)),
+                _geometric(lanes["lambda_max"].where(good)),
+                _geometric((lanes["lambda_max"] * step).where(good)),
+                _geometric(lanes["trace"].where(good)),
+                _mean(lanes["relative_movement"].where(good)),
+                _mean(lanes["kernel_change"].where(good)),
+            ]
+        )
+    return make_table(
+        ["arm", "batch", "η / B", "λmax", "λmax · η", "trace", "movement", "ΔK / K₀"],
+        rows,
+        caption="What training found: geometric means of λmax, λmax · η and trace, means of movement "
+        "and kernel change [95 % t-intervals over seeds]",
+        notes=("η is the step size, divided by 1 − momentum where there is momentum",),
+    )
+
+
+def effective_step(lanes: xr.Dataset) -> xr.DataArray:
+    """Return the step size, divided by 1 − momentum where there is momentum."""
+    step = lanes["step_size"]
+    if "momentum" not in lanes.coords:
+        return step
+    return step / (1 - lanes["momentum"].fillna(0))
+
+
+def _cells(
+    result: xr.Dataset,
+) -> Iterator[tuple[str, int, xr.Dataset, xr.DataArray]]:
+    """Iterate over arm, batch size, its lanes by seed, and which of them count."""
     for arm in _arms(result):
         for size in compare.batch_sizes(result, arm):
             lanes = compare.cell(result, arm, size)
-            good = compare.usable(lanes)
-            lost = int((~good).sum())
-            step = lanes["step_size"] / (1 - lanes["momentum"].fillna(0)) if (
-                "momentum" in lanes.coords
-            ) else lanes["step_size"]  # fmt: skip
-            rows.append(
-                [
-                    arm,
-                    size,
-                    f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
-                    float(np.mean(lanes["epochs"].where(good))),
-                    _percent(lanes["test_error"].where(good)),
-                    _mean(lanes["train_loss"].where(good)),
-                    _geometric(lanes["lambda_max"].where(good)),
-                    _mean((lanes["lambda_max"] * step).where(good)),
-                    float(np.mean((step / size))),
-                    _geometric(lanes["trace"].where(good)),
-                    _mean(lanes["kernel_change"].where(good)),
-                ]
-            )
-    return make_table(
-        [
-            "arm", "batch", "seeds", "epochs", "test error (%)", "train loss (nats)", "λmax",
-            "λmax · η", "η / B", "trace", "ΔK / K₀",
-        ],
-        rows,
-        caption="What training ended with: means [95 % t-intervals over seeds]; λmax and trace: "
-        "geometric means",
-        notes=(
-            "seeds: lanes that count (− those that diverged or missed the target loss)",
-            "η is the step size, divided by 1 − momentum where there is momentum",
-        ),
-    )  # fmt: skip
+            yield arm, size, lanes, compare.usable(lanes)
 
 
 def difference_table(result: xr.Dataset) -> Table:
@@ -163,8 +190,6 @@ def _against_batch_size(result: xr.Dataset, variable: str, label: str, **options
         curves = figures.curves(lanes, variable, x="batch_size", reasons=_REASONS, **options)
         shown[arm] = next(iter(curves.values()))
         figures.curve_by_group(ax, curves, xlabel="batch size (examples)", ylabel=label, yscale=yscale)
-        for tick in ax.get_xticklabels():
-            tick.set_rotation(60)
 
     figure = figures.panels(_arms(result), draw, share_x=True)
     figures.note(figure, figures.count_note(shown))
@@ -174,7 +199,8 @@ def _against_batch_size(result: xr.Dataset, variable: str, label: str, **options
 def draw_perturbation(result: xr.Dataset) -> Figure:
     """Draw loss increase under filter-normalised perturbation, a shade a batch size, a panel an arm."""
     shown: dict[Hashable, figures.Curve] = {}
-    names = [a for a in ("epochs-fixed", "updates-fixed", "matched-fixed", "tuned") if a in _arms(result)]
+    wanted = ("epochs-fixed", "updates-fixed", "matched-fixed", "tuned")
+    names = [arm for arm in _arms(result) if arm in wanted] or _arms(result)[:1]
     sizes = sorted({size for arm in names for size in compare.batch_sizes(result, arm)})
     looks = figures.ordered(sizes)
 
@@ -183,7 +209,7 @@ def draw_perturbation(result: xr.Dataset) -> Figure:
         lanes = lanes.assign(rise=lanes["loss_change_filter"].mean("direction"))
         curves = figures.curves(
             lanes, "rise", x="filter_radius", by="batch_size", reasons=_REASONS,
-            summary="median",
+            summary="mean",
         )  # fmt: skip
         figures.curves_with_bands(
             ax, curves, xlabel="perturbation (relative to unit)", ylabel="training loss rise (nats)",
@@ -191,15 +217,20 @@ def draw_perturbation(result: xr.Dataset) -> Figure:
         )  # fmt: skip
         shown.update({f"{arm}, B = {size}": curve for size, curve in curves.items()})
 
-    figure = figures.panels(names or _arms(result)[:1], draw)
+    figure = figures.panels(names, draw)
     figures.legend(figure, title="batch size")
     figures.note(figure, figures.count_note(shown))
     return figure
 
 
 def draw_scatter(result: xr.Dataset) -> Figure:
-    """Draw test error against λmax, a point a lane."""
-    lanes = result.isel(lane=np.flatnonzero(np.isin(result["arm"].values, _arms(result))))
+    """Draw test error against λmax, a point a lane of the arms of plain SGD on clean labels."""
+    names = [
+        arm
+        for arm in _arms(result)
+        if not (ARMS[arm].momentum or ARMS[arm].noise or ARMS[arm].label_noise)
+    ]
+    lanes = result.isel(lane=np.flatnonzero(np.isin(result["arm"].values, names)))
     lanes = lanes.isel(lane=np.flatnonzero(compare.usable(lanes).values))
     figure, ax = figures.axes(6.4, 4.2)
     legends, note = figures.scatter_by_group(
@@ -223,8 +254,8 @@ def draw_scatter(result: xr.Dataset) -> Figure:
 def draw_training(result: xr.Dataset) -> Figure:
     """Draw training and test loss against epochs, a shade a batch size."""
     shown: dict[Hashable, figures.Curve] = {}
-    names = [a for a in ("epochs-fixed", "epochs-linear", "updates-fixed", "tuned") if a in _arms(result)]
-    names = names or _arms(result)[:1]
+    wanted = ("epochs-fixed", "epochs-linear", "updates-fixed", "tuned")
+    names = [arm for arm in _arms(result) if arm in wanted] or _arms(result)[:1]
     sizes = sorted({size for arm in names for size in compare.batch_sizes(result, arm)})
     looks = figures.ordered(sizes)
     kinds = {"log_train_loss": "training loss (nats)", "log_test_loss": "test loss (nats)"}
@@ -260,7 +291,7 @@ DRAWINGS = (
         "perturbation", "Rise of the training loss under filter-normalised random perturbations of the "
         "weights; radius relative to the norm of each unit's weights.", draw_perturbation,
     ),
-    Drawing("scatter", "Test error against λmax, one point a run.", draw_scatter),
+    Drawing("scatter", "Test error against λmax, one point a run of plain SGD on clean labels.", draw_scatter),
     Drawing("training", "Training and test loss during training.", draw_training),
 )  # fmt: skip
 
@@ -282,10 +313,6 @@ def _marked(lanes: xr.Dataset) -> xr.Dataset:
 
 def _mean(values: xr.DataArray) -> Estimate:
     return mean_interval(values.values)
-
-
-def _percent(values: xr.DataArray) -> Estimate:
-    return mean_interval(100 * values.values)
 
 
 def _geometric(values: xr.DataArray) -> Estimate:

@@ -1,0 +1,48 @@
+"""How fast, against what, and what share of the machine: measured where you run it.
+
+    python scripts/benchmark.py engine                 # about five minutes on two cores
+    python scripts/benchmark.py engine --json out.json --shapes 8x100x32 --repeats 9
+
+``engine`` trains many small networks with the engine and with PyTorch (one network after another, on
+one thread, in two processes, and batched by ``torch.func.vmap``). Runners live in processes of their
+own and take turns. PyTorch is optional (``pip install 'implicit-bias[peers]'``); on a machine with an
+accelerator that both libraries see, the same command uses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import engine
+
+SUBJECTS = {"engine": engine}
+"""What can be measured: modules with ``add_arguments(parser)`` and ``run(arguments) -> dict``."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one benchmark; the table goes to standard output."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    subjects = parser.add_subparsers(dest="subject", required=True)
+    for name, module in SUBJECTS.items():
+        subject = subjects.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0])
+        subject.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+        subject.add_argument(
+            "--smoke", action="store_true", help="tiny sizes, to see that it works; times mean nothing"
+        )
+        module.add_arguments(subject)
+    arguments = parser.parse_args(argv)
+    if arguments.json and not arguments.json.resolve().parent.is_dir():
+        parser.error(f"the folder of {arguments.json} does not exist; make it first")
+    measured = SUBJECTS[arguments.subject].run(arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Parts of ``scripts/benchmark.py``: measuring, and one module for each thing that is measured."""

@@ -1,0 +1,299 @@
+"""``benchmark.py engine``: the training engine against what PyTorch users do."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.runners import (
+    CLASSES,
+    FEATURES,
+    EngineRunner,
+    MatrixProductRunner,
+    PyTorchRunner,
+    TorchFuncRunner,
+    Work,
+    halves,
+)
+from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
+
+OURS = "engine"
+SHAPES = "8x100x32,16x100x128,16x512x128"
+PRODUCT_SIZES = (512, 1024, 2048)
+CALIBRATION_UPDATES = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one call of the benchmark measures.
+
+    Attributes:
+        works: Shapes.
+        repeats: Turns of the interleaved runs.
+        seconds: Aim for the length of the slowest runner's run.
+        updates: Updates in a run, instead of the aim in seconds.
+        product_sizes: Sides of the matrix products that give the ceiling.
+    """
+
+    works: tuple[Work, ...]
+    repeats: int
+    seconds: float
+    updates: int | None
+    product_sizes: tuple[int, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``benchmark.py engine``."""
+    parser.add_argument(
+        "--shapes",
+        type=_shapes,
+        default=_shapes(SHAPES),
+        metavar="LxHxB,…",
+        help=f"lanes × hidden units × batch size, comma-separated (default {SHAPES})",
+    )
+    parser.add_argument(
+        "--repeats", type=_positive, default=5, help="turns of interleaved runs (default 5)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=2.5,
+        help="aim for the slowest runner's run; decides the number of updates (default 2.5)",
+    )
+    parser.add_argument("--updates", type=_positive, help="updates in a run, instead of --seconds")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tensorfloat32"),
+        default="float32",
+        help="of float32 matrix products on an accelerator, for all runners (default float32)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure, printing a table for each shape as it is done.
+
+    Returns:
+        Everything that was measured, ready for JSON.
+    """
+    if arguments.smoke:
+        settings = Settings((Work(2, 8, 16, examples=64),), 2, 0.0, 3, (32,))
+    else:
+        works = tuple(
+            Work(*shape, precision=arguments.precision) for shape in arguments.shapes
+        )
+        settings = Settings(
+            works, arguments.repeats, arguments.seconds, arguments.updates, PRODUCT_SIZES
+        )
+    description = machine.describe()
+    print(
+        f"{description['processor']}, {description['cores']} core(s), "
+        f"load before the start {description['load_before'][0]}"
+    )
+    print(", ".join(f"{k} {v}" for k, v in description["versions"].items() if v))
+    warning = machine.warning(description)
+    if warning:
+        print(warning, file=sys.stderr)
+
+    ceiling = _Ceiling(settings)
+    ceiling.measure()
+    shapes = [_measure(work, settings) for work in settings.works]
+    # Once more at the end: the best of both ends is the ceiling.
+    ceiling.measure()
+    peaks = ceiling.close()
+    peak = max(max(sizes.values()) for sizes in peaks.values())
+    for shape in shapes:
+        for row in shape["runners"].values():
+            if "gflops" in row:
+                row["fraction_of_peak"] = row["true_gflops"]["median"] / peak
+        print(table(shape))
+    print(ceiling_text(peaks))
+    return {
+        "benchmark": "engine",
+        "machine": description,
+        "warning": warning,
+        "matrix_products_gflops": peaks,
+        "peak_gflops": peak,
+        "shapes": shapes,
+    }
+
+
+class _Ceiling:
+    """The fastest matrix product of either library, measured at both ends of the benchmark."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._hosts: list[Hosted] = []
+        for library in ("jax", "torch"):
+            maker = functools.partial(
+                MatrixProductRunner, library, settings.product_sizes, settings.works[0]
+            )
+            host = Hosted(library, [maker])
+            try:
+                host.setup()
+            except Absent:
+                host.close()
+            else:
+                self._hosts.append(host)
+
+    def measure(self) -> None:
+        for host in self._hosts:
+            host.run(1)
+
+    def close(self) -> dict[str, dict[str, float]]:
+        peaks = {host.name: host.report()["result"] for host in self._hosts}
+        for host in self._hosts:
+            host.close()
+        return peaks
+
+
+def _makers(work: Work) -> dict[str, list[Any]]:
+    """Return by name the processes each runner consists of; ours is timed last in a turn."""
+    return {
+        "pytorch": [functools.partial(PyTorchRunner, work)],
+        "pytorch_one_thread": [functools.partial(PyTorchRunner, work, threads=1)],
+        "pytorch_two_processes": [
+            functools.partial(PyTorchRunner, half, threads=1) for half in halves(work)
+        ],
+        "torch_func_vmap": [functools.partial(TorchFuncRunner, work)],
+        OURS: [functools.partial(EngineRunner, work)],
+    }
+
+
+def _measure(work: Work, settings: Settings) -> dict[str, Any]:
+    """Measure all runners on one shape."""
+    rows: dict[str, dict[str, Any]] = {}
+    hosts: list[Hosted] = []
+    try:
+        for name, makers in _makers(work).items():
+            host = Hosted(name, makers)
+            try:
+                rows[name] = {"setup_seconds": host.setup()}
+            except Absent as reason:
+                rows[name] = {"absent": str(reason)}
+                host.close()
+            else:
+                hosts.append(host)
+        updates = settings.updates or _calibrated(hosts, settings.seconds)
+        timings = interleave(hosts, updates, settings.repeats)
+        ratios = paired_ratios(timings, OURS)
+        for host in hosts:
+            walls = [timing.wall for timing in timings[host.name]]
+            report = host.report()
+            rows[host.name] |= {
+                "seconds": walls,
+                "gflops": spread([1e-9 * updates * work.nominal_flops() / t for t in walls]),
+                "true_gflops": spread([1e-9 * updates * work.true_flops() / t for t in walls]),
+                "cores_used": spread([t.cpu / t.wall for t in timings[host.name]]),
+                "engine_speedup": ratios.get(host.name),
+                "peak_memory_bytes": report["memory"],
+                "peak_device_memory_bytes": report["device_memory"],
+                "loss": report["result"]["loss"],
+                "notes": report["notes"],
+            }
+            if "xla_flops" in report["result"]:
+                xla_flops = report["result"]["xla_flops"]
+    finally:
+        for host in hosts:
+            host.close()
+    return {
+        "lanes": work.lanes,
+        "hidden": work.hidden,
+        "batch": work.batch,
+        "updates": updates,
+        "flops_per_update": {
+            "nominal": work.nominal_flops(),
+            "true": work.true_flops(),
+            "xla": xla_flops,
+            "xla_over_true": xla_flops / work.true_flops(),
+        },
+        "runners": rows,
+    }
+
+
+def _calibrated(hosts: Sequence[Hosted], seconds: float) -> int:
+    """Return the number of updates that takes the slowest runner about ``seconds``."""
+    slowest = max(host.run(CALIBRATION_UPDATES).wall for host in hosts) / CALIBRATION_UPDATES
+    return max(CALIBRATION_UPDATES, 10 * math.ceil(seconds / slowest / 10))
+
+
+def table(shape: dict[str, Any]) -> str:
+    """Return the table of one shape as text."""
+    flops = shape["flops_per_update"]
+    lines = [
+        "",
+        f"{shape['lanes']} lanes × {FEATURES}-{shape['hidden']}-{CLASSES} × batch "
+        f"{shape['batch']}, {shape['updates']} updates a run",
+        f"operations of an update of all lanes: nominal {flops['nominal']:.4g}, "
+        f"true {flops['true']:.4g}, by XLA {flops['xla']:.4g} "
+        f"({100 * (flops['xla_over_true'] - 1):+.1f} % of true: element-wise work)",
+        f"{'':<22} {'GFLOP/s nominal':^22} {'true':>6} {'of peak':>7} {'engine is faster by':^22} "
+        f"{'set-up':>7} {'memory':>8} {'cores':>5} {'loss':>6}",
+    ]
+    for name, row in shape["runners"].items():
+        if "absent" in row:
+            lines.append(f"{name:<22} {row['absent']}")
+            continue
+        memory = row["peak_device_memory_bytes"] or row["peak_memory_bytes"]
+        lines.append(
+            f"{name:<22} {_interval(row['gflops'], 1):^22} {row['true_gflops']['median']:>6.1f} "
+            f"{row['fraction_of_peak']:>7.1%} {_interval(row['engine_speedup'], 2):^22} "
+            f"{row['setup_seconds']:>5.1f} s {memory / 2**20:>5.0f} MB "
+            f"{row['cores_used']['median']:>5.2f} {row['loss']:>6.3f}"
+            + "".join(f"  {note}" for note in row["notes"])
+        )
+    return "\n".join(lines)
+
+
+def ceiling_text(peaks: dict[str, dict[str, float]]) -> str:
+    """Return the matrix products' speeds, and what the columns mean, as text."""
+    names = {"jax": "jnp.dot", "torch": "torch.mm"}
+    products = "; ".join(
+        f"{names[library]} " + ", ".join(f"{size}²: {speed:.0f}" for size, speed in sizes.items())
+        for library, sizes in peaks.items()
+    )
+    best, library = max((max(sizes.values()), library) for library, sizes in peaks.items())
+    return (
+        f"\nMatrix products on all cores, best GFLOP/s: {products}. Peak: {best:.0f} "
+        f"({names[library]}).\n"
+        "Median (smallest–largest) over interleaved turns; speed-ups are paired within a turn. "
+        "'of peak' is true GFLOP/s over the peak.\nSet-up: placing data, compiling and a first "
+        "run, imports not counted. Memory: largest resident size of the runner's own process(es), "
+        "or of its device. Cores: processor time over wall time.\nLoss: mean training loss after "
+        "a run, as a check that all runners do the same work."
+    )
+
+
+def _interval(values: dict[str, float] | None, digits: int) -> str:
+    if values is None:
+        return "—"
+    return f"{values['median']:.{digits}f} ({values['min']:.{digits}f}–{values['max']:.{digits}f})"
+
+
+def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
+    """Parse ``8x100x32,16x100x128``."""
+    shapes = []
+    for part in text.split(","):
+        try:
+            lanes, hidden, batch = (_positive(number) for number in part.split("x"))
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"shape {part!r} is not LANESxHIDDENxBATCH; write for example 8x100x32"
+            ) from None
+        if batch > Work(1, 1, 1).examples:
+            raise argparse.ArgumentTypeError(
+                f"the batch size in {part!r} is above the {Work(1, 1, 1).examples} examples"
+            )
+        shapes.append((lanes, hidden, batch))
+    return tuple(shapes)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is below 1")
+    return number
