@@ -3,10 +3,10 @@
     python scripts/benchmark.py engine                 # about five minutes on two cores
     python scripts/benchmark.py engine --json out.json --shapes 8x100x32 --repeats 9
 
-``engine`` trains many small networks with the engine and with PyTorch (one network after another, on
-one thread, in two processes, and batched by ``torch.func.vmap``). Runners live in processes of their
-own and take turns. PyTorch is optional (``pip install 'implicit-bias[peers]'``); on a machine with an
-accelerator that both libraries see, the same command uses it.
+``engine`` trains many small networks with the engine and with PyTorch (one network after another,
+on one thread, in two processes, and batched by ``torch.func.vmap``). Runners live in processes of
+their own and take turns. PyTorch is optional (``pip install 'implicit-bias[peers]'``). Each library
+uses the accelerator it sees.
 """
 
 from __future__ import annotations
@@ -32,13 +32,19 @@ def main(argv: list[str] | None = None) -> int:
         subject = subjects.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0])
         subject.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
         subject.add_argument(
-            "--smoke", action="store_true", help="tiny sizes, to see that it works; times mean nothing"
+            "--smoke",
+            action="store_true",
+            help="tiny sizes, to see that it works",
         )
         module.add_arguments(subject)
     arguments = parser.parse_args(argv)
     if arguments.json and not arguments.json.resolve().parent.is_dir():
         parser.error(f"the folder of {arguments.json} does not exist; make it first")
-    measured = SUBJECTS[arguments.subject].run(arguments)
+    try:
+        measured = SUBJECTS[arguments.subject].run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     if arguments.json:
         arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0

@@ -67,8 +67,8 @@ def lanczos(
     with several outputs has every eigenvalue once per output): power iteration with deflation finds
     them all. The largest eigenvalue itself is not affected.
 
-    Memory is ``max_products`` vectors and a few more. Map it over lanes with ``lax.map``: under ``vmap`` every
-    lane runs as long as the slowest, and the padded basis is copied in every step.
+    Memory is ``max_products`` vectors and a few more. Map it over lanes with ``lax.map``: under
+    ``vmap`` every lane runs as long as the slowest, and the padded basis is copied in every step.
 
     Args:
         operator: Symmetric, of dimension p.

@@ -50,8 +50,8 @@ def gradient_covariance_trace(
     """Compute the trace of the sample covariance of the per-example gradients, exactly.
 
     This is ``sum_i |g_i - g|^2 / (n - 1)``, with g the mean gradient. It runs over the data twice,
-    first for g, then for the distances, since the difference of ``sum |g_i|^2`` and ``n |g|^2``
-    would cancel.
+    first for g (one pass with all examples at once), then for the distances, since the difference
+    of ``sum |g_i|^2`` and ``n |g|^2`` would cancel.
 
     Args:
         loss: Weighted sum of per-example losses, with the weights last; see ``WeightedLoss``. The

@@ -36,7 +36,7 @@ def relative_movement(params: Params, initial: Params) -> jax.Array:
 
 
 def layerwise_norms(params: Params) -> dict[str, jax.Array]:
-    """Return the Euclidean norm of each array, by its path such as ``"layer_0/kernel"``."""
+    """Return the Euclidean norm of each array, by its path such as ``"layer_0/weight"``."""
     return {
         keystr(path, simple=True, separator="/"): parameter_norm(leaf)
         for path, leaf in tree_leaves_with_path(params)

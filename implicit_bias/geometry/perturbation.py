@@ -22,28 +22,32 @@ Params = Any
 Kind = Literal["absolute", "filter"]
 
 
-def random_direction(key: jax.Array, params: Params, kind: Kind = "absolute") -> Params:
+def random_direction(
+    key: jax.Array, params: Params, kind: Kind = "absolute", *, output_axis: int = 0
+) -> Params:
     """Draw a random direction, normalised so that radius 1 is its own length.
 
-    - ``absolute``: Gaussian over all parameters, scaled to length one: uniform on the sphere. -
-    ``filter``: Gaussian, each output unit's incoming weights scaled to the length of that unit's
-    own
-      (so that radius 0.1 disturbs every unit by a tenth of its size). Output units are the last
-      axis, as in a kernel of shape (inputs, outputs) or (height, width, inputs, outputs). Arrays of
-      at most one axis (biases, scales of normalisation layers) are not disturbed, as in the
-      source's own code: their entries are not incoming weights, and a bias that is zero has no size
-      to relate to.
+    - ``absolute``: Gaussian over all parameters, scaled to length one: uniform on the sphere.
+    - ``filter``: Gaussian, each output unit's incoming weights scaled to the length of that unit's
+      own (so that radius 0.1 disturbs every unit by a tenth of its size). Arrays of at most one
+      axis (biases, scales of normalisation layers) are not disturbed, as in the source's own code:
+      their entries are not incoming weights, and a bias that is zero has no size to relate to.
 
     Args:
         key: For the draw.
         params: Any pytree of arrays.
         kind: ``"absolute"`` or ``"filter"``.
+        output_axis: For ``filter``: the axis of output units in arrays of two or more axes. 0 for
+            weights of shape (outputs, inputs) or (outputs, inputs, height, width); -1 for kernels
+            of shape (inputs, outputs) or (height, width, inputs, outputs). A model knows its own:
+            ``model.output_axis``.
 
     Returns:
         A pytree like ``params``.
 
     Raises:
-        UserError: If the kind is unknown, or there is no array that it disturbs.
+        UserError: If the kind is unknown, there is no array that it disturbs, or an array that it
+            normalises by filter does not have the output axis.
 
     References:
         Li, Xu, Taylor, Studer & Goldstein, *Visualizing the loss landscape of neural nets* (2018),
@@ -65,7 +69,10 @@ def random_direction(key: jax.Array, params: Params, kind: Kind = "absolute") ->
         length = parameter_norm(gaussian)
         direction = [leaf / length.astype(leaf.dtype) for leaf in gaussian]
     else:
-        direction = [_scale_filters(leaf, own) for leaf, own in zip(gaussian, leaves, strict=True)]
+        direction = [
+            _scale_filters(leaf, own, output_axis)
+            for leaf, own in zip(gaussian, leaves, strict=True)
+        ]
     return jax.tree.unflatten(structure, direction)
 
 
@@ -77,6 +84,7 @@ def perturbation_curve(
     *,
     n_directions: int,
     kind: Kind = "absolute",
+    output_axis: int = 0,
 ) -> Any:
     """Measure how much a loss rises at given radii along random directions.
 
@@ -95,13 +103,14 @@ def perturbation_curve(
             for ``filter``.
         n_directions: How many directions.
         kind: Normalisation; see ``random_direction``.
+        output_axis: For ``filter``: the axis of output units; see ``random_direction``.
 
     Returns:
         The perturbed value minus the unperturbed, shape (n_directions, r), one for each scalar.
 
     Raises:
         UserError: If there is no radius, one is not positive and finite, ``n_directions`` is below
-            one, or the kind is unknown.
+            one, or ``random_direction`` refuses the kind, the parameters or the output axis.
     """
     radii = _checked_radii(radii)
     if n_directions < 1:
@@ -115,7 +124,8 @@ def perturbation_curve(
     centre = value(params)
 
     def along(index: jax.Array) -> Any:
-        direction = random_direction(jax.random.fold_in(key, index), params, kind)
+        own_key = jax.random.fold_in(key, index)
+        direction = random_direction(own_key, params, kind, output_axis=output_axis)
 
         def rise(radius: jax.Array) -> Any:
             moved = jax.tree.map(
@@ -128,11 +138,16 @@ def perturbation_curve(
     return jax.lax.map(along, jnp.arange(n_directions, dtype=jnp.int32))
 
 
-def _scale_filters(gaussian: jax.Array, own: jax.Array) -> jax.Array:
-    """Scale each slice of the last axis to the length of the parameters' slice."""
+def _scale_filters(gaussian: jax.Array, own: jax.Array, output_axis: int) -> jax.Array:
+    """Scale each slice of the output axis to the length of the parameters' slice."""
     if own.ndim < 2:
         return jnp.zeros_like(own)
-    axes = tuple(range(own.ndim - 1))
+    if not -own.ndim <= output_axis < own.ndim:
+        raise UserError(
+            f"output_axis is {output_axis}, but an array has {own.ndim} axes; "
+            "choose the axis of output units, mostly 0 or -1"
+        )
+    axes = tuple(axis for axis in range(own.ndim) if axis != output_axis % own.ndim)
 
     def lengths(array: jax.Array) -> jax.Array:
         return jnp.sqrt(jnp.sum(jnp.square(array), axis=axes, keepdims=True))

@@ -73,8 +73,10 @@ def _as_model(found: object, label: str, options: dict[str, Any]) -> Model:
             return made
     if _is_linen(made):
         return from_flax(made)
+    needed = ("init", "apply", "describe", "output_axis")
+    lacking = ", ".join(name for name in needed if not hasattr(made, name))
     raise UserError(
-        f"model {label} gave {type(made).__name__}, which has no init, apply and describe; see "
+        f"model {label} gave {type(made).__name__}, which lacks {lacking}; see "
         "implicit_bias.models.Model, or wrap a Flax network with implicit_bias.models.from_flax"
     )
 

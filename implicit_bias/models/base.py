@@ -32,6 +32,16 @@ class Model(Protocol):
     follow the dtype of what they are given.
     """
 
+    @property
+    def output_axis(self) -> int:
+        """Axis that counts output units, in every weight array of two or more axes.
+
+        Normalisation by filter needs it: the entries that share an index along it are the incoming
+        weights of one unit. It is 0 for ``Dense``, and -1 for Flax networks. A class attribute will
+        do.
+        """
+        ...
+
     def init(self, key: jax.Array, example: jax.Array, *, scale: Scalar = 1.0) -> tuple[Any, Any]:
         """Draw initial parameters.
 

@@ -45,6 +45,11 @@ class LinenModel:
     name: str
     train_argument: str | None
 
+    @property
+    def output_axis(self) -> int:
+        """Axis of a kernel that counts output units: the last, as in Flax's own layers."""
+        return -1
+
     def init(
         self, key: jax.Array, example: jax.Array, *, scale: Scalar = 1.0
     ) -> tuple[Params, State]:
@@ -109,6 +114,11 @@ class NnxModel:
 
     factory: Callable[[Any], Any]
     name: str
+
+    @property
+    def output_axis(self) -> int:
+        """Axis of a kernel that counts output units: the last, as in Flax's own layers."""
+        return -1
 
     def init(
         self, key: jax.Array, example: jax.Array, *, scale: Scalar = 1.0

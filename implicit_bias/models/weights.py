@@ -2,14 +2,16 @@
 
 Three layouts are understood, told apart by the names of their arrays:
 
-* this package's own: the very names of the model's parameters, ``layer_0/kernel`` or
-  ``layer_0.kernel``; for an adapted Flax network, the network's own names. Read as they are.
-* Flax: ``.../kernel`` of shape (n_in, n_out) and ``.../bias``, with or without an outer ``params``.
-* PyTorch: ``....weight`` of shape (n_out, n_in) and ``....bias``.
+* this package's own: the very names of the model's parameters, ``layer_0/weight`` or
+  ``layer_0.weight``; for an adapted Flax network, the network's own names. Read as they are.
+* PyTorch: ``....weight`` of shape (n_out, n_in), as in ``Dense``, and ``....bias``.
+* Flax: ``.../kernel`` of shape (n_in, n_out), which is transposed, and ``.../bias``, with or
+  without an outer ``params``.
 
-The last two describe a plain network ``h W + b``. A ``Dense`` model in another parameterisation
+The last two describe a plain network ``h Wᵀ + b``. A ``Dense`` model in another parameterisation
 multiplies its weights on the way, so they are divided by that multiplier here: the loaded network
-computes what the original did.
+computes what the original did. A PyTorch network whose layers happen to be called ``layer_0``,
+``layer_1``, … is taken for this package's own; give ``order`` to have it read as PyTorch's.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def load_weights(
             or tensors.
         order: Names of the layers from input to output, without ``weight`` or ``kernel``. By
             default PyTorch layers come in their stored order and Flax layers in the order of the
-            numbers in their names.
+            numbers in their names. When given, the weights are not taken for the package's own.
 
     Returns:
         ``(params, state)``, as ``model.init`` returns them.
@@ -109,16 +111,16 @@ def _from_layers(
     multipliers = model.layers(example.size, example.dtype)
     for index, name in enumerate(names):
         group = groups[name]
-        torch_layout = "weight" in group
-        leaf = "weight" if torch_layout else "kernel"
+        flax_layout = "weight" not in group
+        leaf = "kernel" if flax_layout else "weight"
         if leaf not in group:
             raise UserError(
                 f"layer {name!r} of the weights has a bias but no weight or kernel; add it"
             )
-        kernel = group[leaf].T if torch_layout else group[leaf]
+        weight = group[leaf].T if flax_layout else group[leaf]
         target = f"layer_{index}"
-        _check_shape(f"{name}/{leaf}", group[leaf], wanted[f"{target}/kernel"].shape, torch_layout)
-        pieces = {"kernel": (kernel, float(multipliers[index].kernel_multiplier))}
+        _check_shape(f"{name}/{leaf}", group[leaf], wanted[f"{target}/weight"].shape, flax_layout)
+        pieces = {"weight": (weight, float(multipliers[index].weight_multiplier))}
         if model.bias != ("bias" in group):
             has, needs = ("no bias", "has biases") if model.bias else ("a bias", "has none")
             raise UserError(

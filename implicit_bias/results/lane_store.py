@@ -71,7 +71,9 @@ class LaneStore:
         for path in self.folder.glob(f"{kind}-*.ckpt"):
             path.unlink()
 
-    def save_running(self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> None:
+    def save_running(
+        self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]
+    ) -> None:
         """Store the chunk that is running, replacing its previous checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save(self.folder / f"running-{name}.ckpt", arrays, meta)
@@ -87,7 +89,7 @@ class LaneStore:
 
 
 def flatten_tree(prefix: str, tree: Any) -> dict[str, np.ndarray]:
-    """Flatten a pytree to named arrays, in tree order: ``params/000/layer_0/kernel`` and so on."""
+    """Flatten a pytree to named arrays, in tree order: ``params/000/layer_0/weight`` and so on."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         f"{prefix}/{index:03d}/{'/'.join(_step(step) for step in path)}": np.asarray(leaf)

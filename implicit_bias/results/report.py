@@ -270,7 +270,9 @@ def _verdict(finding: Any) -> str:
         if why:
             verdict += f'<span class="said">{_text(why)}</span>'
     unit = field(finding, "unit")
-    effect = f'<span class="whole">{_text(effect_text(finding))}</span>'
+    effect = _text(effect_text(finding))
+    if "[" in effect:  # an interval is not broken
+        effect = f'<span class="whole">{effect}</span>'
     if unit not in (None, "", "1") and field(finding, "effect") is not None:
         effect += f" {_text(unit)}"
     arms = (field(finding, "details") or {}).get("arms") or {}
@@ -282,7 +284,10 @@ def _verdict(finding: Any) -> str:
         )
         if head := field(finding, "details").get("headline"):
             effect += f' <span class="quiet">({_text(head)})</span>'
-        effect += f"<ul>{items}</ul>"
+        listed = f"<ul>{items}</ul>"
+        if len(arms) > 3:
+            listed = f"<details><summary>all {len(arms)}</summary>{listed}</details>"
+        effect += listed
     count = field(finding, "n_seeds")
     seeds = "–" if count is None else _text(count)
     criterion = _text(field(finding, "criterion") or "–")
@@ -463,10 +468,12 @@ th.number + th:not(.number), td.number + td:not(.number) { padding-left: .75rem;
 .wide, .sheet { overflow-x: auto; max-width: 100%; margin: 0 0 1.5rem; }
 .wide caption { position: sticky; left: 0; }
 .cards { width: 100%; }
-.cards th:first-child { width: 27%; }
-.cards td:nth-child(2) { width: 20%; }
-.cards td:nth-child(3) { width: 20%; }
+.cards th:first-child { width: 24%; }
+.cards td:nth-child(2) { width: 19%; }
+.cards td:nth-child(3) { width: 21%; }
+.cards td:nth-child(6) { width: 20%; }
 .cards ul { margin: .35rem 0 0; padding: 0 0 0 1rem; font-size: .8125rem; color: var(--quiet); }
+summary { cursor: pointer; color: var(--link); padding: .15rem 0; }
 .cards code { font-weight: 600; }
 .head { display: none; }
 .whole { white-space: nowrap; }
@@ -524,6 +531,7 @@ pre code { overflow-wrap: normal; }
   thead { display: table-header-group; }
   .wide, .sheet, pre { overflow: visible; border: 0; padding: 0; }
   pre { white-space: pre-wrap; }
+  details::details-content { content-visibility: visible; block-size: auto; }
   .sheet img {
     min-width: 0 !important; max-height: 22cm; object-fit: contain; object-position: left top;
   }

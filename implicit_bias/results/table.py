@@ -105,7 +105,7 @@ def format_estimate(
 ) -> str:
     """Write an estimate with its interval, as in ``1.61 [1.20, 2.02]``.
 
-    The digits follow the interval: two significant digits of its half-width, the same number of
+    The digits follow the interval: two significant digits of its shorter side, the same number of
     decimals in all three numbers. Very large and very small estimates share one power of ten.
 
     Args:
@@ -142,12 +142,13 @@ def format_estimate(
     if largest == 0.0:
         return f"0 [0, 0]{unit}"
     if math.isfinite(high - low):
-        half = (high - low) / 2
+        # Of a lopsided interval (a ratio's) the shorter side counts, or its end would read 0.
+        half = max(min(value - low, high - value), (high - low) / 20)
     else:
         half = min(abs(bound - value) for bound in (low, high))
         half = half if math.isfinite(half) else 0.0
     # An interval of no width (or without end) says nothing about digits: show four.
-    step = half if half > 1e-12 * largest else largest / 100
+    step = half if half > 1e-9 * largest else largest / 100
     exponent = math.floor(math.log10(largest))
     power = exponent if not -4 < exponent < 6 else 0
     decimals = min(1 - math.floor(math.log10(step)) + power, 12)
@@ -294,13 +295,17 @@ def _is_estimate(cell: Any) -> bool:
     return field(cell, "low") is not None or field(cell, "interval") is not None
 
 
-def verdict_table(findings: Iterable[Any], *, detailed: bool = False) -> Table:
+def verdict_table(
+    findings: Iterable[Any], *, detailed: bool = False, longest: int | None = 90
+) -> Table:
     """Tabulate findings: claim, verdict, effect with interval, seeds, criterion.
 
     Args:
         findings: Records (or mappings) with fields ``id``, ``kind``, ``verdict``, ``effect``,
             ``interval``, ``n_seeds``, ``criterion`` and, for the detailed form, ``published``.
         detailed: Add the published value.
+        longest: Shorten verdicts' conditions and criteria to about so many characters, which a note
+            says; None leaves them whole.
 
     Returns:
         The table; for identities and definitions the effect column shows the measured error and the
@@ -315,15 +320,27 @@ def verdict_table(findings: Iterable[Any], *, detailed: bool = False) -> Table:
     for finding in findings:
         row = [
             field(finding, "id"),
-            verdict_text(finding),
+            _shorten(verdict_text(finding), longest),
             effect_text(finding),
             _count(field(finding, "n_seeds")),
-            field(finding, "criterion") or "–",
+            _shorten(field(finding, "criterion") or "–", longest),
         ]
         if detailed:
             row.insert(3, published_text(finding))
         rows.append(row)
-    return make_table(columns, rows, align=align)
+    cut = any(str(cell).endswith(_CUT) for row in rows for cell in row)
+    notes = ["…: the report has the whole text"] if cut else []
+    return make_table(columns, rows, align=align, notes=notes)
+
+
+_CUT = " …"
+
+
+def _shorten(text: str, longest: int | None) -> str:
+    """Cut a text after a word."""
+    if longest is None or len(text) <= longest:
+        return text
+    return text[:longest].rpartition(" ")[0].rstrip(" ,;:") + _CUT
 
 
 def verdict_text(finding: Any) -> str:
@@ -420,8 +437,9 @@ def to_text(table: Table, *, width: int | None = None, encoding: str | None = "u
     """Lay a table out for a terminal.
 
     Columns are aligned; text columns are wrapped, the widest first, until the table fits. Numbers
-    are never broken, at most put below one another; where even that is not enough, each row becomes
-    a short list of ``head: value`` lines.
+    are never broken, at most put below one another. Where even that is not enough, a table of
+    numbers is cut into several, one below the other, that repeat the columns which name a row; in
+    a table of text each row becomes a short list of ``head: value`` lines.
 
     Args:
         table: The table.
@@ -435,28 +453,74 @@ def to_text(table: Table, *, width: int | None = None, encoding: str | None = "u
         width = shutil.get_terminal_size((80, 24)).columns
     heads = [plain(head, encoding) for head in table.columns]
     rows = [[plain(cell, encoding) for cell in row] for row in table.rows]
-    widths = _fit(heads, rows, table.align, width)
-    lines: list[str] = []
-    if table.caption:
-        lines += _wrap(plain(table.caption, encoding), width)
-    if widths is None:
-        lines += _stacked(heads, rows, width)
-    else:
-        lines += _row_lines(heads, widths, table.align)
-        lines.append("  ".join(plain("─", encoding) * column for column in widths))
-        wrapped = any(
-            display_width(line) > column
-            for row in rows
-            for cell, column in zip(row, widths, strict=True)
-            for line in cell.split("\n")
-        )
-        for number, row in enumerate(rows):
-            if wrapped and number:  # a blank line keeps wrapped rows apart
-                lines.append("")
-            lines += _row_lines(row, widths, table.align)
+    lines = _wrap(plain(table.caption, encoding), width) if table.caption else []
+    for number, columns in enumerate(_blocks(heads, rows, table.align, width)):
+        if number:
+            lines.append("")
+        head = [heads[column] for column in columns]
+        cells = [[row[column] for column in columns] for row in rows]
+        align = [table.align[column] for column in columns]
+        widths = _fit(head, cells, align, width)
+        if widths is None:
+            lines += _stacked(head, cells, width)
+        else:
+            lines += _grid(head, cells, widths, align, plain("─", encoding))
     for note in table.notes:
         lines += _wrap(plain(note, encoding), width)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _grid(
+    heads: list[str],
+    rows: list[list[str]],
+    widths: Sequence[int],
+    align: Sequence[Align],
+    dash: str,
+) -> list[str]:
+    """Lines of a table whose columns have been given their widths."""
+    lines = _row_lines(heads, widths, align)
+    lines.append((" " * _GAP).join(dash * column for column in widths))
+    wrapped = any(
+        display_width(line) > column
+        for row in rows
+        for cell, column in zip(row, widths, strict=True)
+        for line in cell.split("\n")
+    )
+    for number, row in enumerate(rows):
+        if wrapped and number:  # a blank line keeps wrapped rows apart
+            lines.append("")
+        lines += _row_lines(row, widths, align)
+    return lines
+
+
+def _blocks(
+    heads: list[str], rows: list[list[str]], align: Sequence[Align], width: int
+) -> list[list[int]]:
+    """Share columns out over tables that fit; one that does not fit where that is no help."""
+    everything = list(range(len(heads)))
+    # The columns that name a row: as many as it takes for no two rows to have the same name.
+    keys = next(
+        (n for n in everything[1:] if len({tuple(row[:n]) for row in rows}) == len(rows)),
+        len(heads),
+    )
+    named, rest = everything[:keys], everything[keys:]
+
+    def fits(columns: list[int]) -> bool:
+        cells = [[row[column] for column in columns] for row in rows]
+        return (
+            _fit([heads[at] for at in columns], cells, [align[at] for at in columns], width)
+            is not None
+        )
+
+    numeric = all(align[column] == "right" for column in rest)
+    if not numeric or fits(everything) or not all(fits([*named, column]) for column in rest):
+        return [everything]
+    blocks = [list(named)]
+    for column in rest:
+        if not fits([*blocks[-1], column]):
+            blocks.append(list(named))
+        blocks[-1].append(column)
+    return blocks
 
 
 _GAP = 2
@@ -472,26 +536,31 @@ def _fit(
         max(display_width(line) for cell in (head, *column) for line in cell.split("\n"))
         for head, column in zip(heads, columns, strict=True)
     ]
-    # First only text is wrapped (with very long words cut), and the heads of numbers; then, if that
-    # is not enough, estimates too, which break before their interval.
-    text = [
-        min(max(_NARROWEST, _longest_word([*column, head])), _LONG_WORD)
-        for head, column in zip(heads, columns, strict=True)
+    room = width - _GAP * (len(natural) - 1)
+    # First only text is wrapped (with very long words cut), and the heads of numbers.
+    least = [
+        min(
+            whole,
+            min(max(_NARROWEST, _longest_word([*column, head])), _LONG_WORD)
+            if side == "left"
+            else max([_longest_word([head]), *map(display_width, column)]),
+        )
+        for whole, side, head, column in zip(natural, align, heads, columns, strict=True)
     ]
-    numbers = [
-        max([_longest_word([head]), *map(display_width, column)])
-        for head, column in zip(heads, columns, strict=True)
-    ]
-    broken = [_longest_word([*column, head]) for head, column in zip(heads, columns, strict=True)]
-    for right in (numbers, broken):
-        least = [
-            min(natural[index], text[index] if side == "left" else right[index])
-            for index, side in enumerate(align)
-        ]
-        widths = _shrink(natural, least, width - _GAP * (len(natural) - 1))
-        if widths is not None:
-            return widths
-    return None
+    # If that is not enough, estimates too, which break before their interval: of as few columns as
+    # possible, since a broken one takes two lines however much is missing.
+    full = list(natural)
+    slack = {
+        index: least[index] - _longest_word([*columns[index], heads[index]])
+        for index, side in enumerate(align)
+        if side == "right"
+    }
+    for index in sorted(slack, key=lambda index: -slack[index]):
+        missing = sum(least) - room
+        if missing > 0 and slack[index] > 0:
+            least[index] -= min(missing, slack[index])
+            full[index] = least[index]
+    return _shrink(full, least, room)
 
 
 def _shrink(natural: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""What is measured at the end of every training run: fit, curvature, robustness, distance, regime."""
+"""What is measured at the end of every run: fit, curvature, robustness, distance, regime."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ class Endpoint:
 
     Attributes:
         n_test: Test examples, for the per-example record.
-        examples: Training examples that curvature and perturbation are averaged over: the first of the
-            lane's own training set, in the order it drew them.
+        examples: Training examples that curvature and perturbation are averaged over: the first of
+            the lane's own training set, in the order it drew them.
         radii: Lengths of random perturbations of all parameters, in parameter units.
         filter_radii: Lengths of filter-normalised perturbations, relative to each unit's weights.
         directions: Random directions at each radius.
         trace_probes: Probes of the Hutchinson trace.
         tol: Residual of the Lanczos eigenvalue relative to it, at most.
         power_tol: The same for power iteration.
-        max_products: Hessian-vector products Lanczos may use; power iteration may use five times that.
+        max_products: Hessian-vector products Lanczos may use; power iteration may use five times
+            that.
         probe_set: Test examples on which the kernel is compared with its initial value.
         noise_batches: Batch sizes whose gradient covariance is compared, drawn with replacement.
         noise_draws: Batches drawn of each size.
-        chunk_size: Examples in one pass.
+        chunk_size: Examples in one pass of an evaluation, or of a Hessian product that is not whole.
+        whole_batch: Up to so many examples a Hessian product takes all at once.
     """
 
     n_test: int
@@ -52,6 +54,7 @@ class Endpoint:
     noise_batches: tuple[int, int] = (64, 512)
     noise_draws: int = 64
     chunk_size: int = 1000
+    whole_batch: int = 10_000
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -72,7 +75,10 @@ class Endpoint:
             "lambda_max_power": ("nats per squared parameter", "largest Hessian eigenvalue, power"),
             "lambda_max_power_converged": ("1", "whether power iteration met its tolerance"),
             "trace": ("nats per squared parameter", "trace of the Hessian, Hutchinson"),
-            "trace_standard_error": ("nats per squared parameter", "its standard error over probes"),
+            "trace_standard_error": (
+                "nats per squared parameter",
+                "its standard error over probes",
+            ),
             "gradient_norm": ("nats per parameter", "norm of the full training gradient"),
             "parameter_norm": ("parameter", "‖θ‖"),
             "relative_movement": ("1", "‖θ − θ₀‖ / ‖θ₀‖"),
@@ -131,7 +137,11 @@ class Endpoint:
 
         data = (pool.x_train[lane.examples.train[: self.examples]],
                 lane.examples.targets[: self.examples])  # fmt: skip
-        hessian, _ = curvature.hessian(weighted, params, data, chunk_size=self.chunk_size)
+        # In one chunk where it fits: fastest, and the forward pass is shared between products.
+        whole = self.examples <= self.whole_batch
+        hessian, _ = curvature.hessian(
+            weighted, params, data, chunk_size=None if whole else self.chunk_size
+        )
         keys = jax.random.split(key, 6)
         top = curvature.lanczos(hessian, keys[0], max_products=self.max_products, tol=self.tol)
         values["lambda_max"] = top.values[0]
@@ -162,7 +172,7 @@ class Endpoint:
         )
         values["loss_change_filter"] = geometry.perturbation_curve(
             mean_loss, params, keys[4], self.filter_radii,
-            n_directions=self.directions, kind="filter",
+            n_directions=self.directions, kind="filter", output_axis=model.output_axis,
         )  # fmt: skip
 
         probes = pool.x_test[: self.probe_set]

@@ -175,6 +175,7 @@ def make_plan(
                 f"n_train + n_valid is {needed}, but {dataset.name} has {dataset.n_train} training "
                 "examples; choose fewer"
             )
+        recipe.loss.check(dataset.task, _outputs(recipe, dataset))
         choice = table.choose(backend, recipe)
         wanted = strategy or choice.strategy
         if wanted not in ("map", "vmap"):
@@ -200,6 +201,30 @@ def make_plan(
         programs.append(Program(recipe, layout, chunks, lane_bytes, parameters))
         speeds.append(choice.gflops)
     return Plan(tuple(programs), dataset, memory, tuple(speeds), tuple(reasons))
+
+
+def _outputs(recipe: Recipe, dataset: Dataset) -> int:
+    """Return the network's number of outputs, found without computing anything.
+
+    Raises:
+        UserError: It differs from what the data needs.
+    """
+    example = jax.ShapeDtypeStruct(dataset.input_shape, jnp.dtype(recipe.dtype))
+    key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+
+    def run(key: jax.Array, example: jax.Array) -> jax.Array:
+        params, state = recipe.model.init(key, example)
+        outputs: jax.Array = recipe.model.apply(params, state, example[None], train=False)[0]
+        return outputs
+
+    shape = jax.eval_shape(run, key, example).shape
+    logistic = shape == (1, 1) and dataset.task == "classification" and dataset.n_outputs == 2
+    if shape != (1, dataset.n_outputs) and not logistic:
+        raise UserError(
+            f"the model's outputs have shape {shape[1:]}, but {dataset.name} needs "
+            f"{dataset.n_outputs}; build the model for that many outputs"
+        )
+    return int(shape[1])
 
 
 def _largest_chunk(slots: int, layout: Layout) -> int:

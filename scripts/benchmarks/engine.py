@@ -54,17 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shapes",
         type=_shapes,
         default=_shapes(SHAPES),
-        metavar="LxHxB,…",
-        help=f"lanes × hidden units × batch size, comma-separated (default {SHAPES})",
+        metavar="LxHxB,...",
+        help=f"lanes x hidden units x batch size, comma-separated (default {SHAPES})",
     )
     parser.add_argument(
         "--repeats", type=_positive, default=5, help="turns of interleaved runs (default 5)"
     )
     parser.add_argument(
         "--seconds",
-        type=float,
-        default=2.5,
-        help="aim for the slowest runner's run; decides the number of updates (default 2.5)",
+        type=_seconds,
+        default=4.0,
+        help="aim for the slowest runner's run; decides the number of updates (default 4)",
     )
     parser.add_argument("--updates", type=_positive, help="updates in a run, instead of --seconds")
     parser.add_argument(
@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         settings = Settings((Work(2, 8, 16, examples=64),), 2, 0.0, 3, (32,))
     else:
         works = tuple(
-            Work(*shape, precision=arguments.precision) for shape in arguments.shapes
+            Work(lanes, hidden, batch, precision=arguments.precision)
+            for lanes, hidden, batch in arguments.shapes
         )
         settings = Settings(
             works, arguments.repeats, arguments.seconds, arguments.updates, PRODUCT_SIZES
@@ -217,8 +218,10 @@ def _measure(work: Work, settings: Settings) -> dict[str, Any]:
 
 def _calibrated(hosts: Sequence[Hosted], seconds: float) -> int:
     """Return the number of updates that takes the slowest runner about ``seconds``."""
-    slowest = max(host.run(CALIBRATION_UPDATES).wall for host in hosts) / CALIBRATION_UPDATES
-    return max(CALIBRATION_UPDATES, 10 * math.ceil(seconds / slowest / 10))
+    trials = interleave(hosts, CALIBRATION_UPDATES, 2)
+    # The faster of two trials: a hiccup must not shorten every run after it.
+    slowest = max(min(trial.wall for trial in pair) for pair in trials.values())
+    return max(CALIBRATION_UPDATES, 10 * math.ceil(CALIBRATION_UPDATES * seconds / slowest / 10))
 
 
 def table(shape: dict[str, Any]) -> str:
@@ -226,7 +229,7 @@ def table(shape: dict[str, Any]) -> str:
     flops = shape["flops_per_update"]
     lines = [
         "",
-        f"{shape['lanes']} lanes × {FEATURES}-{shape['hidden']}-{CLASSES} × batch "
+        f"{shape['lanes']} lanes x {FEATURES}-{shape['hidden']}-{CLASSES} x batch "
         f"{shape['batch']}, {shape['updates']} updates a run",
         f"operations of an update of all lanes: nominal {flops['nominal']:.4g}, "
         f"true {flops['true']:.4g}, by XLA {flops['xla']:.4g} "
@@ -244,8 +247,10 @@ def table(shape: dict[str, Any]) -> str:
             f"{row['fraction_of_peak']:>7.1%} {_interval(row['engine_speedup'], 2):^22} "
             f"{row['setup_seconds']:>5.1f} s {memory / 2**20:>5.0f} MB "
             f"{row['cores_used']['median']:>5.2f} {row['loss']:>6.3f}"
-            + "".join(f"  {note}" for note in row["notes"])
         )
+    for name, row in shape["runners"].items():
+        if row.get("notes"):
+            lines.append(f"  {name}: {'; '.join(row['notes'])}")
     return "\n".join(lines)
 
 
@@ -260,7 +265,7 @@ def ceiling_text(peaks: dict[str, dict[str, float]]) -> str:
     return (
         f"\nMatrix products on all cores, best GFLOP/s: {products}. Peak: {best:.0f} "
         f"({names[library]}).\n"
-        "Median (smallest–largest) over interleaved turns; speed-ups are paired within a turn. "
+        "Median (smallest to largest) over interleaved turns; speed-ups are paired within a turn. "
         "'of peak' is true GFLOP/s over the peak.\nSet-up: placing data, compiling and a first "
         "run, imports not counted. Memory: largest resident size of the runner's own process(es), "
         "or of its device. Cores: processor time over wall time.\nLoss: mean training loss after "
@@ -270,8 +275,9 @@ def ceiling_text(peaks: dict[str, dict[str, float]]) -> str:
 
 def _interval(values: dict[str, float] | None, digits: int) -> str:
     if values is None:
-        return "—"
-    return f"{values['median']:.{digits}f} ({values['min']:.{digits}f}–{values['max']:.{digits}f})"
+        return "-"
+    median, least, most = (f"{values[key]:.{digits}f}" for key in ("median", "min", "max"))
+    return f"{median} ({least} to {most})"
 
 
 def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
@@ -280,7 +286,7 @@ def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
     for part in text.split(","):
         try:
             lanes, hidden, batch = (_positive(number) for number in part.split("x"))
-        except ValueError:
+        except (ValueError, argparse.ArgumentTypeError):
             raise argparse.ArgumentTypeError(
                 f"shape {part!r} is not LANESxHIDDENxBATCH; write for example 8x100x32"
             ) from None
@@ -293,7 +299,13 @@ def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{number} is below 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

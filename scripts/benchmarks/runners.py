@@ -1,9 +1,10 @@
 """The ways of training many small networks that are compared, and matrix products for scale.
 
 All of them train the same thing: ``lanes`` networks of one hidden ReLU layer with biases, He-normal
-initial weights, softmax cross-entropy, SGD with momentum 0.9, batches without replacement in a fresh
-random order each epoch, the last one of an epoch smaller, float32. A run starts from new initial
-weights and ends when all lanes have had their updates.
+initial weights, softmax cross-entropy, SGD with momentum 0.9, batches without replacement in a
+fresh random order each epoch, the last one of an epoch smaller, float32. A run starts from new
+initial weights and ends when all lanes have had their updates. Libraries are imported when a runner
+is made, so that a set-up's time has no import in it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Work:
     def nominal_flops(self) -> float:
         """Operations of one update of all lanes, 6 for each weight and example.
 
-        That is 2 (multiply and add) for the forward pass, for the gradient of the weights and for the
-        gradient of the layer's input.
+        That is 2 (multiply and add) for the forward pass, for the gradient of the weights and for
+        the gradient of the layer's input.
         """
         return 6.0 * self.lanes * self.batch * self.hidden * (FEATURES + CLASSES)
 
@@ -73,9 +74,13 @@ class PyTorchRunner:
     threads: int | None = None
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        _torch(self.work, self.threads)
+
     def setup(self) -> None:
         """Place the data and train for a few updates."""
-        torch = _torch(self.work, self.threads)
+        import torch
+
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         x, y = self.work.data()
         self.x = torch.from_numpy(x).to(self.device)
@@ -85,6 +90,7 @@ class PyTorchRunner:
             self._train(1)
         except (RuntimeError, TypeError, ValueError):
             self.fused = False
+        self.notes.append(f"on {self.device}")
         self.notes.append("fused SGD" if self.fused else "SGD without fusion (not available here)")
         self.run(WARM_UP_UPDATES)
 
@@ -113,7 +119,7 @@ class PyTorchRunner:
         import torch
 
         work, device = self.work, self.device
-        network = torch.nn.Sequential(
+        network: Any = torch.nn.Sequential(
             torch.nn.Linear(FEATURES, work.hidden),
             torch.nn.ReLU(),
             torch.nn.Linear(work.hidden, CLASSES),
@@ -138,21 +144,29 @@ class PyTorchRunner:
 
 @dataclass
 class TorchFuncRunner:
-    """PyTorch with all lanes in one batched computation: ``functional_call``, ``grad``, ``vmap``."""
+    """PyTorch with all lanes in one batched computation: ``functional_call``, ``grad``, ``vmap``.
+
+    Attributes:
+        work: What is trained.
+        notes: Remarks for the table.
+    """
 
     work: Work
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        _torch(self.work, None)
+
     def setup(self) -> None:
         """Place the data and train for a few updates."""
-        torch = _torch(self.work, None)
+        import torch
         from torch.func import functional_call, grad, vmap
 
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         x, y = self.work.data()
         self.x = torch.from_numpy(x).to(self.device)
         self.y = torch.from_numpy(y).long().to(self.device)
-        network = torch.nn.Sequential(
+        network: Any = torch.nn.Sequential(
             torch.nn.Linear(FEATURES, self.work.hidden),
             torch.nn.ReLU(),
             torch.nn.Linear(self.work.hidden, CLASSES),
@@ -163,6 +177,7 @@ class TorchFuncRunner:
 
         self.gradient = vmap(grad(loss))
         self.losses = vmap(loss, in_dims=(0, None, None))
+        self.notes.append(f"on {self.device}")
         self.shapes = {name: value.shape for name, value in network.named_parameters()}
         self.run(WARM_UP_UPDATES)
 
@@ -207,14 +222,26 @@ class TorchFuncRunner:
 
 @dataclass
 class EngineRunner:
-    """``implicit_bias.training``, with the layout its plan chooses for this machine."""
+    """``implicit_bias.training``, with the layout its plan chooses for this machine.
+
+    Attributes:
+        work: What is trained.
+        notes: Remarks for the table.
+    """
 
     work: Work
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        _jax(self.work)
+        import implicit_bias.data
+        import implicit_bias.models
+        import implicit_bias.training  # noqa: F401
+
     def setup(self) -> None:
         """Place the data, compile, and train for a few updates."""
-        _jax(self.work)
+        import jax
+
         from implicit_bias import losses, optimizers
         from implicit_bias.data import Dataset
         from implicit_bias.models import Dense
@@ -233,9 +260,12 @@ class EngineRunner:
             batch_size=work.batch,
             n_train=work.examples,
         )
-        program = self._program(1)
-        layout = program.layout
-        self.notes.append(f"{layout.strategy} of {layout.tile} over {layout.devices} device(s)")
+        self.programs: dict[int, Any] = {}
+        layout = self._program(WARM_UP_UPDATES).layout
+        self.notes.append(
+            f"on {layout.devices} {jax.default_backend()} device(s), strategy {layout.strategy}"
+            + (f", tile {layout.tile}" if layout.strategy == "vmap" else "")
+        )
         self.pool = make_pool(self.dataset, self.recipe.dtype, layout.devices)
         self.run(WARM_UP_UPDATES)
 
@@ -255,7 +285,7 @@ class EngineRunner:
         """
         import jax
 
-        x, y = self.dataset.x_train, self.dataset.y_train
+        x, y = jax.numpy.asarray(self.dataset.x_train), jax.numpy.asarray(self.dataset.y_train)
 
         @jax.jit
         def loss(params: Any, state: Any) -> Any:
@@ -263,9 +293,9 @@ class EngineRunner:
             return self.recipe.loss.mean(outputs, y)
 
         values = [
-            float(loss(*jax.tree.map(lambda leaf, lane=lane: leaf[lane], (part.params, part.model_state))))
-            for part in self.trained
-            for lane in range(len(part.lanes))
+            float(loss(*jax.tree.map(lambda leaf, lane=lane: leaf[lane], weights)))
+            for weights in ((part.params, part.model_state) for part in self.trained)
+            for lane in range(len(jax.tree.leaves(weights)[0]))
         ]
         return {"loss": float(np.mean(values)), "xla_flops": self.work.lanes * self._xla_flops()}
 
@@ -278,37 +308,40 @@ class EngineRunner:
         return int((jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0))
 
     def _program(self, updates: int) -> Any:
+        """Plan runs of this many updates; planned once, as it is no part of training."""
+        if updates in self.programs:
+            return self.programs[updates]
         from implicit_bias.training import Budget, Lane, make_plan
 
         settings = {"step_size": STEP_SIZE, "momentum": MOMENTUM}
         lanes = [
             Lane(self.recipe, seed, settings, Budget(updates)) for seed in range(self.work.lanes)
         ]
-        (program,) = make_plan(lanes, self.dataset).programs
-        return program
+        (self.programs[updates],) = make_plan(lanes, self.dataset).programs
+        return self.programs[updates]
 
     def _xla_flops(self) -> float:
         """Compile a single update of a single lane and ask XLA how many operations it has."""
         import jax
+        import jax.numpy as jnp
         import optax
 
         from implicit_bias.training import LaneExamples, LaneInputs, Pool
         from implicit_bias.training.lane import batch_gradient, initial_state
 
         recipe, dataset = self.recipe, self.dataset
-        pool = Pool(dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
-        settings = {
-            name: np.float32(value) for name, value in recipe.setting_defaults().items()
-        }
-        inputs = LaneInputs(np.uint32(0), settings)
-        order = np.arange(self.work.examples, dtype=np.int32)
-        examples = LaneExamples(order, order[:0], dataset.y_train)
+        arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+        pool = Pool(*map(jnp.asarray, arrays))
+        settings = {name: jnp.float32(value) for name, value in recipe.setting_defaults().items()}
+        inputs = LaneInputs(jnp.uint32(0), settings)
+        order = jnp.arange(self.work.examples, dtype=jnp.int32)
+        examples = LaneExamples(order, order[:0], jnp.asarray(dataset.y_train))
         state = jax.eval_shape(lambda: initial_state(recipe, pool.x_train[0], inputs))
 
         def update(pool: Any, examples: Any, state: Any, rows: Any, weights: Any) -> Any:
             transform = recipe.optimizer.build(recipe.schedule, inputs.settings)
             _, _, gradient = batch_gradient(
-                recipe, pool, inputs, examples, state, np.int32(0), rows, weights
+                recipe, pool, inputs, examples, state, jnp.int32(0), rows, weights
             )
             updates, optimizer_state = transform.update(
                 gradient, state.optimizer_state, state.params
@@ -316,10 +349,10 @@ class EngineRunner:
             return optax.apply_updates(state.params, updates), optimizer_state
 
         rows = order[: self.work.batch]
-        weights = np.full(rows.shape, 1 / self.work.batch, np.float32)
+        weights = jnp.full(rows.shape, 1 / self.work.batch, jnp.float32)
         compiled = jax.jit(update).lower(pool, examples, state, rows, weights).compile()
-        cost = compiled.cost_analysis()
-        return float((cost[0] if isinstance(cost, list) else cost)["flops"])
+        cost: Any = compiled.cost_analysis()
+        return float(cost["flops"])
 
 
 @dataclass
@@ -338,6 +371,12 @@ class MatrixProductRunner:
     work: Work
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.library == "torch":
+            _torch(self.work, None)
+        else:
+            _jax(self.work, cpu_devices=1)
+
     def setup(self) -> None:
         """Make the matrices and run each product once."""
         generator = np.random.default_rng(0)
@@ -345,14 +384,18 @@ class MatrixProductRunner:
             size: generator.standard_normal((size, size), dtype=np.float32) for size in self.sizes
         }
         if self.library == "torch":
-            torch = _torch(self.work, None)
+            import torch
+
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            self.squares = {k: torch.from_numpy(v).to(device) for k, v in squares.items()}
+            self.squares: dict[int, Any] = {
+                k: torch.from_numpy(v).to(device) for k, v in squares.items()
+            }
             self.multiply, self.wait = torch.mm, lambda _: None
             if device == "cuda":
                 self.wait = lambda _: torch.cuda.synchronize()
         else:
-            jax = _jax(self.work, cpu_devices=1)
+            import jax
+
             self.squares = {k: jax.numpy.asarray(v) for k, v in squares.items()}
             self.multiply, self.wait = jax.jit(jax.numpy.dot), jax.block_until_ready
         self.best: dict[int, float] = dict.fromkeys(self.sizes, 0.0)
@@ -387,12 +430,13 @@ def halves(work: Work) -> tuple[Work, ...]:
     return tuple(replace(work, lanes=n) for n in (work.lanes - first, first) if n)
 
 
-def _torch(work: Work, threads: int | None) -> Any:
+def _torch(work: Work, threads: int | None) -> None:
     """Import PyTorch and set it up, or say why not."""
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         import torch
+        import torch.func
     except ImportError:
         raise Absent(
             "PyTorch is not installed; install it with: pip install 'implicit-bias[peers]'"
@@ -401,7 +445,6 @@ def _torch(work: Work, threads: int | None) -> Any:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("highest" if work.precision == "float32" else "high")
-    return torch
 
 
 def _torch_device_memory() -> int | None:
@@ -410,9 +453,9 @@ def _torch_device_memory() -> int | None:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
-def _jax(work: Work, cpu_devices: int | None = None) -> Any:
+def _jax(work: Work, cpu_devices: int | None = None) -> None:
     """Import JAX and set it up."""
-    # Several processes share an accelerator here: take memory as needed, not all of it at the start.
+    # Several processes share an accelerator here: take memory as needed, not all at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
@@ -421,7 +464,6 @@ def _jax(work: Work, cpu_devices: int | None = None) -> Any:
     runtime.configure(cpu_devices=cpu_devices)
     if jax.default_backend() != "cpu":
         jax.config.update("jax_default_matmul_precision", work.precision)
-    return jax
 
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Runs in processes of their own, interleaved, and what their times say.
 
-Every runner lives in its own process, so that thread pools, device settings and peak memory are its
-own. The processes stay alive between runs: starting one, importing and compiling are never part of a
-run. The driver asks one runner at a time, in turn, so that a slow stretch of the machine falls on all
-of them alike, and ratios are formed within a turn.
+Every runner lives in its own process, so that thread pools, device settings and peak memory are
+its own. The processes stay alive between runs: starting one, importing and compiling are never part
+of a run. The driver asks one runner at a time, in turn, so that a slow stretch of the machine falls
+on all of them alike, and ratios are formed within a turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from benchmarks.machine import peak_memory
 
 
 class Runner(Protocol):
-    """Something to be timed. A runner is made in its own process and imports what it needs there."""
+    """Something to be timed.
+
+    A runner is made in its own process, and imports what it needs when it is made.
+    """
 
     notes: list[str]
 
@@ -165,9 +168,7 @@ def _serve(maker: Callable[[], Runner], connection: Connection) -> None:
             connection.send(("failed", traceback.format_exc()))
 
 
-def interleave(
-    runners: Sequence[Hosted], updates: int, repeats: int
-) -> dict[str, list[Timing]]:
+def interleave(runners: Sequence[Hosted], updates: int, repeats: int) -> dict[str, list[Timing]]:
     """Run every runner once a turn, for ``repeats`` turns.
 
     Args:

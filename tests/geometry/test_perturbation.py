@@ -64,11 +64,11 @@ def test_mean_rise_is_half_the_variance_times_the_trace():
 
 
 def test_filters_have_their_parameters_length():
-    # Broken by: scaling rows for columns (inputs for outputs), the whole array at once, or biases.
+    # Broken by: scaling inputs for outputs in either layout, the whole array at once, or biases.
     kernel = jnp.asarray([[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]])
     image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 3, 5)))
     direction = random_direction(
-        KEY, {"bias": jnp.ones(3), "kernel": kernel, "image": image}, "filter"
+        KEY, {"bias": jnp.ones(3), "kernel": kernel, "image": image}, "filter", output_axis=-1
     )
     np.testing.assert_allclose(np.linalg.norm(direction["kernel"], axis=0), [5, 0, 1], rtol=1e-12)
     np.testing.assert_allclose(
@@ -77,6 +77,13 @@ def test_filters_have_their_parameters_length():
         rtol=1e-12,
     )
     np.testing.assert_array_equal(direction["bias"], 0)
+    first = random_direction(KEY, {"weight": kernel.T, "image": image}, "filter")
+    np.testing.assert_allclose(np.linalg.norm(first["weight"], axis=1), [5, 0, 1], rtol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.norm(np.asarray(first["image"]).reshape(2, 30), axis=1),
+        np.linalg.norm(np.asarray(image).reshape(2, 30), axis=1),
+        rtol=1e-12,
+    )
 
 
 def test_filter_curve_survives_rescaling_and_absolute_does_not():
@@ -97,7 +104,9 @@ def test_filter_curve_survives_rescaling_and_absolute_does_not():
 
     @functools.partial(jax.jit, static_argnames="kind")
     def curve(params, kind):
-        return perturbation_curve(loss, params, KEY, [0.1, 0.5], n_directions=3, kind=kind)
+        return perturbation_curve(
+            loss, params, KEY, [0.1, 0.5], n_directions=3, kind=kind, output_axis=-1
+        )
 
     np.testing.assert_allclose(curve(rescaled, "filter"), curve(params, "filter"), rtol=1e-9)
     absolute = np.asarray(curve(rescaled, "absolute")) / np.asarray(curve(params, "absolute"))
@@ -129,6 +138,7 @@ def test_directions_are_a_prefix_and_not_finite_shows():
         ({"radii": [[0.1]]}, "at least one radius"),
         ({"n_directions": 0}, "n_directions is 0"),
         ({"kind": "filters"}, "did you mean 'filter'"),
+        ({"kind": "filter", "output_axis": 2}, "output_axis is 2, but an array has 2 axes"),
         ({"params": {"bias": jnp.ones(3)}, "kind": "filter"}, "two or more axes"),
         ({"params": {}}, "at least one parameter"),
     ],

@@ -38,7 +38,7 @@ def drawn(model: Dense) -> Any:
     sizes = (4, *model.widths, model.outputs)
     return {
         f"layer_{i}": {
-            "kernel": jnp.asarray(layer.kernel_std * rng.normal(size=(sizes[i], sizes[i + 1]))),
+            "weight": jnp.asarray(layer.weight_std * rng.normal(size=(sizes[i + 1], sizes[i]))),
             "bias": jnp.asarray(layer.bias_std * rng.normal(size=sizes[i + 1])),
         }
         for i, layer in enumerate(model.layers(4, np.float64))
@@ -82,22 +82,23 @@ ACTIVATIONS = {
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_against_numpy(activation: Any):
-    # Broken by a wrong activation, one after the last layer, or a bias on the wrong axis.
+    # Broken by a wrong activation, one after the last layer, a bias on the wrong axis, or
+    # weights read the other way round.
     model = Dense((5, 3), 2, activation)
     sizes = (4, 5, 3, 2)
     params = {
         f"layer_{i}": {
-            "kernel": RNG.normal(size=(sizes[i], sizes[i + 1])),
+            "weight": RNG.normal(size=(sizes[i + 1], sizes[i])),
             "bias": RNG.normal(size=sizes[i + 1]),
         }
         for i in range(3)
     }
     hidden = X
     for i in range(3):
-        hidden = hidden @ params[f"layer_{i}"]["kernel"] + params[f"layer_{i}"]["bias"]
+        hidden = hidden @ params[f"layer_{i}"]["weight"].T + params[f"layer_{i}"]["bias"]
         hidden = ACTIVATIONS[activation](hidden) if i < 2 else hidden
     found, state = model.apply(jax.tree.map(jnp.asarray, params), {}, jnp.asarray(X))
-    np.testing.assert_allclose(found, hidden, rtol=1e-12)
+    np.testing.assert_allclose(found, hidden, rtol=1e-12, atol=1e-14)
     assert state == {}
 
 
@@ -105,18 +106,18 @@ def test_inputs_are_flattened_in_row_order():
     # Broken by another order than NumPy's, which weights from elsewhere would not survive.
     model = Dense((), 2, bias=False)
     images = RNG.normal(size=(3, 2, 2, 1))
-    kernel = RNG.normal(size=(4, 2))
-    found, _ = model.apply({"layer_0": {"kernel": jnp.asarray(kernel)}}, {}, jnp.asarray(images))
-    np.testing.assert_allclose(found, images.reshape(3, 4) @ kernel, rtol=1e-13)
+    weight = RNG.normal(size=(2, 4))
+    found, _ = model.apply({"layer_0": {"weight": jnp.asarray(weight)}}, {}, jnp.asarray(images))
+    np.testing.assert_allclose(found, images.reshape(3, 4) @ weight.T, rtol=1e-13)
 
 
 def test_a_deep_linear_network_is_a_product():
     # Broken by a hidden activation or bias.
     model = Dense((3, 5), 2, activation="identity", bias=False)
     shapes, _ = abstract_init(model, jnp.zeros(4))
-    assert set(shapes["layer_0"]) == {"kernel"}
+    assert set(shapes["layer_0"]) == {"weight"}
     params = drawn(model)
-    product = functools.reduce(np.matmul, (params[f"layer_{i}"]["kernel"] for i in range(3)))
+    product = functools.reduce(np.matmul, (params[f"layer_{i}"]["weight"].T for i in range(3)))
     np.testing.assert_allclose(model.apply(params, {}, jnp.asarray(X))[0], X @ product, rtol=1e-12)
 
 
@@ -138,10 +139,11 @@ def test_initial_spreads(init: Any, variance: Any):
     params = ready(model, n_inputs=40)
     sizes = (40, 300, 100, 50)
     for i in range(3):
-        kernel = np.asarray(params[f"layer_{i}"]["kernel"])
+        weight = np.asarray(params[f"layer_{i}"]["weight"])
+        assert weight.shape == (sizes[i + 1], sizes[i])
         expected = variance(sizes[i], sizes[i + 1])
-        error = np.sqrt(2 / kernel.size)
-        assert abs((kernel**2).mean() / expected - 1) < 5 * error
+        error = np.sqrt(2 / weight.size)
+        assert abs((weight**2).mean() / expected - 1) < 5 * error
         assert not params[f"layer_{i}"]["bias"].any()
 
 
@@ -151,13 +153,13 @@ def test_width_and_depth_are_prefix_stable():
     small = ready(Dense((4, 3, 5), 2, parameterisation="ntk", bias_std=1.0))
     large = ready(Dense((9, 8), 2, parameterisation="ntk", bias_std=1.0))
     for name in ("layer_0", "layer_1"):
-        rows, columns = small[name]["kernel"].shape
-        assert_equal(small[name]["kernel"], large[name]["kernel"][:rows, :columns])
-        assert_equal(small[name]["bias"], large[name]["bias"][:columns])
+        rows, columns = small[name]["weight"].shape
+        assert_equal(small[name]["weight"], large[name]["weight"][:rows, :columns])
+        assert_equal(small[name]["bias"], large[name]["bias"][:rows])
 
 
-def test_kernels_and_biases_are_drawn_apart():
-    # Broken by one key used twice: a bias would copy a row of a kernel.
+def test_weights_and_biases_are_drawn_apart():
+    # Broken by one key used twice: a bias would copy a row of weights.
     params = ready(Dense((6, 6), 6, parameterisation="ntk", bias_std=1.0), n_inputs=6)
     draws = [np.asarray(leaf).ravel()[:6] for leaf in jax.tree.leaves(params)]
     assert len({tuple(draw) for draw in draws}) == len(draws)
@@ -177,7 +179,7 @@ def test_mup_is_standard_at_the_base_width(parameterisation: Any):
 
 
 # Yang et al. 2022, Table 3, written as a plain network with its own initial spread and step size
-# per layer, relative to width n0: factors on (initial kernel, kernel step size, bias step size), r
+# per layer, relative to width n0: factors on (initial weight, weight step size, bias step size), r
 # = n/n0.
 TABLE_3 = {
     "mup": [
@@ -203,11 +205,11 @@ def test_mup_is_the_table_of_per_layer_step_sizes(parameterisation: Any):
     make = optax.sgd if parameterisation == "mup" else functools.partial(optax.adam, eps=1e-30)
     factors = [row(n / n0) for row in TABLE_3[parameterisation]]
     start = {
-        name: {"kernel": factor[0] * layer["kernel"], "bias": layer["bias"]}
+        name: {"weight": factor[0] * layer["weight"], "bias": layer["bias"]}
         for factor, (name, layer) in zip(factors, drawn(standard).items(), strict=True)
     }
-    labels = {f"layer_{i}": {"kernel": f"k{i}", "bias": f"b{i}"} for i in range(3)}
-    rates = {f"k{i}": f[1] * eta for i, f in enumerate(factors)}
+    labels = {f"layer_{i}": {"weight": f"w{i}", "bias": f"b{i}"} for i in range(3)}
+    rates = {f"w{i}": f[1] * eta for i, f in enumerate(factors)}
     rates |= {f"b{i}": f[2] * eta for i, f in enumerate(factors)}
     per_layer = optax.partition({k: make(rate) for k, rate in rates.items()}, labels)
     _, expected = train(standard, start, {}, per_layer, 12)
@@ -223,7 +225,7 @@ def preactivations(model: Dense, params: Any, x: jax.Array) -> list[jax.Array]:
     hidden = x
     for i, layer in enumerate(layers):
         p = params[f"layer_{i}"]
-        hidden = layer[0] * (hidden @ p["kernel"]) + layer[1] * p["bias"][None, :]
+        hidden = layer[0] * (hidden @ p["weight"].T) + layer[1] * p["bias"][None, :]
         found.append(hidden)
         hidden = jnp.tanh(hidden)
     return found
@@ -301,7 +303,7 @@ def embed(narrow: Any, wide: Any) -> Any:
 
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_padding_a_width_changes_nothing(parameterisation: Any):
-    # The widths are traced. Initial parameters to the last bit; outputs, gradients and a trajectory
+    # The widths are traced. Initial parameters to one rounding; outputs, gradients and a trajectory
     # to rounding. Broken by a fan that counts padding, or by an activation that is not zero at
     # zero.
     widths = (5, 3)

@@ -40,10 +40,14 @@ def test_linen_equals_our_dense():
     shapes, _ = jax.eval_shape(model.init, KEY, jnp.zeros(5))
     rng = np.random.default_rng(4)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
-    ours = {"layer_0": params["Dense_0"], "layer_1": params["Dense_1"]}
+    layers = params["Dense_0"], params["Dense_1"]
+    ours = {
+        f"layer_{i}": {"weight": layer["kernel"].T, "bias": layer["bias"]}
+        for i, layer in enumerate(layers)
+    }
     x = jnp.asarray(X)
     found, state = model.apply(params, {}, x, train=True)
-    np.testing.assert_allclose(found, Dense((5,), 2).apply(ours, {}, x)[0], rtol=1e-13)
+    np.testing.assert_allclose(found, Dense((5,), 2).apply(ours, {}, x)[0], rtol=1e-12)
     assert state == {}
 
 

@@ -30,6 +30,18 @@ def test_contract(row: Row):
 
 
 @every_row
+def test_output_axis_counts_units(row: Row):
+    # A layer has one bias per unit. Broken by an axis that counts inputs.
+    model = row.build()
+    params, _ = models.abstract_init(model, row.example())
+    assert any(leaf.ndim > 1 for leaf in jax.tree.leaves(params))
+    for layer in params.values():
+        for leaf in layer.values():
+            if leaf.ndim > 1 and "bias" in layer:
+                assert leaf.shape[model.output_axis] == layer["bias"].size
+
+
+@every_row
 def test_init_is_a_pure_function_of_the_key(row: Row):
     # Broken by hidden randomness, by looking at the example's values, by state shared between keys,
     # and by a scale that recompiles, reaches biases, or promotes: here it is float64 in a float32
@@ -198,6 +210,7 @@ def test_get_a_users_own(tmp_path: Any):
         "@dataclass(frozen=True)\n"
         "class Constant:\n"
         "    outputs: int = 2\n"
+        "    output_axis = 0\n"
         "    def init(self, key, example, *, scale=1.0):\n"
         "        return {'c': jnp.ones(self.outputs, example.dtype)}, {}\n"
         "    def apply(self, params, state, x, *, train, key=None):\n"
@@ -214,6 +227,8 @@ def test_get_a_users_own(tmp_path: Any):
         "        return linen.Dense(self.width)(x)\n"
         "net = Net()\n"
         "number = 3\n"
+        "class Half:\n"
+        "    init = apply = None\n"
     )
     example, x = jnp.zeros(3, np.float32), jnp.zeros((2, 3), np.float32)
     constant = models.get(f"{file}:Constant", outputs=5)
@@ -227,6 +242,8 @@ def test_get_a_users_own(tmp_path: Any):
         assert model.apply(params, state, x, train=True)[0].shape == (2, width)
     with pytest.raises(UserError, match="gave int"):
         models.get(f"{file}:number")
+    with pytest.raises(UserError, match="gave Half, which lacks describe, output_axis; see"):
+        models.get(f"{file}:Half")
     with pytest.raises(UserError, match="cannot take options"):
         models.get(f"{file}:build", width=2)
     with pytest.raises(UserError, match="gave"):

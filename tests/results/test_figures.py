@@ -99,7 +99,7 @@ def bands(ax: Any) -> list[np.ndarray]:
     ]
 
 
-# ---------------------------------------------------------------------------------------- summaries
+# --------------------------------------------------------------------------------------- summaries
 
 
 def test_mean_curve_is_scipys_t_interval() -> None:
@@ -188,7 +188,7 @@ def test_bad_curves_are_refused(x: Any, values: Any, options: Any, message: str)
         Curve.from_values(x, values, **options)
 
 
-# ------------------------------------------------------------------------------------- from a dataset
+# ---------------------------------------------------------------------------------- from a dataset
 
 
 def test_lanes_become_curves(result: xr.Dataset) -> None:
@@ -265,7 +265,7 @@ def test_unknown_variable_is_named(result: xr.Dataset) -> None:
         figures.curves(result, "lambda_mx", x="batch_size")
 
 
-# ---------------------------------------------------------------------------------------------- looks
+# ------------------------------------------------------------------------------------------- looks
 
 
 def lightness(colour: str) -> float:
@@ -276,7 +276,7 @@ def lightness(colour: str) -> float:
 
 
 def test_colours_differ_in_grey() -> None:
-    # Breaks if two colours print as one grey, or one is too pale to see (contrast below 2 on white).
+    # Breaks if two colours print as one grey, or one is too pale to see on white.
     greys = sorted(lightness(colour) for colour in PALETTE)
     assert min(np.diff(greys)) >= 5
     assert min(np.diff(sorted(lightness(colour) for colour in PALETTE[:4]))) >= 18
@@ -302,7 +302,7 @@ def test_style_leaves_no_trace() -> None:
     # Breaks if importing or drawing changes the user's matplotlib settings, or obeys them.
     with matplotlib.rc_context({"font.size": 31.0, "axes.facecolor": "red"}):
         before = dict(matplotlib.rcParams)
-        figure, ax = figures.axes()
+        _, ax = figures.axes()
         figures.curve_by_group(ax, {}, xlabel="x (1)", ylabel="y (1)")
         assert ax.xaxis.label.get_size() < 12
         assert to_rgb(ax.get_facecolor()) == (1, 1, 1)
@@ -320,7 +320,7 @@ def test_import_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# -------------------------------------------------------------------------------------------- drawings
+# ---------------------------------------------------------------------------------------- drawings
 
 
 def test_bands_and_lines_are_where_the_numbers_are() -> None:
@@ -355,7 +355,7 @@ def test_axes_carry_labels_and_the_batch_sizes_as_ticks(result: xr.Dataset) -> N
 def test_lone_position_gets_an_error_bar() -> None:
     # Breaks if an interval without neighbours is a band of no width, that is, invisible.
     values = np.array([[1.0, np.nan, 2.0], [3.0, np.nan, 4.0]])
-    figure, ax = figures.axes()
+    _, ax = figures.axes()
     figures.curve_by_group(
         ax, {"a": Curve.from_values([1, 2, 4], values)}, xlabel="x (1)", ylabel="y (1)"
     )
@@ -409,7 +409,7 @@ def test_empty_and_wholly_lost_curves_draw() -> None:
         figures.legend(figure)
         figures.note(figure, figures.count_note({"a": curve}))
         assert_tidy(figure)
-        assert figures.image_bytes(figure)
+        assert "no value to draw" in [text.get_text() for text in ax.texts]
 
 
 def test_scatter_shows_each_lane_once(result: xr.Dataset) -> None:
@@ -451,8 +451,8 @@ def test_scatter_refuses_unequal_lengths() -> None:
 
 
 def test_panels_share_axes_and_label_the_edges(result: xr.Dataset) -> None:
-    # Breaks if panels cannot be compared, a panel above an empty place loses its axis, or the legend
-    # covers data.
+    # Breaks if panels cannot be compared, a panel above an empty place loses its axis, or the
+    # legend covers data.
     looks = figures.categorical(ARMS)
     curves = figures.curves(result, "test_error", x="batch_size", by="arm", factor=100)
 
@@ -473,6 +473,9 @@ def test_panels_share_axes_and_label_the_edges(result: xr.Dataset) -> None:
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
     assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, False, False, True, False]
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
+    # The axis of a panel above an empty place does not push the rows apart.
+    gap = figure.axes[0].get_window_extent().y0 - figure.axes[3].get_window_extent().y1
+    assert gap < 0.45 * figure.dpi
     third = figure.axes[2]  # nothing below it
     assert any(tick.label1.get_visible() for tick in third.xaxis.get_major_ticks())
     assert [text.get_text() for text in box.get_texts()] == list(ARMS)  # each label once
@@ -521,7 +524,7 @@ def test_reference_line_is_in_the_legend() -> None:
     assert ax.lines[0].get_ydata() == [2.0, 2.0]
 
 
-# ---------------------------------------------------------------------------------------------- forest
+# ------------------------------------------------------------------------------------------ forest
 
 
 def finding(**more: Any) -> dict[str, Any]:
@@ -545,7 +548,8 @@ def test_forest_measures_in_smallest_effects() -> None:
         "ratio": finding(effect=4.0, interval=[2.0, 8.0], boundary=2.0, origin=1.0),
         "downwards": finding(effect=-0.4, interval=[-0.6, -0.2], boundary=-0.2, origin=0.0),
     }
-    figure = figures.forest([finding(details={"arms": arms})])
+    judged = finding(verdict="conditional", details={"arms": arms, "headline": "ratio"})
+    figure = figures.forest([judged], arms=True)
     ax = figure.axes[0]
     np.testing.assert_allclose(interval_drawn(ax, 1), [1, 3])
     np.testing.assert_allclose(interval_drawn(ax, 2), [1, 3])
@@ -553,6 +557,18 @@ def test_forest_measures_in_smallest_effects() -> None:
     names = [label.get_text().strip() for label in ax.get_yticklabels()]
     assert names == ["paper.claim", "difference", "ratio", "downwards"]
     assert_tidy(figure)
+    # One row a claim: its own effect, on the scale of the arm that stands for it.
+    (short,) = (figures.forest([{**judged, "effect": 4.0, "interval": [2.0, 8.0]}]).axes,)
+    np.testing.assert_allclose(interval_drawn(short[0], 0), [1, 3])
+    assert [label.get_text() for label in short[0].get_yticklabels()] == ["paper.claim (ratio)"]
+
+
+def test_forest_knows_a_ratio_by_its_smallest_effect() -> None:
+    # Breaks if, without an origin, "more than 1.25 times" is read as a difference of 1.25.
+    arms = {"a": {"effect": 1.5625, "interval": [1.25, 1.953125], "boundary": 1.25}}
+    ratio = finding(smallest_effect=0.25, effect=1.5625, details={"arms": arms})
+    figure = figures.forest([{**ratio, "interval": [1.25, 1.953125]}])
+    np.testing.assert_allclose(interval_drawn(figure.axes[0], 0), [1, 3])
 
 
 def test_forest_counts_what_it_cannot_draw() -> None:
@@ -572,7 +588,7 @@ def test_forest_counts_what_it_cannot_draw() -> None:
     assert_tidy(figures.forest([]))
 
 
-# ----------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------------------------------------- files
 
 
 def test_saved_files_are_whole_and_reproducible(tmp_path: Path) -> None:

@@ -67,31 +67,31 @@ def test_least_squares_reaches_the_pseudoinverse_solution():
     )
     result = run([make_lane(0, 2000, recipe=recipe, step_size=0.5)], data)
     solution = np.linalg.pinv(x) @ y
-    found = result.params["layer_0"]["kernel"][0]
+    found = result.params["layer_0"]["weight"][0].T
     assert np.linalg.norm(found - solution) <= 1e-8 * np.linalg.norm(solution)
 
 
 def numpy_epoch(params, x, y, order, batch_size, step_size):
     """One epoch of SGD on a tanh network with softmax cross-entropy, written with NumPy alone."""
-    w1, b1 = (np.array(params["layer_0"][name], np.float64) for name in ("kernel", "bias"))
-    w2, b2 = (np.array(params["layer_1"][name], np.float64) for name in ("kernel", "bias"))
+    w1, b1 = (np.array(params["layer_0"][name], np.float64) for name in ("weight", "bias"))
+    w2, b2 = (np.array(params["layer_1"][name], np.float64) for name in ("weight", "bias"))
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
-        h = np.tanh(x[rows] @ w1 + b1)
-        logits = h @ w2 + b2
+        h = np.tanh(x[rows] @ w1.T + b1)
+        logits = h @ w2.T + b2
         p = np.exp(logits - logits.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
         p[np.arange(len(rows)), y[rows]] -= 1
         p /= len(rows)
-        back = (p @ w2.T) * (1 - h**2)
-        w2, b2 = w2 - step_size * h.T @ p, b2 - step_size * p.sum(0)
-        w1, b1 = w1 - step_size * x[rows].T @ back, b1 - step_size * back.sum(0)
-    return {"layer_0": {"kernel": w1, "bias": b1}, "layer_1": {"kernel": w2, "bias": b2}}
+        back = (p @ w2) * (1 - h**2)
+        w2, b2 = w2 - step_size * p.T @ h, b2 - step_size * p.sum(0)
+        w1, b1 = w1 - step_size * back.T @ x[rows], b1 - step_size * back.sum(0)
+    return {"layer_0": {"weight": w1, "bias": b1}, "layer_1": {"weight": w2, "bias": b2}}
 
 
 @pytest.mark.parametrize("batch_size", [8, 16], ids=["divides", "last batch of 8"])
 def test_one_epoch_equals_a_numpy_loop(dataset, batch_size):
-    """Breaks if the last batch is dropped or divided by the wrong size, or the order is not used."""
+    """Breaks if the last batch is dropped or divided by the wrong size, or order is ignored."""
     recipe = make_recipe(batch_size=batch_size)
     result = run([make_lane(3, recipe.updates_per_epoch, recipe=recipe, step_size=0.3)], dataset)
     rows, _ = split_indices(role_key(3, "split"), dataset, (40, 0))
@@ -138,7 +138,9 @@ def test_every_optimiser_equals_a_loop_over_optax(dataset, row):
     found = jax.tree.map(lambda leaf: leaf[0], result.params)
     # Optax itself mixes types here and there.
     with jax.numpy_dtype_promotion("standard"):
-        assert same(found, loop(start, traced, jnp.int32(10), pool, rows)), "the jitted loop differs"
+        assert same(found, loop(start, traced, jnp.int32(10), pool, rows)), (
+            "the jitted loop differs"
+        )
         carry = start, row.decayed(traced).init(start)
         for epoch in range(10):
             carry = step(jnp.int32(epoch), carry, traced, pool, rows)
@@ -146,11 +148,11 @@ def test_every_optimiser_equals_a_loop_over_optax(dataset, row):
 
 
 def test_logs_equal_an_evaluation_by_hand(reference, lanes, dataset):
-    """Breaks if losses are averaged over the wrong set, or noisy labels are not those trained on."""
+    """Breaks if losses average over the wrong set, or noisy labels are not those trained on."""
     loss = np.asarray(reference.logs["test_loss"])[0, -1]
     params = jax.tree.map(lambda leaf: leaf[0], reference.params)
-    h = np.tanh(dataset.x_test @ params["layer_0"]["kernel"] + params["layer_0"]["bias"])
-    logits = (h @ params["layer_1"]["kernel"] + params["layer_1"]["bias"]).astype(np.float64)
+    h = np.tanh(dataset.x_test @ params["layer_0"]["weight"].T + params["layer_0"]["bias"])
+    logits = (h @ params["layer_1"]["weight"].T + params["layer_1"]["bias"]).astype(np.float64)
     chosen = logits[np.arange(20), dataset.y_test]
     expected = np.mean(np.log(np.exp(logits).sum(1)) - chosen)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
@@ -207,7 +209,7 @@ def test_vmap_agrees_over_a_few_steps(lanes, dataset):
 def test_a_diverged_lane_is_marked_and_harms_no_other(reference, lanes):
     """Breaks if NaN spreads, or a diverged lane passes for a finished one."""
     assert reference.diverged.tolist() == [False] * 5 + [True, False]
-    finite = np.isfinite(reference.params["layer_0"]["kernel"]).all(axis=(1, 2))
+    finite = np.isfinite(reference.params["layer_0"]["weight"]).all(axis=(1, 2))
     assert finite.tolist() == [not lost for lost in reference.diverged]
     assert np.isnan(reference.logs["train_loss"][5, 1:]).all()
 
@@ -301,4 +303,4 @@ def test_label_noise_of_zero_is_no_noise_and_its_rate_is_traced(dataset):
     (both,) = train(plan)
     alone = run([make_lane(0)], dataset)
     assert same(jax.tree.map(lambda leaf: leaf[:1], both.params), alone.params)
-    assert not same(both.params["layer_0"]["kernel"][0], both.params["layer_0"]["kernel"][1])
+    assert not same(both.params["layer_0"]["weight"][0], both.params["layer_0"]["weight"][1])

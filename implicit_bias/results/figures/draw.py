@@ -181,12 +181,15 @@ def _finish(
     scales: tuple[Scale, Scale],
     curves: Mapping[Hashable, Curve] | None = None,
 ) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
     for name, axis, scale in (("x", ax.xaxis, scales[0]), ("y", ax.yaxis, scales[1])):
         if scale == "symlog":
             parts = [one.x if name == "x" else one.centre for one in (curves or {}).values()]
             getattr(ax, f"set_{name}scale")("symlog", linthresh=_linear_range(parts))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
         elif scale == "log" and math.isfinite(axis.get_minpos()):  # without data there is no log
             getattr(ax, f"set_{name}scale")("log")
             _plain_log_ticks(axis)
@@ -233,7 +236,7 @@ def tick_text(value: float) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)) + 1e-9)
-    if -4 < exponent < 5:
+    if -5 < exponent < 5:
         return f"{value:g}"
     lead = value / 10.0**exponent
     return (

@@ -37,7 +37,9 @@ class _Row:
     inner: bool
 
 
-def forest(findings: Iterable[Any], *, title: str = "", reach: float = 6.0) -> Figure:
+def forest(
+    findings: Iterable[Any], *, arms: bool = False, title: str = "", reach: float = 6.0
+) -> Figure:
     """Draw each finding's effect and interval against the smallest effect that matters.
 
     Effects of different kinds share an axis by being divided by their smallest effect: 0 is no
@@ -47,9 +49,12 @@ def forest(findings: Iterable[Any], *, title: str = "", reach: float = 6.0) -> F
     Args:
         findings: Records or mappings with ``id``, ``verdict``, ``effect`` and ``interval``, and
             with ``boundary`` (the effect at which the claim begins to hold) and ``origin`` (no
-            effect; 0 by default), either of their own or for each arm in ``details["arms"]``.
-            Instead of a boundary, ``smallest_effect`` will do. Findings without these (identities,
-            definitions, undecided ones) are counted in a note.
+            effect: 0 for a difference, 1 for a ratio; by default, what fits ``smallest_effect``),
+            either of their own or for each arm in ``details["arms"]``. Instead of a boundary,
+            ``smallest_effect`` will do. Findings without these (identities, definitions, undecided
+            ones) are counted in a note.
+        arms: Give each arm of a claim a row of its own, under the claim's name. Otherwise a claim
+            has one row, for the arm in ``details["headline"]``, with the verdict on the claim.
         title: Title of the figure.
         reach: How far the axis goes at most, in smallest effects; what lies beyond is shown by an
             arrow.
@@ -60,7 +65,7 @@ def forest(findings: Iterable[Any], *, title: str = "", reach: float = 6.0) -> F
     rows: list[_Row] = []
     left_out = 0
     for finding in findings:
-        found = _rows(finding)
+        found = _rows(finding, arms)
         left_out += not found
         rows += found
     figure, ax = layout.axes(6.6, 0.8 + 0.24 * max(len(rows), 2), title=title)
@@ -78,37 +83,51 @@ def forest(findings: Iterable[Any], *, title: str = "", reach: float = 6.0) -> F
     return figure
 
 
-def _rows(finding: Any) -> list[_Row]:
+def _rows(finding: Any, each_arm: bool) -> list[_Row]:
     """Rows of one finding: one, or a heading and one for each arm."""
-    arms = (field(finding, "details") or {}).get("arms") or {}
     if field(finding, "kind") in ("identity", "definition"):
         return []
-    name = str(field(finding, "id"))
-    if len(arms) < 2:
-        sources = [(name, next(iter(arms.values()), finding), False)]
-    else:
-        sources = [(arm, record, True) for arm, record in arms.items()]
-    rows = []
-    for label, record, inner in sources:
-        row = _row(label, record, finding, inner)
-        if row is not None:
-            rows.append(row)
-    if rows and rows[0].inner:
-        verdict = str(field(finding, "verdict"))
-        rows.insert(
-            0,
-            _Row(
-                name, verdict, verdict.replace("-", " "), math.nan, math.nan, math.nan, inner=False
-            ),
-        )
+    name, verdict = str(field(finding, "id")), str(field(finding, "verdict"))
+    details = field(finding, "details") or {}
+    arms = details.get("arms") or {}
+    if len(arms) < 2 or not each_arm:
+        head = details.get("headline") or next(iter(arms), "")
+        label = f"{name} ({head})" if len(arms) > 1 else name
+        # The claim's own effect and verdict; an arm knows where they would begin to matter.
+        row = _row(label, verdict, finding, arms.get(head, finding), finding, inner=False)
+        return [] if row is None else [row]
+    inner = [
+        _row(arm, str(field(record, "verdict")), record, record, finding, inner=True)
+        for arm, record in arms.items()
+    ]
+    rows = [row for row in inner if row is not None]
+    if rows:
+        text = verdict.replace("-", " ")
+        rows.insert(0, _Row(name, verdict, text, math.nan, math.nan, math.nan, inner=False))
     return rows
 
 
-def _row(name: str, record: Any, finding: Any, inner: bool) -> _Row | None:
-    effect, interval = field(record, "effect"), field(record, "interval")
-    boundary, origin = field(record, "boundary"), field(record, "origin", 0.0)
+def _row(
+    name: str, verdict: str, measured: Any, scale: Any, finding: Any, *, inner: bool
+) -> _Row | None:
+    """One row, or None where there is nothing to draw or no scale to draw it on.
+
+    Args:
+        name: What the row is called.
+        verdict: What decides its look.
+        measured: Holds ``effect`` and ``interval``; where it lacks them, ``scale`` does.
+        scale: Holds ``boundary`` and ``origin``.
+        finding: Holds ``smallest_effect``, for want of a boundary.
+        inner: Whether the row stands under a claim's heading.
+    """
+    effect = field(measured, "effect", field(scale, "effect"))
+    interval = field(measured, "interval", field(scale, "interval"))
+    smallest = field(finding, "smallest_effect")
+    boundary, origin = field(scale, "boundary"), field(scale, "origin")
+    if origin is None:
+        origin = _origin(boundary, smallest)
     if boundary is None:
-        boundary = origin + (field(finding, "smallest_effect") or 0.0)
+        boundary = origin + (smallest or 0.0)
     if effect is None or interval is None or boundary == origin or not math.isfinite(effect):
         return None
     # JSON has no infinity: null is an end that is not bounded.
@@ -117,13 +136,21 @@ def _row(name: str, record: Any, finding: Any, inner: bool) -> _Row | None:
     ends = sorted(_in_smallest(end, origin, boundary) for end in (low, high))
     return _Row(
         name=name,
-        verdict=str(field(record, "verdict", field(finding, "verdict"))),
+        verdict=verdict,
         text=format_estimate(effect, low, high),
         centre=_in_smallest(effect, origin, boundary),
         low=ends[0],
         high=ends[1],
         inner=inner,
     )
+
+
+def _origin(boundary: float | None, smallest: float | None) -> float:
+    """No effect, where it is not given: 1 if only that is one smallest effect from the boundary."""
+    if boundary is None or smallest is None:
+        return 0.0
+    at_zero, at_one = (math.isclose(abs(boundary - none), smallest) for none in (0.0, 1.0))
+    return 1.0 if at_one and not at_zero else 0.0
 
 
 def _in_smallest(effect: float, origin: float, boundary: float) -> float:

@@ -140,6 +140,7 @@ class CurvatureSettings(Section):
     noise_batches: tuple[Count, Count] = (64, 512)
     noise_draws: int = Field(64, ge=2)
     chunk_size: Count = 1000
+    whole_batch: Count = Field(10_000, description="examples a Hessian product may take at once")
 
 
 class BatchSizeSettings(StudySettings):
