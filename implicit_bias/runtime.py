@@ -115,13 +115,24 @@ def lane_mesh(devices: int) -> Mesh:
             f"devices is {devices}, but JAX sees {len(present)}; choose at most {len(present)}"
         )
     return jax.make_mesh(
-        (devices,), (LANE_AXIS,), devices=present[:devices], axis_types=(jax.sharding.AxisType.Auto,)
+        (devices,),
+        (LANE_AXIS,),
+        devices=present[:devices],
+        axis_types=(jax.sharding.AxisType.Auto,),
     )
 
 
 def spread(tree: Any, devices: int) -> Any:
     """Place arrays whose leading axis is the lane, one shard a device."""
     return jax.device_put(tree, NamedSharding(lane_mesh(devices), PartitionSpec(LANE_AXIS)))
+
+
+def abstract_spread(shapes: Any, devices: int) -> Any:
+    """Return the shapes of arrays placed as by :func:`spread`, for compiling ahead of having them."""
+    sharding = NamedSharding(lane_mesh(devices), PartitionSpec(LANE_AXIS))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
 
 
 def replicate(tree: Any, devices: int) -> Any:

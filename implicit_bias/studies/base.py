@@ -56,6 +56,7 @@ class Study:
         stages: What it trains, in order.
         measurement: From settings and data to what is measured of each lane; None measures nothing.
         claims: What it decides, with criteria fixed before the run.
+        derive: Adds to a result what follows from it.
         tables: From a result to the tables people read.
         drawings: Its figures.
         methods: How it was done, for the report; paragraphs.
@@ -68,6 +69,7 @@ class Study:
     stages: tuple[Stage, ...]
     claims: tuple[Claim, ...]
     measurement: Callable[[Any, Dataset], Measurement] | None = None
+    derive: Callable[[xr.Dataset], xr.Dataset] = lambda result: result
     tables: Callable[[xr.Dataset], Sequence[Table]] = lambda result: ()
     drawings: tuple[Drawing, ...] = ()
     methods: str = ""

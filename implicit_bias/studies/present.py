@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from implicit_bias.results.table import Table
 
 
+LARGEST_TABLE = 200_000
+"""Variables with more values than this are left out of the CSV files."""
+
+
 @dataclass(frozen=True)
 class Presented:
     """What was made from a result.
@@ -53,7 +57,9 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     findings = claims_module.evaluate(study.claims, result)
     claims_module.write_claims(out / "claims.json", findings, study.claims)
     tables = list(study.tables(result))
-    files = [out / "claims.json", *store.to_csv(result, out / "results.csv")]
+    # Per-example records are for programs, which read results.nc.
+    large = [name for name, values in result.data_vars.items() if values.size > LARGEST_TABLE]
+    files = [out / "claims.json", *store.to_csv(result.drop_vars(large), out / "results.csv")]
     images = []
     for drawing in study.drawings:
         figure = drawing.draw(result)

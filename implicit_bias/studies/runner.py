@@ -37,7 +37,7 @@ from implicit_bias.studies.present import Presented, present
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training import Lane, Plan, Pool, Program, make_plan
 from implicit_bias.training.lane import LaneInputs, initial_parameters
-from implicit_bias.training.measurement import Measurement, measure_lanes
+from implicit_bias.training.measurement import Measurer
 from implicit_bias.training.plan import DEFAULT_MEMORY
 from implicit_bias.training.train import (
     LOGGED,
@@ -262,7 +262,9 @@ class _Record:
         if previous is None:
             if resume:
                 raise UserError(f"there is no run to resume in {self.out}; run without --resume")
-            strangers = [p for p in self.out.glob("*") if p.name != ".lock"] if self.out.exists() else []
+            strangers = (
+                [p for p in self.out.glob("*") if p.name != ".lock"] if self.out.exists() else []
+            )
             if strangers:
                 raise UserError(
                     f"--out {self.out} holds files but no run of this program; name an empty folder"
@@ -316,7 +318,7 @@ class _Worker:
         self.measurement = (
             study.measurement(settings, dataset) if study.measurement is not None else None
         )
-        self.layouts: list[dict[str, Any]] = []
+        self.measurers: dict[Any, Measurer] = {}
 
     def work(self) -> xr.Dataset:
         result: xr.Dataset | None = None
@@ -328,6 +330,8 @@ class _Worker:
             stages.append((stage, lanes))
             unique = _unique(lanes, self.dataset)
             measured = stage.measured and self.measurement is not None
+            if measured:
+                self.prepare_measuring(unique)
             began = time.perf_counter()
             self.train(stage, unique, keep=measured or self.settings.keep_params)
             self.seconds[f"train_{stage.name}"] = time.perf_counter() - began
@@ -399,9 +403,7 @@ class _Worker:
             on_segment=on_segment,
         )
 
-    def keep(
-        self, trained: Trained, names: Sequence[str], parameters: int, params: bool
-    ) -> None:
+    def keep(self, trained: Trained, names: Sequence[str], parameters: int, params: bool) -> None:
         if params:
             arrays = {
                 **flatten_tree(PARAMS, trained.params),
@@ -430,35 +432,48 @@ class _Worker:
         digest = hashlib.sha256(repr(self.measurement).encode()).hexdigest()[:8]
         return f"measured-{digest}"
 
+    def prepare_measuring(self, lanes: dict[str, Lane]) -> None:
+        """Start to compile the measuring programs that a stage will need, beside its training."""
+        have = self.store.rows(self.measured_kind(), lanes)
+        devices = self.how.devices or jax.device_count()
+        for key, subject in _by_architecture(
+            {name: lane for name, lane in lanes.items() if name not in have}
+        ).items():
+            if key not in self.measurers and self.measurement is not None:
+                lane = next(iter(subject.values()))
+                self.measurers[key] = Measurer(
+                    self.measurement,
+                    self.dataset,
+                    lane,
+                    devices=devices,
+                    pool=self.pool(lane.recipe.dtype, devices),
+                )
+
     def measure(self, stage: Stage, lanes: dict[str, Lane]) -> None:
-        assert self.measurement is not None
         kind = self.measured_kind()
         have = self.store.rows(kind, lanes)
         missing = {name: lane for name, lane in lanes.items() if name not in have}
         if not missing:
             return
         self.reporter.begin(f"{stage.name}: measuring", len(missing), "lane")
-        devices = self.how.devices or jax.device_count()
         trained = self.store.rows("trained", missing)
         finished = 0
-        for subject in _by_architecture(missing):
+        for key, subject in _by_architecture(missing).items():
             params = self.store.rows(PARAMS, subject)
             for begin in range(0, len(subject), 64):
-                names = list(subject)[begin : begin + 64]
+                some = {name: subject[name] for name in list(subject)[begin : begin + 64]}
                 finished = self.measure_some(
-                    self.measurement, kind, {n: subject[n] for n in names}, params, trained,
-                    devices, finished,
-                )  # fmt: skip
+                    self.measurers[key], kind, some, params, trained, finished
+                )
         self.reporter.end()
 
     def measure_some(
         self,
-        measurement: Measurement,
+        measurer: Measurer,
         kind: str,
         lanes: dict[str, Lane],
         params: dict[str, dict[str, np.ndarray]],
         trained: dict[str, dict[str, np.ndarray]],
-        devices: int,
         finished: int,
     ) -> int:
         names, members = list(lanes), list(lanes.values())
@@ -477,7 +492,8 @@ class _Worker:
             leaves = [leaves_of(prefix, params[name]) for name in names]
             stacked.append(
                 jax.tree.unflatten(
-                    jax.tree.structure(shape), [np.stack(rows) for rows in zip(*leaves, strict=True)]
+                    jax.tree.structure(shape),
+                    [np.stack(rows) for rows in zip(*leaves, strict=True)],
                 )
             )
         last: list[np.ndarray] = []
@@ -506,15 +522,11 @@ class _Worker:
             if stop:
                 raise KeyboardInterrupt
 
-        measure_lanes(
-            measurement,
-            self.dataset,
+        measurer(
             members,
             stacked[0],
             stacked[1],
             np.asarray([bool(trained[name]["diverged"]) for name in names]),
-            devices=devices,
-            pools={recipe.dtype: self.pool(recipe.dtype, devices)},
             on_chunk=on_chunk,
         )
         flush()
@@ -545,7 +557,7 @@ class _Worker:
                 {json.dumps(recipe.model.describe(), sort_keys=True) for recipe in recipes}
             ),
         }
-        return assemble(
+        result = assemble(
             rows,
             self.measurement,
             logged=LOGGED,
@@ -553,6 +565,7 @@ class _Worker:
             settings=settings,
             provenance=provenance.collect(checksum),
         )
+        return self.study.derive(result)
 
     def pool(self, dtype: str, devices: int) -> Pool:
         key = f"{dtype} {devices}"
@@ -577,14 +590,21 @@ def _shard(lanes: Sequence[Lane], shard: tuple[int, int] | None) -> list[Lane]:
     return [lane for lane in lanes if lane.seed % count == index - 1]
 
 
-def _by_architecture(lanes: dict[str, Lane]) -> list[dict[str, Lane]]:
+def _by_architecture(lanes: dict[str, Lane]) -> dict[Any, dict[str, Lane]]:
     """Group lanes that one measuring program serves."""
     groups: dict[Any, dict[str, Lane]] = {}
     for name, lane in lanes.items():
         recipe = lane.recipe
-        key = (recipe.model, recipe.loss, recipe.n_train, recipe.n_valid, recipe.dtype, recipe.masked)
+        key = (
+            recipe.model,
+            recipe.loss,
+            recipe.n_train,
+            recipe.n_valid,
+            recipe.dtype,
+            recipe.masked,
+        )
         groups.setdefault(key, {})[name] = lane
-    return list(groups.values())
+    return groups
 
 
 _SNAPSHOT_FIELDS = ("finished", "diverged", "reached", "updates", "stop_loss", "logs")

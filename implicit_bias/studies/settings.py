@@ -28,7 +28,8 @@ class DataSettings(Section):
 
     name: str = Field("digits", description="dataset name, file, or module:attribute")
     n_train: Count | None = Field(
-        None, description="training examples of a lane, redrawn by each seed; none: all that are left"
+        None,
+        description="training examples of a lane, redrawn by each seed; none: all that are left",
     )
     n_valid: int = Field(0, ge=0, description="examples held out of training for validation")
     n_test: Count | None = Field(None, description="test examples, the first of the set; none: all")
@@ -41,7 +42,9 @@ class DataSettings(Section):
 
     def load(self) -> Dataset:
         """Return the dataset these settings name."""
-        return load(self.name, standardise=self.standardise, min_std=self.min_std, n_test=self.n_test)
+        return load(
+            self.name, standardise=self.standardise, min_std=self.min_std, n_test=self.n_test
+        )
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
         """Return the training and validation examples of a lane."""

@@ -68,9 +68,7 @@ class LaneState(NamedTuple):
     optimizer_state: Any
 
 
-def lane_examples(
-    dataset: Dataset, n_train: int, n_valid: int, inputs: LaneInputs
-) -> LaneExamples:
+def lane_examples(dataset: Dataset, n_train: int, n_valid: int, inputs: LaneInputs) -> LaneExamples:
     """Draw a lane's training and validation examples and its label noise.
 
     The training and validation sets are disjoint draws from the pool under the seed's ``split`` key,
@@ -99,9 +97,7 @@ def lane_examples(
     return LaneExamples(train, valid, targets)
 
 
-def initial_parameters(
-    model: Model, example: jax.Array, inputs: LaneInputs
-) -> tuple[Params, Any]:
+def initial_parameters(model: Model, example: jax.Array, inputs: LaneInputs) -> tuple[Params, Any]:
     """Return a lane's parameters and model state before its first update.
 
     Args:
@@ -176,7 +172,9 @@ def run_updates(
     if recipe.sampling == "replacement":
 
         def step_with_replacement(step: jax.Array, carry: tuple[LaneState, jax.Array]) -> Any:
-            batch = replacement_batch(order_key, step, recipe.n_train, recipe.batch_size, dtype=dtype)
+            batch = replacement_batch(
+                order_key, step, recipe.n_train, recipe.batch_size, dtype=dtype
+            )
             return update(step, batch, carry)
 
         return jax.lax.fori_loop(start, stop, step_with_replacement, carry)

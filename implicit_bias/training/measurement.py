@@ -7,6 +7,7 @@ batched with ``vmap`` here: the slowest would make all wait. Diverged lanes are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
-from implicit_bias.runtime import Layout, compiled, spread
+from implicit_bias.runtime import Layout, abstract_spread, compiled, spread
 from implicit_bias.training.lane import (
     LaneExamples,
     LaneInputs,
@@ -118,74 +119,107 @@ def _missing(leaf: jax.ShapeDtypeStruct) -> jax.Array:
 _measure_lanes = compiled(_measure, static=("measurement", "subject", "dataset", "layout"))
 
 
-def measure_lanes(
-    measurement: Measurement,
-    dataset: Dataset,
-    lanes: Sequence[Lane],
-    params: Params,
-    model_state: Any,
-    diverged: np.ndarray,
-    *,
-    devices: int,
-    pools: dict[str, Pool] | None = None,
-    chunk: int = 4,
-    on_chunk: Callable[[np.ndarray, dict[str, np.ndarray]], None] | None = None,
-) -> dict[str, np.ndarray]:
-    """Measure finished lanes of equal architecture.
+class Measurer:
+    """A measuring program for lanes of equal architecture.
+
+    Compiling takes a while and needs no lanes, so it starts at once in a thread of its own: made before
+    training, the program is ready after it.
 
     Args:
         measurement: What to measure.
-        dataset: What the lanes were trained on.
-        lanes: Finished lanes that share model, loss, set sizes and dtype.
-        params: Their parameters, lane leading.
-        model_state: Their normalisation statistics, lane leading.
-        diverged: (lanes,) lanes to skip; their values are NaN, 0 or False.
+        dataset: What the lanes are trained on.
+        lane: Any lane; model, loss, set sizes and dtype are taken from it.
         devices: Devices to spread lanes over.
-        pools: The dataset on the devices by dtype, filled here if missing.
-        chunk: Lanes a device measures between two calls of ``on_chunk``.
-        on_chunk: Called with the positions of the lanes just measured and their values.
-
-    Returns:
-        By name, values with the lane as leading axis.
+        pool: The dataset on the devices; made here if not given.
+        chunk: Lanes a device measures in one call.
     """
-    first = lanes[0].recipe
-    subject = _Subject(
-        first.model, first.loss, first.n_train, first.n_valid, first.dtype, first.masked
-    )
-    pools = {} if pools is None else pools
-    if first.dtype not in pools:
-        pools[first.dtype] = make_pool(dataset, first.dtype, devices)
-    layout = Layout("map", 1, devices)
-    size = devices * max(1, min(chunk, -(-len(lanes) // devices)))
-    parts: list[dict[str, np.ndarray]] = []
-    for begin in range(0, len(lanes), size):
-        rows = np.arange(begin, begin + size)
-        present = rows < len(lanes)
-        rows = np.minimum(rows, len(lanes) - 1)
-        members = [lanes[int(row)] for row in rows]
-        settings = {
-            name: np.asarray([lane.values[name] for lane in members], first.dtype)
-            for name in ENGINE_SETTINGS
-        }
-        mask = None
-        if first.masked:
-            mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[m.mask for m in members])
-        inputs = LaneInputs(
-            np.asarray([lane.seed for lane in members], np.uint32), settings, mask
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        dataset: Dataset,
+        lane: Lane,
+        *,
+        devices: int,
+        pool: Pool | None = None,
+        chunk: int = 4,
+    ) -> None:
+        recipe = lane.recipe
+        self.recipe, self.devices, self.size = recipe, devices, devices * chunk
+        self.pool = make_pool(dataset, recipe.dtype, devices) if pool is None else pool
+        subject = _Subject(
+            recipe.model, recipe.loss, recipe.n_train, recipe.n_valid, recipe.dtype, recipe.masked
         )
-        values = _measure_lanes(
+        rows = [lane] * self.size
+        shapes = jax.eval_shape(
+            lambda x, inputs: jax.vmap(lambda one: initial_parameters(recipe.model, x, one))(
+                inputs
+            ),
+            self.pool.x_train[0],
+            self._inputs(rows),
+        )
+        lowered = _measure_lanes.lower(  # type: ignore[attr-defined]
             measurement=measurement,
             subject=subject,
             dataset=dataset,
-            layout=layout,
-            pool=pools[first.dtype],
-            inputs=spread(inputs, devices),
-            params=spread(jax.tree.map(lambda leaf, r=rows: leaf[r], params), devices),
-            model_state=spread(jax.tree.map(lambda leaf, r=rows: leaf[r], model_state), devices),
-            active=spread(present & ~diverged[rows], devices),
+            layout=Layout("map", 1, devices),
+            pool=self.pool,
+            inputs=spread(self._inputs(rows), devices),
+            params=abstract_spread(shapes[0], devices),
+            model_state=abstract_spread(shapes[1], devices),
+            active=spread(np.zeros(self.size, bool), devices),
         )
-        part = {name: np.asarray(value)[present] for name, value in values.items()}
-        parts.append(part)
-        if on_chunk is not None:
-            on_chunk(rows[present], part)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self._program = ThreadPoolExecutor(1).submit(lowered.compile)
+
+    def __call__(
+        self,
+        lanes: Sequence[Lane],
+        params: Params,
+        model_state: Any,
+        diverged: np.ndarray,
+        *,
+        on_chunk: Callable[[np.ndarray, dict[str, np.ndarray]], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Measure finished lanes.
+
+        Args:
+            lanes: Lanes like the one this was made for.
+            params: Their parameters, lane leading.
+            model_state: Their normalisation statistics, lane leading.
+            diverged: (lanes,) lanes to skip; their values are NaN, 0 or False.
+            on_chunk: Called with the positions of the lanes just measured and their values.
+
+        Returns:
+            By name, values with the lane as leading axis.
+        """
+        program = self._program.result()
+        parts: list[dict[str, np.ndarray]] = []
+        for begin in range(0, len(lanes), self.size):
+            rows = np.arange(begin, begin + self.size)
+            present = rows < len(lanes)
+            rows = np.minimum(rows, len(lanes) - 1)
+            values = program(
+                pool=self.pool,
+                inputs=spread(self._inputs([lanes[int(row)] for row in rows]), self.devices),
+                params=spread(jax.tree.map(lambda leaf, r=rows: leaf[r], params), self.devices),
+                model_state=spread(
+                    jax.tree.map(lambda leaf, r=rows: leaf[r], model_state), self.devices
+                ),
+                active=spread(present & ~diverged[rows], self.devices),
+            )
+            part = {name: np.asarray(value)[present] for name, value in values.items()}
+            parts.append(part)
+            if on_chunk is not None:
+                on_chunk(rows[present], part)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _inputs(self, lanes: Sequence[Lane]) -> LaneInputs:
+        values = [lane.values for lane in lanes]
+        settings = {
+            name: np.asarray([value[name] for value in values], self.recipe.dtype)
+            for name in ENGINE_SETTINGS
+        }
+        mask = None
+        if self.recipe.masked:
+            mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in lanes])
+        return LaneInputs(np.asarray([lane.seed for lane in lanes], np.uint32), settings, mask)

@@ -238,11 +238,11 @@ def _largest_chunk(slots: int, layout: Layout) -> int:
 def slots_per_device(n_lanes: int, layout: Layout) -> int:
     """Return how many slots a device gets for a number of lanes.
 
-    Counts are rounded up to one of few (powers of two tiles up to 64 of them, then multiples of 64),
-    because every count is a program of its own; an empty slot costs memory and no time.
+    Counts are rounded up to one of few (1, 4, 16, 64 tiles, then multiples of 64), because every count
+    is a program of its own to compile; an empty slot costs memory and no time.
     """
     tiles = -(-n_lanes // layout.granule)
-    rounded = 1 << (tiles - 1).bit_length() if tiles <= 64 else -(-tiles // 64) * 64
+    rounded = next((few for few in (1, 4, 16) if tiles <= few), -(-tiles // 64) * 64)
     # A batched tile computes its empty slots too, so under vmap nothing is added.
     return (rounded if layout.strategy == "map" else tiles) * layout.tile
 

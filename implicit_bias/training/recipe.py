@@ -86,7 +86,9 @@ class Recipe:
                 f"micro_batch is {self.micro_batch}; choose 1 to the batch size {self.batch_size}"
             )
         if self.gradient_noise and self.batch_size < 2:
-            raise UserError("gradient noise needs a batch_size of at least 2; choose a larger batch")
+            raise UserError(
+                "gradient noise needs a batch_size of at least 2; choose a larger batch"
+            )
         if self.dtype not in ("float32", "float64"):
             raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
 
@@ -98,9 +100,7 @@ class Recipe:
     @property
     def beginning(self) -> Recipe:
         """The part of the recipe that decides how a lane starts; recipes that share it share a program."""
-        return replace(
-            self, batch_size=1, sampling="epoch", micro_batch=None, gradient_noise=False
-        )
+        return replace(self, batch_size=1, sampling="epoch", micro_batch=None, gradient_noise=False)
 
     def setting_defaults(self) -> dict[str, float]:
         """Return the traced settings this recipe understands, with their defaults."""

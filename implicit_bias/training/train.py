@@ -300,7 +300,10 @@ class _Loop:
         chosen = [lanes[max(slot, 0)] for slot in slots]
         self.stops = np.asarray([lane.budget.updates for lane in chosen])
         self.targets = np.asarray(
-            [np.nan if lane.budget.target_loss is None else lane.budget.target_loss for lane in chosen]
+            [
+                np.nan if lane.budget.target_loss is None else lane.budget.target_loss
+                for lane in chosen
+            ]
         )
         # A lane without a target is never evaluated against one.
         never = np.iinfo(np.int64).max

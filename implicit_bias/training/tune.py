@@ -94,9 +94,7 @@ def _speed(plan: Plan, program: Program) -> float:
             for lane in program.chunks[0]
         ]  # fmt: skip
         began = time.perf_counter()
-        train_chunk(
-            program, lanes, plan.dataset, pool=pool, segment_updates=updates
-        )
+        train_chunk(program, lanes, plan.dataset, pool=pool, segment_updates=updates)
         return time.perf_counter() - began
 
     run(1)  # compiles

@@ -6,7 +6,7 @@ import argparse
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure, printing a table for each shape as it is done.
+    """Measure, then print a table for each shape.
 
     Returns:
         Everything that was measured, ready for JSON.
@@ -101,9 +101,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if warning:
         print(warning, file=sys.stderr)
 
+    print("measuring matrix products ...", file=sys.stderr, flush=True)
     ceiling = _Ceiling(settings)
     ceiling.measure()
-    shapes = [_measure(work, settings) for work in settings.works]
+    shapes = []
+    for work in settings.works:
+        print(
+            f"measuring {work.lanes} x {work.hidden} x {work.batch} ...",
+            file=sys.stderr,
+            flush=True,
+        )
+        shapes.append(_measure(work, settings))
     # Once more at the end: the best of both ends is the ceiling.
     ceiling.measure()
     peaks = ceiling.close()
@@ -128,18 +136,14 @@ class _Ceiling:
     """The fastest matrix product of either library, measured at both ends of the benchmark."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hosts: list[Hosted] = []
-        for library in ("jax", "torch"):
-            maker = functools.partial(
-                MatrixProductRunner, library, settings.product_sizes, settings.works[0]
-            )
-            host = Hosted(library, [maker])
-            try:
-                host.setup()
-            except Absent:
-                host.close()
-            else:
-                self._hosts.append(host)
+        sizes, work = settings.product_sizes, settings.works[0]
+        makers = {
+            library: functools.partial(MatrixProductRunner, library, sizes, work)
+            for library in ("jax", "torch")
+        }
+        self._hosts, _ = _present({name: Hosted(name, [maker]) for name, maker in makers.items()})
+        for host in self._hosts:
+            host.setup()
 
     def measure(self) -> None:
         for host in self._hosts:
@@ -167,40 +171,36 @@ def _makers(work: Work) -> dict[str, list[Any]]:
 
 def _measure(work: Work, settings: Settings) -> dict[str, Any]:
     """Measure all runners on one shape."""
-    rows: dict[str, dict[str, Any]] = {}
-    hosts: list[Hosted] = []
+    started = {name: Hosted(name, makers) for name, makers in _makers(work).items()}
+    hosts, absent = _present(started)
     try:
-        for name, makers in _makers(work).items():
-            host = Hosted(name, makers)
-            try:
-                rows[name] = {"setup_seconds": host.setup()}
-            except Absent as reason:
-                rows[name] = {"absent": str(reason)}
-                host.close()
-            else:
-                hosts.append(host)
+        setup = {host.name: host.setup() for host in hosts}
         updates = settings.updates or _calibrated(hosts, settings.seconds)
         timings = interleave(hosts, updates, settings.repeats)
-        ratios = paired_ratios(timings, OURS)
-        for host in hosts:
-            walls = [timing.wall for timing in timings[host.name]]
-            report = host.report()
-            rows[host.name] |= {
-                "seconds": walls,
-                "gflops": spread([1e-9 * updates * work.nominal_flops() / t for t in walls]),
-                "true_gflops": spread([1e-9 * updates * work.true_flops() / t for t in walls]),
-                "cores_used": spread([t.cpu / t.wall for t in timings[host.name]]),
-                "engine_speedup": ratios.get(host.name),
-                "peak_memory_bytes": report["memory"],
-                "peak_device_memory_bytes": report["device_memory"],
-                "loss": report["result"]["loss"],
-                "notes": report["notes"],
-            }
-            if "xla_flops" in report["result"]:
-                xla_flops = report["result"]["xla_flops"]
+        reports = {host.name: host.report() for host in hosts}
     finally:
         for host in hosts:
             host.close()
+    ratios = paired_ratios(timings, OURS)
+    rows: dict[str, dict[str, Any]] = {}
+    for name in started:
+        if name in absent:
+            rows[name] = {"absent": absent[name]}
+            continue
+        walls = [timing.wall for timing in timings[name]]
+        rows[name] = {
+            "seconds": walls,
+            "gflops": spread([1e-9 * updates * work.nominal_flops() / wall for wall in walls]),
+            "true_gflops": spread([1e-9 * updates * work.true_flops() / wall for wall in walls]),
+            "engine_speedup": ratios.get(name),
+            "setup_seconds": setup[name],
+            "cores_used": spread([timing.cpu / timing.wall for timing in timings[name]]),
+            "peak_memory_bytes": reports[name]["memory"],
+            "peak_device_memory_bytes": reports[name]["device_memory"],
+            "loss": reports[name]["result"]["loss"],
+            "notes": reports[name]["notes"],
+        }
+    xla_flops = reports[OURS]["result"]["xla_flops"]
     return {
         "lanes": work.lanes,
         "hidden": work.hidden,
@@ -214,6 +214,20 @@ def _measure(work: Work, settings: Settings) -> dict[str, Any]:
         },
         "runners": rows,
     }
+
+
+def _present(started: Mapping[str, Hosted]) -> tuple[list[Hosted], dict[str, str]]:
+    """Wait for runners, and return those that could be made and why the others could not."""
+    hosts, absent = [], {}
+    for name, host in started.items():
+        try:
+            host.wait()
+        except Absent as reason:
+            absent[name] = str(reason)
+            host.close()
+        else:
+            hosts.append(host)
+    return hosts, absent
 
 
 def _calibrated(hosts: Sequence[Hosted], seconds: float) -> int:
@@ -267,7 +281,7 @@ def ceiling_text(peaks: dict[str, dict[str, float]]) -> str:
         f"({names[library]}).\n"
         "Median (smallest to largest) over interleaved turns; speed-ups are paired within a turn. "
         "'of peak' is true GFLOP/s over the peak.\nSet-up: placing data, compiling and a first "
-        "run, imports not counted. Memory: largest resident size of the runner's own process(es), "
+        "run. Memory: largest resident size of the runner's own process(es), "
         "or of its device. Cores: processor time over wall time.\nLoss: mean training loss after "
         "a run, as a check that all runners do the same work."
     )

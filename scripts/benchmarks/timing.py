@@ -62,7 +62,7 @@ class Hosted:
     """A runner in one or several processes that run at the same time, each doing its part."""
 
     def __init__(self, name: str, makers: Sequence[Callable[[], Runner]]) -> None:
-        """Start the processes.
+        """Start the processes; each makes its runner at once.
 
         Args:
             name: What the runner is called in tables.
@@ -78,13 +78,17 @@ class Hosted:
             there.close()
             self._members.append((process, here))
 
-    def setup(self) -> float:
-        """Set every process up, and return the seconds it took (imports not counted).
+    def wait(self) -> None:
+        """Wait until the processes have made their runners.
 
         Raises:
             Absent: If the runner cannot be made here.
         """
-        return max(seconds for seconds in self._ask("setup"))
+        self._answers()
+
+    def setup(self) -> float:
+        """Set every process up, and return the seconds it took."""
+        return max(self._ask("setup"))
 
     def run(self, updates: int) -> Timing:
         """Do one timed run."""
@@ -117,6 +121,9 @@ class Hosted:
     def _ask(self, *request: Any) -> list[Any]:
         for _, connection in self._members:
             connection.send(request)
+        return self._answers()
+
+    def _answers(self) -> list[Any]:
         replies = []
         for process, connection in self._members:
             try:
@@ -135,37 +142,39 @@ class Hosted:
 
 
 def _serve(maker: Callable[[], Runner], connection: Connection) -> None:
-    """Answer requests until the driver hangs up."""
-    runner: Runner | None = None
-    while True:
-        try:
-            kind, *arguments = connection.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            answer: Any
-            if runner is None:
-                runner = maker()
-            if kind == "setup":
-                began = time.perf_counter()
-                runner.setup()
-                answer = time.perf_counter() - began
-            elif kind == "run":
-                began = time.process_time()
-                runner.run(*arguments)
-                answer = time.process_time() - began
-            else:
-                answer = {
-                    "result": runner.result(),
-                    "memory": peak_memory(),
-                    "device_memory": runner.device_memory(),
-                    "notes": runner.notes,
-                }
-            connection.send(("done", answer))
-        except Absent as reason:
-            connection.send(("absent", str(reason)))
-        except Exception:
-            connection.send(("failed", traceback.format_exc()))
+    """Make a runner, then answer requests until the driver hangs up."""
+    try:
+        runner = maker()
+        connection.send(("done", None))
+        while True:
+            try:
+                request, *arguments = connection.recv()
+            except EOFError:
+                return
+            connection.send(("done", _answer(runner, request, *arguments)))
+    except Absent as reason:
+        connection.send(("absent", str(reason)))
+    except KeyboardInterrupt:
+        return
+    except Exception:
+        connection.send(("failed", traceback.format_exc()))
+
+
+def _answer(runner: Runner, request: str, *arguments: Any) -> Any:
+    if request == "setup":
+        began = time.perf_counter()
+        runner.setup()
+        return time.perf_counter() - began
+    if request == "run":
+        began = time.process_time()
+        runner.run(*arguments)
+        return time.process_time() - began
+    return {
+        "result": runner.result(),
+        "memory": peak_memory(),
+        "device_memory": runner.device_memory(),
+        "notes": runner.notes,
+    }
 
 
 def interleave(runners: Sequence[Hosted], updates: int, repeats: int) -> dict[str, list[Timing]]:

@@ -32,7 +32,9 @@ def make_recipe(**changes) -> Recipe:
     return Recipe(**{**fields, **changes})
 
 
-def make_lane(seed: int = 0, updates: int = 12, probes=(), recipe=None, mask=None, **settings) -> Lane:
+def make_lane(
+    seed: int = 0, updates: int = 12, probes=(), recipe=None, mask=None, **settings
+) -> Lane:
     budget = settings.pop("budget", Budget(updates))
     recipe = recipe or make_recipe()
     return Lane(recipe, seed, {"step_size": 0.1, **settings}, budget, probes, mask=mask)

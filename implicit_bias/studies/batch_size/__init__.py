@@ -13,6 +13,7 @@ from implicit_bias.studies.batch_size.arms import (
     TUNING,
     BatchSizeSettings,
     arm_lanes,
+    derive,
     endpoint,
     tuning_lanes,
 )
@@ -26,6 +27,7 @@ STUDY = Study(
     stages=(Stage(TUNING, tuning_lanes, measured=False), Stage("arms", arm_lanes)),
     claims=CLAIMS,
     measurement=endpoint,
+    derive=derive,
     tables=tables,
     drawings=DRAWINGS,
     methods=METHODS,

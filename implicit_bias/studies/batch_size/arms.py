@@ -128,7 +128,9 @@ class MomentumSettings(Section):
 class CurvatureSettings(Section):
     """Measurement at the end of training."""
 
-    examples: Count | None = Field(None, description="training examples used; none: all of the lane's")
+    examples: Count | None = Field(
+        None, description="training examples used; none: all of the lane's"
+    )
     radii: tuple[Positive, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     filter_radii: tuple[Positive, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     directions: int = Field(10, ge=2)
@@ -148,7 +150,9 @@ class BatchSizeSettings(StudySettings):
 
     arms: tuple[str, ...] = Field(tuple(ARMS), min_length=1)
     batch_sizes: tuple[Count, ...] = Field((16, 64, 256), min_length=2)
-    anchor_batch_size: Count = Field(64, description="batch size at which all step-size rules agree")
+    anchor_batch_size: Count = Field(
+        64, description="batch size at which all step-size rules agree"
+    )
     anchor_step_size: Positive = Field(0.1, description="step size there")
     epochs: Positive = Field(20, description="budget of the arms of equal epochs")
     updates: UpdatesSettings = UpdatesSettings()
@@ -327,6 +331,19 @@ def _probes(settings: BatchSizeSettings, budget: Budget) -> tuple[int, ...]:
         return (0,)
     steps = np.linspace(0, budget.updates, settings.probes + 1).round().astype(int)
     return tuple(sorted({int(step) for step in steps}))
+
+
+def derive(result: xr.Dataset) -> xr.Dataset:
+    """Add λmax · η and η / B, with η divided by 1 − momentum where there is momentum."""
+    step = result["step_size"]
+    if "momentum" in result.coords:
+        step = step / (1 - result["momentum"].fillna(0))
+    added = {"step_over_batch": step / result["batch_size"]}
+    if "lambda_max" in result:
+        added["lambda_max_times_step"] = result["lambda_max"] * step
+    for values in added.values():
+        values.attrs = {"units": "1"}
+    return result.assign(added)
 
 
 def endpoint(settings: BatchSizeSettings, dataset: Dataset) -> Endpoint:

@@ -38,6 +38,7 @@ JUDGED_ARMS = (
 )
 """Arms in which the gap and the curvature ratio are judged; every further one widens all intervals."""
 
+
 def _ends(result: xr.Dataset, arm: str, large: int = -1) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the lanes of a larger batch size of an arm, by default the largest, and of the smallest."""
     sizes = compare.batch_sizes(result, arm)
@@ -115,7 +116,9 @@ def _weight_perturbation(result: xr.Dataset) -> Evidence:
     def comparison(result: xr.Dataset, arm: str) -> Comparison:
         return compare.ratio(*_ends(result, arm), change, SMALLEST_RATIO)
 
-    evidence = _over_arms(comparison, ("epochs-fixed", "matched-fixed", "tuned"), "epochs-fixed")(result)
+    evidence = _over_arms(comparison, ("epochs-fixed", "matched-fixed", "tuned"), "epochs-fixed")(
+        result
+    )
     measured = _measured(result)
     parameters = measured["parameters"].values
     smallest = float(measured["radius"][0])
@@ -218,7 +221,9 @@ def _architecture(result: xr.Dataset) -> Finding:
 
 def _regime(result: xr.Dataset) -> Evidence:
     comparisons = {}
-    for arm in [arm for arm in compare.arms(result) if arm in ("epochs-fixed", "tuned", "momentum")]:
+    for arm in [
+        arm for arm in compare.arms(result) if arm in ("epochs-fixed", "tuned", "momentum")
+    ]:
         for lanes, end in zip(_ends(result, arm), ("largest B", "smallest B"), strict=True):
             comparisons[f"{arm}, {end}"] = compare.mean_above(lanes, "kernel_change", RICH)
     if not comparisons:
@@ -231,9 +236,7 @@ def _hessian_method(result: xr.Dataset) -> Finding:
     lanes = lanes.isel(lane=np.flatnonzero(~lanes["diverged"].values))
     both = (lanes["lambda_max_converged"] & lanes["lambda_max_power_converged"]).values
     if both.sum() < max(1, len(both) / 2):
-        raise NotDecidable(
-            f"both methods converged on {int(both.sum())} of {len(both)} lanes only"
-        )
+        raise NotDecidable(f"both methods converged on {int(both.sum())} of {len(both)} lanes only")
     first, second = lanes["lambda_max"].values[both], lanes["lambda_max_power"].values[both]
     return identity(
         second / first - 1, 0.02, n_seeds=_n_seeds(result),

@@ -102,14 +102,13 @@ def geometry_table(result: xr.Dataset) -> Table:
     """Return, for each arm and batch size, the geometry of what training found."""
     rows: list[list[Any]] = []
     for arm, size, lanes, good in _cells(result):
-        step = effective_step(lanes)
         rows.append(
             [
                 arm,
                 size,
-                float(np.mean(step / size)),
+                float(np.mean(lanes["step_over_batch"])),
                 _geometric(lanes["lambda_max"].where(good)),
-                _geometric((lanes["lambda_max"] * step).where(good)),
+                _geometric(lanes["lambda_max_times_step"].where(good)),
                 _geometric(lanes["trace"].where(good)),
                 _mean(lanes["relative_movement"].where(good)),
                 _mean(lanes["kernel_change"].where(good)),
@@ -122,14 +121,6 @@ def geometry_table(result: xr.Dataset) -> Table:
         "and kernel change [95 % t-intervals over seeds]",
         notes=("η is the step size, divided by 1 − momentum where there is momentum",),
     )
-
-
-def effective_step(lanes: xr.Dataset) -> xr.DataArray:
-    """Return the step size, divided by 1 − momentum where there is momentum."""
-    step = lanes["step_size"]
-    if "momentum" not in lanes.coords:
-        return step
-    return step / (1 - lanes["momentum"].fillna(0))
 
 
 def _cells(
@@ -189,7 +180,9 @@ def _against_batch_size(result: xr.Dataset, variable: str, label: str, **options
         lanes = _marked(_arm(result, arm))
         curves = figures.curves(lanes, variable, x="batch_size", reasons=_REASONS, **options)
         shown[arm] = next(iter(curves.values()))
-        figures.curve_by_group(ax, curves, xlabel="batch size (examples)", ylabel=label, yscale=yscale)
+        figures.curve_by_group(
+            ax, curves, xlabel="batch size (examples)", ylabel=label, yscale=yscale
+        )
 
     figure = figures.panels(_arms(result), draw, share_x=True)
     figures.note(figure, figures.count_note(shown))
