@@ -4,8 +4,6 @@ Images are inside the file, there are no scripts, and a content security policy 
 to load anything. It follows the reader's light or dark setting, fits a phone and prints.
 """
 
-# ruff: noqa: RUF001  (typographic signs)
-
 from __future__ import annotations
 
 import base64

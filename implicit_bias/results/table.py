@@ -4,8 +4,6 @@ A table holds finished strings, so that the three forms cannot disagree. Numbers
 and nowhere else: how many digits an estimate shows is decided by the width of its interval.
 """
 
-# ruff: noqa: RUF001  (tables show mathematical signs and Greek letters)
-
 from __future__ import annotations
 
 import html

@@ -337,8 +337,8 @@ class _Loop:
         if later.size:
             events.append(later.min())
         # Lanes may evaluate at different intervals: the nearest multiple of any of them.
-        for interval in np.unique(self.every[active]):
-            events.append((self.step // interval + 1) * interval)
+        intervals = np.unique(self.every[active])
+        events.append(((self.step // intervals + 1) * intervals).min())
         return int(min(events))
 
     def advance(self, step: int, finite: np.ndarray) -> None:

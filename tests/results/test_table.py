@@ -1,7 +1,5 @@
 """Tables: numbers with as many digits as they deserve, in columns that fit."""
 
-# ruff: noqa: RUF001  (tables show mathematical signs)
-
 from __future__ import annotations
 
 import dataclasses

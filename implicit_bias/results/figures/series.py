@@ -1,7 +1,5 @@
 """From lanes to curves: a line and its interval at each x, and who was left out and why."""
 
-# ruff: noqa: RUF001  (notes show ranges with a dash)
-
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping

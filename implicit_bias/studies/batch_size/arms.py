@@ -210,22 +210,22 @@ def tuning_lanes(
     """Return the grid of step sizes from which the tuned arms choose, or no lanes."""
     if not any(ARMS[arm].rule == "tuned" for arm in settings.arms):
         return []
-    lanes = []
+    lanes: list[Lane] = []
     for seed in range(settings.seeds):
         for batch_size in settings.sizes("all"):
             recipe = _recipe(settings, dataset, batch_size, "sgd")
             updates = epochs(settings.epochs, recipe)
-            for step_size in settings.tuning_step_sizes:
-                lanes.append(
-                    Lane(
-                        recipe,
-                        seed,
-                        {"step_size": step_size},
-                        Budget(updates),
-                        (updates,),
-                        {"arm": TUNING},
-                    )
+            lanes += [
+                Lane(
+                    recipe,
+                    seed,
+                    {"step_size": step_size},
+                    Budget(updates),
+                    (updates,),
+                    {"arm": TUNING},
                 )
+                for step_size in settings.tuning_step_sizes
+            ]
     return lanes
 
 

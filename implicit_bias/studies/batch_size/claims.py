@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from implicit_bias.results.claims import Claim, Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison, pooled_spearman, spearman
 from implicit_bias.studies import compare
-from implicit_bias.studies.batch_size.arms import ARMS, TUNING, UPDATE_RATIO_CAP
+from implicit_bias.studies.batch_size.arms import TUNING, UPDATE_RATIO_CAP
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -210,7 +211,7 @@ def _architecture(result: xr.Dataset) -> Finding:
     for one in described:
         sizes = [n_in, *one["widths"], one["outputs"]]
         bias = 1 if one.get("bias", True) else 0
-        expected.add(sum((a + bias) * b for a, b in zip(sizes, sizes[1:], strict=False)))
+        expected.add(sum((a + bias) * b for a, b in itertools.pairwise(sizes)))
     counted = {int(count) for count in result["parameters"].values}
     return identity(
         len(expected ^ counted), 0.5, n_seeds=_n_seeds(result),

@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = """\
-Every lane is one training run. A seed decides the initial weights, the training and validation examples drawn
-from the pool, the order of examples and all other draws, and the same seeds run in every arm, so that
-comparisons are paired by seed. Batches are drawn without replacement in each epoch; the last batch of an epoch
-is smaller where the batch size does not divide, and its gradient is the mean over the examples it has.
+Every lane is one training run. A seed decides the initial weights, the training and validation
+examples drawn from the pool, the order of examples and all other draws, and the same seeds run in
+every arm, so that comparisons are paired by seed. Batches are drawn without replacement in each
+epoch; the last batch of an epoch is smaller where the batch size does not divide, and its
+gradient is the mean over the examples it has.
 
-Equal updates cost as many times the epochs as the batch size is larger, so these arms span a factor of 16 in
-batch size at most. Matched lanes stop at the first evaluation of the full training loss at or below the
-target; pairs with a lane that misses it are left out and counted. Tuned lanes use, for each batch size and
-seed, the step size of least validation error; tuning is part of what a seed repeats. Injected noise weights
-example i of a batch of B by 1/B + √((1/b − 1/B)/(B − 1)) (zᵢ − z̄), z standard normal, whose covariance is
-that of a batch of b.
+Equal updates cost as many times the epochs as the batch size is larger, so these arms span a
+factor of 16 in batch size at most. Matched lanes stop at the first evaluation of the full
+training loss at or below the target; pairs with a lane that misses it are left out and counted.
+Tuned lanes use, for each batch size and seed, the step size of least validation error; tuning is
+part of what a seed repeats. Injected noise weights example i of a batch of B by 1/B + √((1/b −
+1/B)/(B − 1)) (zᵢ − z̄), z standard normal, whose covariance is that of a batch of b.
 
-λmax is the largest algebraic eigenvalue of the Hessian of the mean training loss, by Lanczos with full
-reorthogonalisation stopped on the residual, and by power iteration as an independent second method; the
-trace is Hutchinson's. Perturbations are averaged over random directions. The kernel change compares the
-empirical tangent kernel on a fixed probe set with that of the initial network; above 0.3 training counts as
-rich.
+λmax is the largest algebraic eigenvalue of the Hessian of the mean training loss, by Lanczos with
+full reorthogonalisation stopped on the residual, and by power iteration as an independent second
+method; the trace is Hutchinson's. Perturbations are averaged over random directions. The kernel
+change compares the empirical tangent kernel on a fixed probe set with that of the initial
+network; above 0.3 training counts as rich.
 
-Intervals of verdicts hold simultaneously over all comparisons of the study at 95 % and agree with Holm's
-procedure. Intervals of test-error differences cover new seeds and new test examples; those in tables and
-figures cover new seeds only."""
+Intervals of verdicts hold simultaneously over all comparisons of the study at 95 % and agree with
+Holm's procedure. Intervals of test-error differences cover new seeds and new test examples; those
+in tables and figures cover new seeds only."""
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -155,7 +156,7 @@ def difference_table(result: xr.Dataset) -> Table:
             "λmax, large / small", "trace, large / small", "movement, large / small",
         ],
         rows,
-        caption="Largest batch size against smallest, paired by seed [95 % intervals, one at a time]",
+        caption="Largest batch size against smallest, paired by seed [95 % intervals, each alone]",
         notes=("positive differences and ratios above 1: the small batch is better, or flatter",),
     )  # fmt: skip
 
@@ -284,7 +285,9 @@ DRAWINGS = (
         "perturbation", "Rise of the training loss under filter-normalised random perturbations of the "
         "weights; radius relative to the norm of each unit's weights.", draw_perturbation,
     ),
-    Drawing("scatter", "Test error against λmax, one point a run of plain SGD on clean labels.", draw_scatter),
+    Drawing(
+        "scatter", "Test error against λmax, one point a run of plain SGD on clean labels.", draw_scatter,
+    ),
     Drawing("training", "Training and test loss during training.", draw_training),
 )  # fmt: skip
 
