@@ -301,7 +301,7 @@ def test_terminate(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
     def terminate_politely(out: Path) -> None:
-        with runner._interrupts_between_segments() as interrupted:
+        with runner._interrupts_between_segments(runner.Silent()) as interrupted:
             os.kill(os.getpid(), signal.SIGTERM)
             assert interrupted.wait(5)
         raise KeyboardInterrupt

@@ -73,9 +73,7 @@ def assemble(
         "optimizer": ("lane", np.asarray([lane.recipe.optimizer.name for lane in lanes], object)),
     }
     for name in sorted({name for lane in lanes for name in lane.tags}):
-        values = [lane.tags.get(name, "") for lane in lanes]
-        text = any(isinstance(value, str) for value in values)
-        coords[name] = ("lane", np.asarray(values, object if text else None))
+        coords[name] = ("lane", _tag_values([lane.tags.get(name) for lane in lanes]))
     for name in sorted({name for lane in lanes for name in lane.values}):
         numbers = [lane.values.get(name, np.nan) for lane in lanes]
         coords[name] = ("lane", np.asarray(numbers, np.float64))
@@ -131,6 +129,16 @@ def assemble(
         provenance=provenance,
         units={**units, "step_size": UNITS["step_size"]},
     )
+
+
+def _tag_values(values: Sequence[Any]) -> np.ndarray:
+    """Return a tag of every lane; lanes without it hold "", False or NaN, as the others' kind is."""
+    given = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in given):
+        return np.asarray(["" if value is None else str(value) for value in values], object)
+    if all(isinstance(value, bool | np.bool_) for value in given):
+        return np.asarray([bool(value) for value in values])
+    return np.asarray([np.nan if value is None else value for value in values])
 
 
 def _lane_id(row: Row) -> str:

@@ -99,7 +99,9 @@ def flatten_tree(prefix: str, tree: Any) -> dict[str, np.ndarray]:
 
 def leaves_of(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Return the leaves stored under a prefix, in tree order."""
-    return [arrays[name] for name in sorted(arrays) if name.startswith(f"{prefix}/")]
+    names = [name for name in arrays if name.startswith(f"{prefix}/")]
+    # By number: as text, leaf 1000 would come before leaf 101.
+    return [arrays[name] for name in sorted(names, key=lambda name: int(name.split("/")[1]))]
 
 
 def load_params(run: str | Path, lane_id: str) -> dict[str, Any]:

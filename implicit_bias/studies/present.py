@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from implicit_bias.results import claims as claims_module
 from implicit_bias.results import store
+from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.studies.base import Study
 
 if TYPE_CHECKING:
@@ -62,9 +63,12 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     files = [out / "claims.json", *store.to_csv(result.drop_vars(large), out / "results.csv")]
     images = []
     for drawing in study.drawings:
-        figure = drawing.draw(result)
-        files += figures.save(figure, out / "figures" / drawing.name)
-        images.append(report.Figure(drawing.name, drawing.caption, figures.image_bytes(figure)))
+        image = figures.image_bytes(drawing.draw(result))
+        file = out / "figures" / f"{drawing.name}.png"
+        file.parent.mkdir(exist_ok=True)
+        write_atomic(file, image)
+        files.append(file)
+        images.append(report.Figure(drawing.name, drawing.caption, image))
     path = out / "report.html"
     report.write_report(
         path,

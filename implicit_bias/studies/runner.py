@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.results import provenance, store
 from implicit_bias.results.assemble import Row, assemble
-from implicit_bias.results.checkpoint import write_atomic
+from implicit_bias.results.checkpoint import save_error, write_atomic
 from implicit_bias.results.lane_store import (
     MODEL_STATE,
     PARAMS,
@@ -177,16 +178,15 @@ def run(
             )
     dataset = settings.data.load()
     # Everything that can be refused is refused before anything is written.
+    record = _Record(out, study, settings, scale, shard, dataset)
+    how = record.check(resume, how)
     _first_plan(study, settings, dataset, how, shard)
     if study.measurement is not None:
         study.measurement(settings, dataset)
-    record = _Record(out, study, settings, scale, shard, dataset)
-    record.check(resume, how)
 
     with RunLock(out), _interrupts_between_segments(reporter) as interrupted:
-        record.check(resume, how)
-        previous = record.read()
-        if previous and previous["complete"] and previous["seeds"] >= settings.seeds:
+        how = record.check(resume, how)
+        if record.is_done():
             result = store.load(out / "results.nc")
             return Run(out, result, present(study, result, out), already_done=True)
         record.write(how, complete=False)
@@ -209,13 +209,10 @@ def _first_plan(
     how: How,
     shard: tuple[int, int] | None,
 ) -> Plan:
-    lanes = [
-        lane
-        for stage in study.stages
-        for lane in _shard(stage.lanes(settings, dataset, None), shard)
-    ]
-    unique = list(_unique(lanes, dataset).values())
-    return make_plan(unique, dataset, **dataclasses.asdict(how))
+    unique: dict[str, Lane] = {}
+    for stage in study.stages:
+        unique |= _unique(stage, _shard(stage.lanes(settings, dataset, None), shard), dataset)
+    return make_plan(list(unique.values()), dataset, **dataclasses.asdict(how))
 
 
 class _Record:
@@ -232,7 +229,7 @@ class _Record:
     ) -> None:
         self.path = out / "run.json"
         self.out = out
-        self.seeds = settings.seeds
+        self.settings = settings
         self.content: dict[str, Any] = {
             "study": study.name,
             "origin": study.origin or study.name,
@@ -247,6 +244,8 @@ class _Record:
     def read(self) -> dict[str, Any] | None:
         try:
             content: dict[str, Any] = json.loads(self.path.read_text())
+            if not isinstance(content, dict) or "layout" not in content:
+                raise ValueError("it is no record of a run")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -255,21 +254,24 @@ class _Record:
             ) from error
         return content
 
-    def check(self, resume: bool, how: How) -> None:
+    def check(self, resume: bool, how: How) -> How:
+        """Refuse a folder that is not this run's; return the layout with which the run began.
+
+        All lanes of a run have one layout, because rounding depends on it.
+        """
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; name a folder")
         previous = self.read()
         if previous is None:
             if resume:
                 raise UserError(f"there is no run to resume in {self.out}; run without --resume")
-            strangers = (
-                [p for p in self.out.glob("*") if p.name != ".lock"] if self.out.exists() else []
-            )
-            if strangers:
+            # A run that was killed while it wrote its first file leaves half of it.
+            ours = (".lock", ".run.json.*.partial")
+            if any(not any(map(path.match, ours)) for path in self.out.glob("*")):
                 raise UserError(
                     f"--out {self.out} holds files but no run of this program; name an empty folder"
                 )
-            return
+            return how
         for key in ("study", "version", "data_checksum", "shard", "digest"):
             if previous.get(key) != self.content[key]:
                 what = "other settings" if key == "digest" else f"{key} {previous.get(key)!r}"
@@ -277,19 +279,43 @@ class _Record:
                     f"{self.out} holds a run with {what}; name another folder with --out, "
                     "or remove it"
                 )
+        layout = previous["layout"]
         for key in ("strategy", "tile"):
-            asked, used = getattr(how, key), previous["layout"][key]
-            if asked is not None and asked != used and not (key == "tile" and used is None):
+            asked, used = getattr(how, key), layout[key]
+            if asked is not None and asked != used:
                 raise UserError(
-                    f"{self.out} was run with {key} {used!r}, and rounding depends on it; "
-                    f"leave out --{key}, or name another folder with --out"
+                    f"{self.out} was run with {key} {used or 'by default'}, and rounding depends on "
+                    f"it; leave out --{key}, or name another folder with --out"
                 )
+        backend = jax.default_backend()
+        if layout.get("backend", backend) != backend:
+            raise UserError(
+                f"{self.out} was run on {layout['backend']}, and rounding depends on it; go on there, "
+                "or name another folder with --out"
+            )
+        return dataclasses.replace(how, strategy=layout["strategy"], tile=layout["tile"])
+
+    def is_done(self) -> bool:
+        """Say whether all that is asked for is there."""
+        previous = self.read()
+        return (
+            previous is not None
+            and previous["complete"]
+            and previous["seeds"] >= self.settings.seeds
+            and (previous["settings"]["keep_params"] or not self.settings.keep_params)
+            # Whoever removed a damaged result has it put together again.
+            and (self.out / "results.nc").exists()
+        )
 
     def write(self, how: How, *, complete: bool) -> None:
         content = {
             **self.content,
-            "seeds": self.seeds,
-            "layout": {"strategy": how.strategy, "tile": how.tile},
+            "seeds": self.settings.seeds,
+            "layout": {
+                "strategy": how.strategy,
+                "tile": how.tile,
+                "backend": jax.default_backend(),
+            },
             "complete": complete,
         }
         write_atomic(self.path, json.dumps(content, indent=1, sort_keys=True))
@@ -328,7 +354,7 @@ class _Worker:
             if not lanes:
                 continue
             stages.append((stage, lanes))
-            unique = _unique(lanes, self.dataset)
+            unique = _unique(stage, lanes, self.dataset)
             measured = stage.measured and self.measurement is not None
             if measured:
                 self.prepare_measuring(unique)
@@ -578,9 +604,24 @@ def _work(program: Program, updates: int) -> float:
     return 6e-9 * program.parameters * program.recipe.batch_size * updates
 
 
-def _unique(lanes: Sequence[Lane], dataset: Dataset) -> dict[str, Lane]:
-    """Return lanes by identity; arms that ask for the same run share it."""
-    return {lane.identity(dataset.checksum): lane for lane in lanes}
+def _unique(stage: Stage, lanes: Sequence[Lane], dataset: Dataset) -> dict[str, Lane]:
+    """Return lanes by identity; arms that ask for the same run share it.
+
+    Raises:
+        UserError: One arm asks for a run twice.
+    """
+    unique: dict[str, Lane] = {}
+    asked: set[tuple[str, Any]] = set()
+    for lane in lanes:
+        name, arm = lane.identity(dataset.checksum), lane.tags.get("arm", "")
+        if (name, arm) in asked:
+            raise UserError(
+                f"stage {stage.name} asks for one run twice (arm {arm!r}, seed {lane.seed}, batch size "
+                f"{lane.recipe.batch_size}, settings {lane.values}); leave out one of them"
+            )
+        asked.add((name, arm))
+        unique[name] = lane
+    return unique
 
 
 def _shard(lanes: Sequence[Lane], shard: tuple[int, int] | None) -> list[Lane]:
@@ -650,27 +691,59 @@ def _interrupts_between_segments(reporter: Reporter) -> Iterator[threading.Event
 def merge(folders: Sequence[Path], out: Path) -> Run:
     """Put the shards of one sweep together.
 
+    The merged folder goes on like any other: run there, seeds that no shard had are added, and lanes that
+    one had are not trained again.
+
     Args:
         folders: Finished runs with the same settings and different seeds.
         out: Folder for the merged run.
 
     Returns:
-        The merged run, judged anew.
+        The merged run, judged anew. Lanes stand in the order of stages and arms, those of an arm by
+        identity.
 
     Raises:
-        UserError: A folder holds no finished run, or the runs do not belong together.
+        UserError: A folder holds no finished run, the runs do not belong together, or ``out`` cannot be
+            written to.
     """
     if not folders:
         raise UserError("merge needs at least one folder; name the folders of the shards")
-    combined = store.combine([store.load(folder / "results.nc") for folder in folders])
-    record = {**_recorded(folders[0]), "shard": None, "complete": True}
+    shards = [store.load(folder / "results.nc") for folder in folders]
+    combined = _as_run(store.combine(shards), shards)
+    record = _recorded(folders[0])
+    whole = np.unique(combined["seed"].values).size >= record.get("seeds", 0)
+    record |= {"shard": None, "complete": whole}
     study = _study(folders[0], combined)
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
         raise UserError(f"--out {out} exists and is not an empty folder; name another")
     with RunLock(out):
+        _copy_lanes(folders, out)
         store.save(combined, out / "results.nc")
         write_atomic(out / "run.json", json.dumps(record, indent=1, sort_keys=True))
         return Run(out, combined, present(study, combined, out))
+
+
+def _as_run(combined: xr.Dataset, shards: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Put stages and arms in the order in which they were run; combining sorts lanes by identity."""
+
+    def cells(result: xr.Dataset) -> list[tuple[str, str]]:
+        arms = result["arm"] if "arm" in result.coords else result["stage"]
+        return list(zip(result["stage"].values, arms.values, strict=True))
+
+    cell_order = dict.fromkeys(cell for shard in shards for cell in cells(shard))
+    place = {cell: index for index, cell in enumerate(cell_order)}
+    order = np.argsort([place[cell] for cell in cells(combined)], kind="stable")
+    return combined.isel(lane=order)
+
+
+def _copy_lanes(folders: Sequence[Path], out: Path) -> None:
+    try:
+        for folder in folders:
+            if (folder / "lanes").is_dir():
+                shutil.copytree(folder / "lanes", out / "lanes", dirs_exist_ok=True)
+    except OSError as error:
+        remedy = f"remove {out} and merge again"
+        raise save_error("lanes", out / "lanes", error, remedy) from error
 
 
 def report(folder: Path) -> Run:

@@ -31,6 +31,7 @@ class Program:
         layout: How they run.
         chunks: The lanes, cut so that each chunk fits in the memory budget; results do not depend on
             the cut.
+        slots: Places for lanes on each device; those that a chunk leaves empty are padding.
         lane_bytes: Memory of one lane between segments.
         parameters: Parameters of one network.
     """
@@ -38,6 +39,7 @@ class Program:
     recipe: Recipe
     layout: Layout
     chunks: tuple[tuple[Lane, ...], ...]
+    slots: int
     lane_bytes: int
     parameters: int
 
@@ -101,11 +103,11 @@ class Plan:
             layout = program.layout
             how = layout.strategy + (f" of {layout.tile}" if layout.tile > 1 else "")
             how += f" × {layout.devices} device" + ("s" if layout.devices > 1 else "")
-            largest = max(len(chunk) for chunk in program.chunks)
             lines.append(
                 f"{program.recipe.batch_size:>6} {program.recipe.optimizer.name:<12} "
                 f"{program.n_lanes:>6} {len(program.chunks):>6} {how:<22} {program.parameters:>9} "
-                f"{largest * program.lane_bytes / 1e6:>9.1f} {_duration(program.gflop / speed):>9}"
+                f"{program.slots * layout.devices * program.lane_bytes / 1e6:>9.1f} "
+                f"{_duration(program.gflop / speed):>9}"
             )
         return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons)])
 
@@ -175,11 +177,21 @@ def make_plan(
                 f"n_train + n_valid is {needed}, but {dataset.name} has {dataset.n_train} training "
                 "examples; choose fewer"
             )
+        if jax.dtypes.canonicalize_dtype(recipe.dtype) != recipe.dtype:
+            raise UserError(
+                f"dtype is {recipe.dtype!r}, but JAX computes in float32; "
+                "call implicit_bias.runtime.configure(float64=True) first"
+            )
         recipe.loss.check(dataset.task, _outputs(recipe, dataset))
         choice = table.choose(backend, recipe)
         wanted = strategy or choice.strategy
         if wanted not in ("map", "vmap"):
             raise UserError(f"strategy is {wanted!r}; choose 'map' or 'vmap'")
+        if tile is not None and (tile < 1 or (wanted == "map" and tile > 1)):
+            raise UserError(
+                f"tile is {tile} and strategy {wanted!r}; "
+                "choose tile 1, or strategy 'vmap' and a tile of at least 1"
+            )
         width = (tile or choice.tile) if wanted == "vmap" else 1
         count = min(devices or present, max(1, math.ceil(len(members) / width)))
         layout = Layout("map" if wanted == "map" else "vmap", width, count)
@@ -187,18 +199,20 @@ def make_plan(
         if reason not in reasons:
             reasons.append(reason)
 
-        lane_bytes, parameters = _lane_size(recipe, dataset)
-        fit = _largest_chunk(memory // lane_bytes, layout)
+        lane_bytes, parameters = _lane_size(recipe, dataset, members)
+        fit = memory // lane_bytes // layout.granule * layout.granule
         if fit < 1:
+            least = layout.granule * lane_bytes
             raise UserError(
-                f"a chunk of {layout.granule} lane(s) takes {layout.granule * lane_bytes} bytes, but "
-                f"the memory budget is {memory}; raise it, or use fewer devices"
+                f"the smallest chunk on {layout.devices} device(s) takes {least} bytes, but the memory "
+                f"budget is {memory}; raise it, or use fewer devices"
             )
         size = min(fit, len(members))
         chunks = tuple(
             tuple(members[first : first + size]) for first in range(0, len(members), size)
         )
-        programs.append(Program(recipe, layout, chunks, lane_bytes, parameters))
+        slots = _slots(size, fit, layout)
+        programs.append(Program(recipe, layout, chunks, slots, lane_bytes, parameters))
         speeds.append(choice.gflops)
     return Plan(tuple(programs), dataset, memory, tuple(speeds), tuple(reasons))
 
@@ -227,28 +241,26 @@ def _outputs(recipe: Recipe, dataset: Dataset) -> int:
     return int(shape[1])
 
 
-def _largest_chunk(slots: int, layout: Layout) -> int:
-    """Return how many lanes can be given a number of slots, rounding of slot counts included."""
-    lanes = slots // layout.granule * layout.granule
-    while lanes > 0 and slots_per_device(lanes, layout) * layout.devices > slots:
-        lanes -= layout.granule
-    return lanes
+def _slots(lanes: int, fit: int, layout: Layout) -> int:
+    """Return how many slots a device gets for the lanes of a chunk.
 
-
-def slots_per_device(n_lanes: int, layout: Layout) -> int:
-    """Return how many slots a device gets for a number of lanes.
-
-    Counts are rounded up to one of few (1, 4, 16, 64 tiles, then multiples of 64), because every count
-    is a program of its own to compile; an empty slot costs memory and no time.
+    Counts are rounded up to one of few (4 tiles, then multiples of 32), because every count is a program
+    of its own to compile, while an empty slot costs memory and hardly any time; but never beyond what
+    fits in memory. Under ``vmap`` an empty slot is computed, so nothing is added.
     """
-    tiles = -(-n_lanes // layout.granule)
-    rounded = next((few for few in (1, 4, 16) if tiles <= few), -(-tiles // 64) * 64)
-    # A batched tile computes its empty slots too, so under vmap nothing is added.
-    return (rounded if layout.strategy == "map" else tiles) * layout.tile
+    tiles = math.ceil(lanes / layout.granule)
+    if layout.strategy == "vmap":
+        return tiles * layout.tile
+    rounded = 4 if tiles <= 4 else math.ceil(tiles / 32) * 32
+    return min(rounded, max(tiles, fit // layout.granule)) * layout.tile
 
 
-def _lane_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
-    """Return the bytes of one lane between segments, and its parameter count."""
+def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tuple[int, int]:
+    """Return the bytes of one lane between segments, and its parameter count.
+
+    Raises:
+        UserError: A lane's mask does not have the shape of the parameters.
+    """
     dtype = jnp.dtype(recipe.dtype)
     example = jax.ShapeDtypeStruct(dataset.input_shape, dtype)
     inputs = LaneInputs(
@@ -260,8 +272,23 @@ def _lane_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
     stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     targets = dataset.y_train.nbytes // dataset.n_train
     examples = (4 + targets) * recipe.n_train + 4 * recipe.n_valid
+    masks = 0
+    if recipe.masked:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(state.params)]
+        structure: Any = jax.tree.structure(state.params)
+        for lane in members:
+            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(lane.mask)]
+            if (
+                structure != jax.tree.structure(lane.mask)
+                or [leaf.shape for leaf in leaves] != shapes
+            ):
+                raise UserError(
+                    f"the mask of the lane with seed {lane.seed} is not shaped like the parameters; "
+                    "give one array of 0 and 1 for each of theirs"
+                )
+            masks = max(masks, sum(leaf.nbytes for leaf in leaves))
     # Input, output and the copy being checkpointed can be alive at once.
-    return 3 * stored + examples, parameters
+    return 3 * stored + examples + masks, parameters
 
 
 def _duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.optimizers import Optimizer, Schedule
+from implicit_bias.optimizers.ranges import Setting
 
 ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
 """Traced settings every lane has, beside its optimiser's, with their defaults.
@@ -27,6 +29,9 @@ ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
 ``init_scale`` multiplies the initial weights; ``label_noise`` is the fraction of training labels
 redrawn among the other classes.
 """
+
+_INIT_SCALE = Setting("init_scale", 1.0, minimum=0.0, includes_minimum=False)
+_LABEL_NOISE = Setting("label_noise", 0.0, minimum=0.0, maximum=1.0, includes_maximum=False)
 
 NOISE_SETTING = "noise_batch_size"
 """Traced setting of a recipe with injected gradient noise: the small batch size that is imitated."""
@@ -69,6 +74,7 @@ class Recipe:
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
+        _make_whole(self, "batch_size", "n_train", "n_valid", optional="micro_batch")
         if self.n_train < 1 or self.n_valid < 0:
             raise UserError(
                 f"n_train is {self.n_train} and n_valid is {self.n_valid}; "
@@ -127,6 +133,9 @@ class Recipe:
         }
 
 
+_TARGET_LOSS = Setting("target_loss", 1.0, minimum=0.0, includes_minimum=False)
+
+
 @dataclass(frozen=True)
 class Budget:
     """When a lane stops.
@@ -143,12 +152,14 @@ class Budget:
     evaluate_every: int | None = None
 
     def __post_init__(self) -> None:
+        _make_whole(self, "updates", optional="evaluate_every")
         if self.updates < 1:
             raise UserError(f"updates is {self.updates}; choose at least 1")
         if (self.target_loss is None) != (self.evaluate_every is None):
             raise UserError("target_loss and evaluate_every come together; give both or neither")
-        if self.target_loss is not None and not self.target_loss > 0:
-            raise UserError(f"target_loss is {self.target_loss}; choose a positive number")
+        if self.target_loss is not None:
+            _TARGET_LOSS.check(self.target_loss)
+            object.__setattr__(self, "target_loss", float(self.target_loss))
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise UserError(f"evaluate_every is {self.evaluate_every}; choose at least 1")
 
@@ -177,6 +188,7 @@ class Lane:
     mask: Any = None
 
     def __post_init__(self) -> None:
+        _make_whole(self, "seed")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed is {self.seed}; choose 0 to {2**32 - 1}")
         known = self.recipe.setting_defaults()
@@ -190,19 +202,19 @@ class Lane:
         schedule = self.recipe.schedule
         own = self.recipe.optimizer.settings(schedule)
         self.recipe.optimizer.validate({name: values[name] for name in own}, schedule)
-        if not 0 <= values["label_noise"] < 1:
-            raise UserError(f"label_noise is {values['label_noise']}; choose 0 <= rate < 1")
-        if not values["init_scale"] > 0:
-            raise UserError(f"init_scale is {values['init_scale']}; choose a positive number")
-        if self.recipe.gradient_noise and not 1 <= values[NOISE_SETTING] <= self.recipe.batch_size:
-            raise UserError(
-                f"noise_batch_size is {values[NOISE_SETTING]}; "
-                f"choose 1 to the batch size {self.recipe.batch_size}"
-            )
+        _LABEL_NOISE.check(values["label_noise"])
+        _INIT_SCALE.check(values["init_scale"])
+        if self.recipe.gradient_noise:
+            largest = self.recipe.batch_size
+            Setting(NOISE_SETTING, largest, minimum=1, maximum=largest).check(values[NOISE_SETTING])
         if (self.mask is not None) != self.recipe.masked:
             raise UserError("a masked recipe needs a mask on every lane, and only a masked recipe")
-        if list(self.probes) != sorted(set(self.probes)) or any(p < 0 for p in self.probes):
-            raise UserError(f"probes are {self.probes}; give increasing updates from 0")
+        if not all(np.isin(leaf, (0, 1)).all() for leaf in jax.tree.leaves(self.mask)):
+            raise UserError("a mask holds other numbers than 0 and 1; give 1 for what is kept")
+        probes = tuple(_whole("a probe", probe) for probe in self.probes)
+        if list(probes) != sorted(set(probes)) or any(probe < 0 for probe in probes):
+            raise UserError(f"probes are {probes}; give increasing updates from 0")
+        object.__setattr__(self, "probes", probes)
 
     @property
     def values(self) -> dict[str, float]:
@@ -234,6 +246,8 @@ class Lane:
             for leaf in jax.tree.leaves(self.mask):
                 digest.update(np.asarray(leaf, dtype=np.uint8).tobytes())
             content["mask"] = digest.hexdigest()
+        if own := _own_code(self.recipe):
+            content["own_code"] = own
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -241,3 +255,38 @@ class Lane:
 def epochs(count: float, recipe: Recipe) -> int:
     """Return the number of updates in ``count`` epochs of a recipe, at least one."""
     return max(1, round(count * recipe.updates_per_epoch))
+
+
+def _own_code(recipe: Recipe) -> list[str]:
+    """Name the parts of a recipe that are not this package's: their short names may coincide.
+
+    A part from a user's file is in a module whose name holds a digest of the file, so that an edited
+    file makes other lanes.
+    """
+    model = recipe.model
+    parts = [recipe.loss.function, recipe.optimizer.direction, model]
+    parts += [getattr(model, name) for name in ("module", "factory") if hasattr(model, name)]
+    names = []
+    for part in parts:
+        named = part if hasattr(part, "__qualname__") else type(part)
+        if str(named.__module__).split(".")[0] != "implicit_bias":
+            names.append(f"{named.__module__}.{named.__qualname__}")
+    return names
+
+
+def _make_whole(record: Any, *names: str, optional: str | None = None) -> None:
+    """Make fields of a frozen record Python integers; the optional one may be None."""
+    if optional is not None and getattr(record, optional) is not None:
+        names += (optional,)
+    for name in names:
+        object.__setattr__(record, name, _whole(name, getattr(record, name)))
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        whole = operator.index(value)
+    except TypeError as error:
+        raise UserError(f"{name} is {value!r}; choose a whole number") from error
+    if isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}; choose a whole number")
+    return whole

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias.data.dataset import Dataset
-from implicit_bias.runtime import Layout, replicate, spread
+from implicit_bias.runtime import replicate, spread
 from implicit_bias.training.lane import LaneInputs, LaneState, Pool
-from implicit_bias.training.plan import Plan, Program, slots_per_device
+from implicit_bias.training.plan import Plan, Program
 from implicit_bias.training.programs import (
     Evaluation,
     Evaluator,
@@ -183,7 +183,7 @@ def train_chunk(
     recipe, layout = program.recipe, program.layout
     if pool is None:
         pool = make_pool(dataset, recipe.dtype, layout.devices)
-    slots = _deal(lanes, layout)
+    slots = _deal(lanes, layout.devices, program.slots)
     inputs = spread(stack_inputs([lanes[max(slot, 0)] for slot in slots]), layout.devices)
     beginning = recipe.beginning
     examples, state = start_lanes(
@@ -260,16 +260,14 @@ def train_chunk(
     return loop.trained(state)
 
 
-def _deal(lanes: Sequence[Lane], layout: Layout) -> np.ndarray:
-    """Deal lanes to devices so that each carries about the same work.
+def _deal(lanes: Sequence[Lane], devices: int, share: int) -> np.ndarray:
+    """Deal lanes to devices, each of which has ``share`` slots, so that all carry about the same work.
 
     Returns:
-        (slots,) index of the lane in each slot, −1 for padding; the shard of a device is contiguous and
-        a multiple of the tile.
+        (devices × share,) index of the lane in each slot, −1 for padding; the shard of a device is
+        contiguous.
     """
-    devices = layout.devices
     order = sorted(range(len(lanes)), key=lambda index: -lanes[index].budget.updates)
-    share = slots_per_device(len(lanes), layout)
     slots = np.full((devices, share), -1)
     for place, index in enumerate(order):
         slots[place % devices, place // devices] = index

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from implicit_bias.runtime import Layout
-from implicit_bias.training.plan import Plan, Program
+from implicit_bias.training.plan import Plan, Program, make_plan
 from implicit_bias.training.train import make_pool, train_chunk
 
 TILES = (4, 16, 64)
@@ -64,7 +64,7 @@ def tune(plan: Plan, *, on_row: Callable[[Row], None] | None = None) -> list[Row
         layouts += [Layout("vmap", t, devices) for t in TILES if t * devices <= 2 * len(chunk)]
         measured = []
         for layout in layouts:
-            speed = _speed(plan, dataclasses.replace(program, layout=layout))
+            speed = _speed(plan, _laid_out(plan, program, layout))
             row = Row(
                 index,
                 program.recipe.batch_size,
@@ -80,6 +80,19 @@ def tune(plan: Plan, *, on_row: Callable[[Row], None] | None = None) -> list[Row
         best = max(measured, key=lambda row: row.gflops)
         rows += [dataclasses.replace(row, fastest=row is best) for row in measured]
     return rows
+
+
+def _laid_out(plan: Plan, program: Program, layout: Layout) -> Program:
+    """Return the first chunk of a program in another layout."""
+    (other,) = make_plan(
+        program.chunks[0],
+        plan.dataset,
+        memory=2 * plan.memory,  # a tile may need a little more than the plan's own layout
+        strategy=layout.strategy,
+        tile=layout.tile,
+        devices=layout.devices,
+    ).programs
+    return other
 
 
 def _speed(plan: Plan, program: Program) -> float:

@@ -1,0 +1,135 @@
+"""A small study with all that the runner has to handle; tests load it as a user's file.
+
+Two stages, the second choosing from the first; lanes that two arms share; a lane that diverges; a
+target loss; a cheap measurement with a dimension of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias import losses, optimizers
+from implicit_bias.data import Dataset
+from implicit_bias.losses import Loss
+from implicit_bias.models import Model
+from implicit_bias.results.claims import Claim, Finding
+from implicit_bias.studies import Stage, Study, StudySettings
+from implicit_bias.studies.settings import DataSettings, ModelSettings
+from implicit_bias.training import Budget, Lane, Pool, Recipe
+from implicit_bias.training.measurement import FinishedLane, Variable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+GRID = (0.01, 0.1)
+
+
+class SmallSettings(StudySettings):
+    """Twelve updates of three hidden units."""
+
+    seeds: int = 2
+    data: DataSettings = DataSettings(n_train=24, n_valid=8, n_test=20)
+    model: ModelSettings = ModelSettings(widths=(3,))
+    updates: int = 12
+
+
+def _recipe(settings: SmallSettings, dataset: Dataset) -> Recipe:
+    return Recipe(
+        model=settings.model.build(dataset.n_outputs),
+        loss=losses.get("cross_entropy"),
+        optimizer=optimizers.get("heavy_ball"),
+        schedule=optimizers.Schedule(),
+        batch_size=8,
+        n_train=settings.data.sizes(dataset)[0],
+        n_valid=settings.data.n_valid,
+        dtype=settings.dtype,
+    )
+
+
+def search(settings: SmallSettings, dataset: Dataset, earlier: xr.Dataset | None) -> list[Lane]:
+    """Return two step sizes for each seed."""
+    recipe, updates = _recipe(settings, dataset), settings.updates
+    return [
+        Lane(recipe, seed, {"step_size": step}, Budget(updates), (updates,), {"arm": "search"})
+        for seed in range(settings.seeds)
+        for step in GRID
+    ]
+
+
+def best(result: xr.Dataset) -> dict[int, float]:
+    """Return each seed's step size of least validation loss."""
+    rows = result.isel(lane=np.flatnonzero(result["stage"].values == "search"))
+    loss = rows["log_valid_loss"].values[:, 0]
+    chosen: dict[int, float] = {}
+    for index in np.argsort(loss):
+        chosen.setdefault(int(rows["seed"][index]), float(rows["step_size"][index]))
+    return chosen
+
+
+def arms(settings: SmallSettings, dataset: Dataset, earlier: xr.Dataset | None) -> list[Lane]:
+    """Return arms that chose, repeat that choice, diverge and stop at a target loss."""
+    recipe, updates = _recipe(settings, dataset), settings.updates
+    chosen = {} if earlier is None else best(earlier)
+    plain, probes = Budget(updates), (0, updates // 2, updates)
+    lanes = [
+        Lane(recipe, seed, {"step_size": chosen[seed]}, plain, probes, {"arm": arm})
+        for arm in ("chosen", "again")
+        for seed in sorted(chosen)
+    ]
+    for seed in range(settings.seeds):
+        hot = {"step_size": 1e30}
+        lanes.append(Lane(recipe, seed, hot, plain, probes, {"arm": "hot"}))
+        target = Budget(updates, 2.2, 2)
+        lanes.append(Lane(recipe, seed, {"step_size": 0.05}, target, (0,), {"arm": "target"}))
+    return lanes
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Norms of the layers and distance from the start."""
+
+    factor: float = 1.0
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured."""
+        return {
+            "moved": Variable((), "parameter", "distance from the initial parameters"),
+            "norms": Variable(("layer",), "parameter", "norm of each layer"),
+        }
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Layers."""
+        return {"layer": ("first", "second")}
+
+    def __call__(
+        self, model: Model, loss: Loss, pool: Pool, lane: FinishedLane
+    ) -> dict[str, jax.Array]:
+        """Measure one lane."""
+        difference = jax.tree.map(jnp.subtract, lane.params, lane.initial)
+        layers = [jax.tree.leaves(lane.params[name]) for name in sorted(lane.params)]
+        squares = [sum(jnp.sum(leaf**2) for leaf in layer) for layer in layers]
+        moved = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(difference))
+        return {"moved": self.factor * jnp.sqrt(moved), "norms": jnp.sqrt(jnp.stack(squares))}
+
+
+def count(result: xr.Dataset) -> Finding:
+    """Count seeds."""
+    return Finding("supported", n_seeds=len(np.unique(result["seed"])))
+
+
+STUDY = Study(
+    name="small-study",
+    title="All that a runner must handle",
+    settings=SmallSettings,
+    stages=(Stage("search", search, measured=False), Stage("arms", arms)),
+    claims=(Claim("small.count", "identity", "none", "There are seeds", None, "some", count),),
+    measurement=lambda settings, dataset: Norms(),
+)

@@ -1,0 +1,415 @@
+"""The runner: stages, extension, shards, parameters kept, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import implicit_bias
+from implicit_bias.errors import UserError
+from implicit_bias.results import lane_store, provenance, store
+from implicit_bias.studies import runner
+from implicit_bias.studies.base import Stage, Study
+from implicit_bias.studies.runner import How
+
+pytestmark = pytest.mark.usefixtures("_same_code")
+
+
+def _run(study: Study, out: Path, seeds: int = 2, **options: Any) -> runner.Run:
+    settings = study.settings(seeds=seeds, **options.pop("settings", {}))
+    return runner.run(study, settings, out, scale="custom", **options)
+
+
+def _tree(folder: Path) -> dict[str, bytes | None]:
+    paths = [path for path in folder.rglob("*") if path.name != ".lock"]
+    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+# One run
+
+
+# Breaks if a run leaves out a file, keeps working files, or returns something else than it saved.
+def test_what_a_run_leaves(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
+    run = _run(small, tmp_path / "out")
+    assert not run.already_done
+    assert run.out == tmp_path / "out"
+    assert run.result.identical(whole)
+    assert store.load(run.out).identical(run.result)
+    assert [finding.id for finding in run.presented.findings] == ["small.count"]
+    assert all(path.is_file() for path in run.presented.files)
+    left = {path.name for path in run.out.iterdir()}
+    assert {"results.nc", "run.json", "plan.json", "claims.json", "report.html"} <= left
+    kinds = {path.name.split("-")[0] for path in (run.out / "lanes").iterdir()}
+    assert kinds == {"trained", "measured"}
+    record = json.loads((run.out / "run.json").read_text())
+    assert (record["complete"], record["seeds"], record["shard"]) == (True, 2, None)
+    # How long it took stands beside the result, not in it.
+    timing = store.load_timing(run.out)
+    parts = {"wall_seconds", "train_search", "train_arms", "measure_arms"}
+    assert set(timing.data_vars) == parts
+
+
+# Breaks if a later stage does not see an earlier one's results, sees another seed's, or if two arms
+# that ask for one run pay twice. Oracle: the choice made again here, from the logs.
+def test_stages_feed_later_ones(whole: xr.Dataset) -> None:
+    search = whole.isel(lane=np.flatnonzero(whole["stage"].values == "search"))
+    for arm in ("chosen", "again"):
+        lanes = whole.isel(lane=np.flatnonzero(whole["arm"].values == arm))
+        assert lanes["seed"].values.tolist() == [0, 1]
+        for seed, step_size in zip(lanes["seed"].values, lanes["step_size"].values, strict=True):
+            rows = search.isel(lane=np.flatnonzero(search["seed"].values == seed))
+            least = int(rows["log_valid_loss"].values[:, 0].argmin())
+            assert step_size == rows["step_size"].values[least]
+    one, other = (
+        whole.isel(lane=np.flatnonzero(whole["arm"].values == arm)).drop_vars(["arm", "lane_id"])
+        for arm in ("chosen", "again")
+    )
+    assert one.identical(other)
+
+
+# Breaks if diverged lanes or lanes that are not to be measured hold numbers, or others do not.
+def test_what_is_measured(whole: xr.Dataset) -> None:
+    should = (whole["stage"].values == "arms") & (whole["arm"].values != "hot")
+    np.testing.assert_array_equal(np.isfinite(whole["moved"].values), should)
+    np.testing.assert_array_equal(np.isfinite(whole["norms"].values).all(axis=1), should)
+    np.testing.assert_array_equal(whole["diverged"].values, whole["arm"].values == "hot")
+    np.testing.assert_array_equal(whole["reached_target"].values, whole["arm"].values == "target")
+    assert whole["layer"].values.tolist() == ["first", "second"]
+
+
+# Breaks if a shared lane is trained or measured for each arm that names it.
+def test_shared_lanes_run_once(
+    small: Study, tmp_path: Path, counted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    measure = runner.Measurer.__call__
+
+    def counting(self: Any, lanes: Any, *rest: Any, **options: Any) -> Any:
+        measured.append(len(lanes))
+        return measure(self, lanes, *rest, **options)
+
+    monkeypatch.setattr(runner.Measurer, "__call__", counting)
+    result = _run(small, tmp_path).result
+    assert result.sizes["lane"] == 12
+    assert len(counted.lanes) == 10
+    assert sum(measured) == 6
+
+
+# Breaks if the plan counts lanes that an earlier stage must choose first, or computes something.
+def test_plan_study(small: Study, counted: Any) -> None:
+    plan = runner.plan_study(small, small.settings(seeds=3), How(memory=10**8))
+    assert plan.n_lanes == 3 * 2 + 3 * 2
+    assert plan.memory == 10**8
+    assert counted.lanes == []
+
+
+# Breaks if a notebook that runs a study in a thread of its own gets a signal handler's error.
+def test_in_a_thread(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
+    found: list[xr.Dataset] = []
+    thread = threading.Thread(target=lambda: found.append(_run(small, tmp_path / "out").result))
+    thread.start()
+    thread.join()
+    assert found[0].identical(whole)
+
+
+# Again, and more
+
+
+# Breaks if a finished run is trained again, or more seeds change or repeat what is there. Oracle: the
+# same seeds in one go.
+def test_more_seeds_and_fewer(
+    small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
+) -> None:
+    first = _run(small, tmp_path, 1).result
+    assert set(first["seed"].values) == {0}
+    counted.clear()
+    grown = _run(small, tmp_path, 2)
+    assert not grown.already_done
+    assert grown.result.identical(whole)
+    assert {lane.seed for lane in counted.lanes} == {1}
+    assert len(counted.lanes) == 5
+    counted.clear()
+    for seeds in (2, 1):
+        again = _run(small, tmp_path, seeds)
+        assert again.already_done
+        assert again.result.identical(whole)
+    assert counted.lanes == []
+
+
+# Breaks if a result that a user removed (as the message on an altered one says) is missed for ever,
+# or is made by training again.
+def test_a_removed_result_is_put_together_again(
+    small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
+) -> None:
+    _run(small, tmp_path)
+    (tmp_path / "results.nc").unlink()
+    counted.clear()
+    assert _run(small, tmp_path).result.identical(whole)
+    assert counted.lanes == []
+
+
+# Breaks if what is kept are not the final parameters, or a user who asks for them after a finished run
+# is told that it is done. Oracle: the network written out in NumPy.
+def test_parameters_kept(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _run(small, out)
+    ids = dict(zip(whole["arm"].values, whole["lane_id"].values, strict=True))
+    with pytest.raises(UserError, match="keep_params=true"):
+        lane_store.load_params(out, ids["chosen"])
+    kept = _run(small, out, settings={"keep_params": True})
+    assert kept.result.drop_attrs().identical(whole.drop_attrs())
+    settings = small.settings()
+    dataset = settings.data.load()
+    for arm in ("search", "chosen", "target"):
+        row = kept.result.isel(lane=np.flatnonzero(whole["lane_id"].values == ids[arm])[0])
+        first, second = (
+            layer for _, layer in sorted(lane_store.load_params(out, ids[arm]).items())
+        )
+        hidden = np.maximum(dataset.x_test @ first["weight"].T + first["bias"], 0)
+        outputs = hidden @ second["weight"].T + second["bias"]
+        outputs = outputs - outputs.max(axis=1, keepdims=True)
+        chances = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+        loss = -np.log(chances[np.arange(dataset.n_test), dataset.y_test]).mean()
+        last = {"search": 0, "chosen": 2, "target": None}[arm]
+        if last is not None:
+            np.testing.assert_allclose(row["log_test_loss"].values[last], loss, rtol=1e-5)
+        else:  # its last log is at the start; its measurement is at the end
+            norm = np.sqrt(sum((leaf**2).sum() for leaf in first.values()))
+            np.testing.assert_allclose(row["norms"].values[0], norm, rtol=1e-5)
+    assert _run(small, out, settings={"keep_params": True}).already_done
+    with pytest.raises(UserError, match="keeps no parameters"):
+        lane_store.load_params(out, "nonsense")
+
+
+# Shards
+
+
+# Breaks if a shard's numbers depend on what the other shards run, or merging loses or mixes up lanes.
+def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -> None:
+    keep = {"keep_params": True}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for index, folder in enumerate(folders, start=1):
+        counted.clear()
+        _run(small, folder, shard=(index, 2), settings=keep)
+        assert {lane.seed for lane in counted.lanes} == {index - 1}
+        assert len(counted.lanes) == 5
+    merged = runner.merge(folders, tmp_path / "merged")
+    assert store.load(tmp_path / "merged").identical(merged.result)
+    # Lanes stand by identity within an arm; the arms are in the order in which they were run.
+    expected = whole.assign_attrs(settings=merged.result.attrs["settings"])
+    assert merged.result.sortby("lane_id").identical(expected.sortby("lane_id"))
+    arms = [list(dict.fromkeys(result["arm"].values)) for result in (merged.result, whole)]
+    assert arms[0][0] == arms[1][0] == "search"
+    assert arms[0] == arms[1]
+    backwards = runner.merge(folders[::-1], tmp_path / "backwards").result
+    assert backwards.sortby("lane_id").identical(merged.result.sortby("lane_id"))
+    # The merged folder is a run like any other.
+    lane = str(merged.result["lane_id"].values[-1])
+    for mine, theirs in zip(
+        jax.tree.leaves(lane_store.load_params(tmp_path / "merged", lane)),
+        jax.tree.leaves(lane_store.load_params(folders[1], lane)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    counted.clear()
+    assert _run(small, tmp_path / "merged", settings=keep).already_done
+    assert runner.report(tmp_path / "merged").result.identical(merged.result)
+    more = _run(small, tmp_path / "merged", 3, settings=keep)
+    assert {lane.seed for lane in counted.lanes} == {2}
+    assert len(np.unique(more.result["seed"])) == 3
+
+
+# Breaks if a merge of some of the shards passes for the whole sweep.
+def test_a_missing_shard_is_made_up_for(
+    small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
+) -> None:
+    _run(small, tmp_path / "one", shard=(1, 2))
+    part = runner.merge([tmp_path / "one"], tmp_path / "merged")
+    assert set(part.result["seed"].values) == {0}
+    counted.clear()
+    done = _run(small, tmp_path / "merged")
+    assert not done.already_done
+    assert {lane.seed for lane in counted.lanes} == {1}
+    assert done.result.identical(whole)
+
+
+# Breaks if shards from two machines cannot be merged, or more than their provenance then differs from
+# that of one run.
+def test_shards_from_two_machines(
+    small: Study, whole: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    collect = provenance.collect
+    for index, folder in enumerate(folders, start=1):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                provenance, "collect", lambda c, i=index: {**collect(c), "cpu": f"machine {i}"}
+            )
+            _run(small, folder, shard=(index, 2))
+    merged = runner.merge(folders, tmp_path / "merged").result
+    assert [one["cpu"] for one in store.provenance(merged)["merged"]] == ["machine 1", "machine 2"]
+    differing = {name for name in whole.attrs if whole.attrs[name] != merged.attrs[name]}
+    assert differing == {"provenance"}
+    merged.attrs = whole.attrs
+    assert merged.sortby("lane_id").identical(whole.sortby("lane_id"))
+
+
+# Breaks if what does not belong together is merged, or a merge writes over something.
+def test_refused_merges(small: Study, tmp_path: Path) -> None:
+    _run(small, tmp_path / "one", shard=(1, 2))
+    _run(small, tmp_path / "other", shard=(2, 2), settings={"updates": 6})
+    before = _tree(tmp_path)
+    for folders, out, told in (
+        ([], "merged", "name the folders"),
+        (["one", "absent"], "merged", "no result"),
+        (["one", "one"], "merged", "more than one"),
+        (["one", "other"], "merged", "updates: 12 and 6"),
+        (["one"], "other", "not an empty folder"),
+    ):
+        with pytest.raises(UserError, match=told):
+            runner.merge([tmp_path / name for name in folders], tmp_path / out)
+    assert _tree(tmp_path) == before
+
+
+# Breaks if a report reads a folder without a result, or does not write what is missing.
+def test_report(small: Study, tmp_path: Path) -> None:
+    run = _run(small, tmp_path / "out")
+    claims = (run.out / "claims.json").read_bytes()
+    (run.out / "claims.json").unlink()
+    again = runner.report(run.out)
+    assert again.already_done
+    assert again.presented.findings == run.presented.findings
+    assert (run.out / "claims.json").read_bytes() == claims
+    with pytest.raises(UserError, match="no result"):
+        runner.report(tmp_path)
+
+
+# What is refused
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _other(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    if name == "version":
+        monkeypatch.setattr(implicit_bias, "__version__", "99.0")
+    elif name == "backend":
+        monkeypatch.setattr(jax, "default_backend", lambda: "abacus")
+
+
+@pytest.fixture(scope="module")
+def finished(small: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run; no test may change it."""
+    out = tmp_path_factory.mktemp("finished")
+    _run(small, out)
+    return out
+
+
+# Breaks if a folder that holds something else is run into, or is changed before it is refused.
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        ("other settings", {"settings": {"updates": 6}}),
+        ("study 'small-study'", {"study": {"name": "another"}}),
+        ("version '.*'; name another folder", {"other": "version"}),
+        ("data_checksum", {"settings": {"data": {"n_train": 24, "n_valid": 8, "n_test": 21}}}),
+        ("shard None", {"shard": (1, 2)}),
+        ("strategy by default", {"how": How(strategy="vmap")}),
+        ("strategy by default", {"how": How(strategy="map")}),
+        ("was run on", {"other": "backend"}),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_another_run_is_there(
+    small: Study, finished: Path, told: str, options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch, counted: Any,
+) -> None:  # fmt: skip
+    options = dict(options)
+    study = dataclasses.replace(small, **options.pop("study", {}))
+    _other(monkeypatch, options.pop("other", ""))
+    before = _tree(finished)
+    with pytest.raises(UserError, match=told):
+        _run(study, finished, 4, **options)
+    assert _tree(finished) == before
+    assert counted.lanes == []
+
+
+# Breaks if a folder with a user's own files is filled, or a broken record is believed.
+@pytest.mark.parametrize(
+    ("told", "prepare", "options"),
+    [
+        ("no run of this program", lambda out: _write(out / "thesis.tex", ""), {}),
+        ("no run of this program", lambda out: _write(out / ".hidden", ""), {}),
+        ("is a file", lambda out: _write(out, ""), {}),
+        ("run.json cannot be read", lambda out: _write(out / "run.json", "{"), {}),
+        ("run.json cannot be read", lambda out: _write(out / "run.json", "[1]"), {}),
+        ("run.json cannot be read", lambda out: _write(out / "run.json", "{}"), {}),
+        ("no run to resume", lambda out: None, {"resume": True}),
+        ("no run to resume", lambda out: out.mkdir(), {"resume": True}),
+        ("shard is 3/2", lambda out: None, {"shard": (3, 2)}),
+        ("holds no seed", lambda out: None, {"shard": (3, 3)}),
+        ("batch_size is 8", lambda out: None, {"settings": {"data": {"n_train": 4}}}),
+        ("choose fewer", lambda out: None, {"settings": {"data": {"n_train": 9999}}}),
+        ("devices is 99", lambda out: None, {"how": How(devices=99)}),
+        ("raise it", lambda out: None, {"how": How(memory=10)}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_before_anything_is_written(
+    small: Study, tmp_path: Path, told: str, prepare: Callable[[Path], Any], options: Any
+) -> None:
+    out = tmp_path / "out"
+    prepare(out)
+    before = _tree(tmp_path)
+    with pytest.raises(UserError, match=told):
+        _run(small, out, **options)
+    assert _tree(tmp_path) == before
+
+
+# Breaks if a study that cannot be measured, or whose arm asks for one run twice (which no result can
+# hold), is found out after hours of training.
+def test_a_study_that_cannot_run(small: Study, tmp_path: Path) -> None:
+    def unmeasurable(settings: Any, dataset: Any) -> Any:
+        raise UserError("the probe set is too large")
+
+    search = small.stages[0].lanes
+    twice = (Stage("search", lambda *given: 2 * list(search(*given))),)
+    for change, told in (
+        ({"measurement": unmeasurable}, "probe set is too large"),
+        ({"stages": twice}, "asks for one run twice"),
+    ):
+        with pytest.raises(UserError, match=told):
+            _run(dataclasses.replace(small, **change), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Breaks if a resumed run mixes two layouts, whose rounding differs, or if the one it was begun with can
+# not be named again.
+def test_the_layout_is_repeated(
+    small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts: list[tuple[str, int]] = []
+
+    def stop(program: Any, *rest: Any, **options: Any) -> Any:
+        layouts.append((program.layout.strategy, program.layout.tile))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "train_chunk", stop)
+    for how in (How("vmap", 2), How(), How("vmap"), How(tile=2)):
+        with pytest.raises(KeyboardInterrupt):
+            _run(small, tmp_path, how=how)
+    assert layouts == 4 * [("vmap", 2)]
+    for how, told in ((How("map"), "strategy vmap"), (How(tile=4), "tile 2")):
+        with pytest.raises(UserError, match=told):
+            _run(small, tmp_path, how=how, resume=True)
