@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ print(json.dumps([line, len(jax.devices()), str(value.dtype), len(value.devices(
     assert any((tmp_path / "deep" / "cache").iterdir())
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a choice of cores")
 def test_configure_uses_the_cores_there_are_and_says_when_it_is_too_late():
     # Breaks if a job confined to some cores starts more devices, or a device count that JAX could no
     # longer change is claimed.
@@ -89,7 +91,7 @@ def test_configure_refuses_a_cache_it_cannot_make(tmp_path: Path):
     # Breaks if a mistyped folder shows as a traceback, or as slow runs later.
     (tmp_path / "file").touch()
     before = jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir
-    with pytest.raises(UserError, match="cannot be made .*; name a folder that can be written"):
+    with pytest.raises(UserError, match=r"cannot be made .*; name a folder that can be written"):
         runtime.configure(float64=True, compilation_cache=tmp_path / "file" / "cache")
     assert (jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir) == before
 

@@ -26,18 +26,21 @@ class Row(NamedTuple):
     measured: Mapping[str, np.ndarray] | None
 
 
+# A logged quantity has the unit of the quantity.
 UNITS = {
-    "step_size": "loss units per squared parameter",
+    "step_size": "squared parameters per loss unit",
     "train_loss": "nats",
     "valid_loss": "nats",
     "test_loss": "nats",
     "stop_loss": "nats",
+    "target_loss": "nats",
     "train_error": "fraction",
     "valid_error": "fraction",
     "test_error": "fraction",
     "updates": "updates",
+    "updates_budget": "updates",
     "epochs": "epochs",
-    "log_step": "updates",
+    "step": "updates",
 }
 
 

@@ -80,13 +80,18 @@ def error_gap(
     only_a = np.where(both, (wrong_a & ~wrong_b).sum(axis=1), np.nan)
     only_b = np.where(both, (wrong_b & ~wrong_a).sum(axis=1), np.nan)
     n_test = wrong_a.shape[1]
+    alone = np.setxor1d(first["seed"], second["seed"]).size
     difference = wrong_a[both].astype(float) - wrong_b[both].astype(float)
     per_example = difference.mean(axis=0) if both.any() else None
 
     def estimate(level: float) -> Estimate:
         gap = paired_error_difference(only_a, only_b, n_test, level, per_example=per_example)
         return dataclasses.replace(
-            gap, value=100 * gap.value, low=100 * gap.low, high=100 * gap.high
+            gap,
+            value=100 * gap.value,
+            low=100 * gap.low,
+            high=100 * gap.high,
+            excluded=gap.excluded + alone,
         )
 
     return Comparison(estimate, smallest_effect, direction)

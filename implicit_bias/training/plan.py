@@ -34,6 +34,7 @@ class Program:
         slots: Places for lanes on each device; those that a chunk leaves empty are padding.
         lane_bytes: Memory of one lane between segments.
         parameters: Parameters of one network.
+        gflops: Expected nominal speed in 10⁹ operations a second.
     """
 
     recipe: Recipe
@@ -42,6 +43,12 @@ class Program:
     slots: int
     lane_bytes: int
     parameters: int
+    gflops: float
+
+    @property
+    def seconds(self) -> float:
+        """Expected time without compilation and evaluation."""
+        return self.gflop / self.gflops
 
     @property
     def n_lanes(self) -> int:
@@ -63,14 +70,12 @@ class Plan:
         programs: One entry per compiled training program.
         dataset: What every lane trains on.
         memory: Budget in bytes for the lanes of a chunk.
-        gflops: Expected nominal speed of each program in 10⁹ operations a second.
         reasons: Why the layout is what it is, one line each.
     """
 
     programs: tuple[Program, ...]
     dataset: Dataset
     memory: int
-    gflops: tuple[float, ...]
     reasons: tuple[str, ...]
 
     @property
@@ -81,9 +86,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Expected training time without compilation, evaluation or measurement."""
-        return sum(
-            program.gflop / speed for program, speed in zip(self.programs, self.gflops, strict=True)
-        )
+        return sum(program.seconds for program in self.programs)
 
     def lanes(self) -> Iterator[Lane]:
         """Iterate over all lanes in the order they run."""
@@ -99,7 +102,7 @@ class Plan:
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
             f"{'params':>9} {'MB/chunk':>9} {'expected':>9}",
         ]
-        for program, speed in zip(self.programs, self.gflops, strict=True):
+        for program in self.programs:
             layout = program.layout
             how = layout.strategy + (f" of {layout.tile}" if layout.tile > 1 else "")
             how += f" × {layout.devices} device" + ("s" if layout.devices > 1 else "")
@@ -107,7 +110,7 @@ class Plan:
                 f"{program.recipe.batch_size:>6} {program.recipe.optimizer.name:<12} "
                 f"{program.n_lanes:>6} {len(program.chunks):>6} {how:<22} {program.parameters:>9} "
                 f"{program.slots * layout.devices * program.lane_bytes / 1e6:>9.1f} "
-                f"{_duration(program.gflop / speed):>9}"
+                f"{_duration(program.seconds):>9}"
             )
         return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons)])
 
@@ -169,7 +172,7 @@ def make_plan(
     for lane in lanes:
         groups.setdefault(lane.recipe, []).append(lane)
 
-    programs, speeds, reasons = [], [], []
+    programs, reasons = [], []
     for recipe, members in groups.items():
         needed = recipe.n_train + recipe.n_valid
         if needed > dataset.n_train:
@@ -212,9 +215,10 @@ def make_plan(
             tuple(members[first : first + size]) for first in range(0, len(members), size)
         )
         slots = _slots(size, fit, layout)
-        programs.append(Program(recipe, layout, chunks, slots, lane_bytes, parameters))
-        speeds.append(choice.gflops)
-    return Plan(tuple(programs), dataset, memory, tuple(speeds), tuple(reasons))
+        programs.append(
+            Program(recipe, layout, chunks, slots, lane_bytes, parameters, choice.gflops)
+        )
+    return Plan(tuple(programs), dataset, memory, tuple(reasons))
 
 
 def _outputs(recipe: Recipe, dataset: Dataset) -> int:

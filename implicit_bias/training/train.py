@@ -218,7 +218,7 @@ def train_chunk(
         )
         return np.stack([np.asarray(value) for value in values], axis=-1)
 
-    longest = segment_updates or 1
+    longest = segment_updates or _first_guess(program, len(lanes))
     if resume is None:
         loop.log(evaluate)
     while not loop.finished.all():
@@ -272,6 +272,12 @@ def _deal(lanes: Sequence[Lane], devices: int, share: int) -> np.ndarray:
     for place, index in enumerate(order):
         slots[place % devices, place // devices] = index
     return slots.reshape(-1)
+
+
+def _first_guess(program: Program, n_lanes: int) -> int:
+    """Return a number of updates that should take a fraction of a segment's time."""
+    work = 6e-9 * program.parameters * program.recipe.batch_size * n_lanes
+    return max(1, int(SEGMENT_SECONDS / 4 * program.gflops / work))
 
 
 def _adapted(longest: int, done: int, elapsed: float) -> int:

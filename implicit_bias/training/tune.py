@@ -64,15 +64,15 @@ def tune(plan: Plan, *, on_row: Callable[[Row], None] | None = None) -> list[Row
         layouts += [Layout("vmap", t, devices) for t in TILES if t * devices <= 2 * len(chunk)]
         measured = []
         for layout in layouts:
-            speed = _speed(plan, _laid_out(plan, program, layout))
+            arranged = _laid_out(plan, program, layout)
             row = Row(
                 index,
                 program.recipe.batch_size,
                 len(chunk),
-                layout.strategy,
-                layout.tile,
-                layout.devices,
-                speed,
+                arranged.layout.strategy,
+                arranged.layout.tile,
+                arranged.layout.devices,  # fewer than asked for where large tiles take all lanes
+                _speed(plan, arranged),
             )
             measured.append(row)
             if on_row is not None:

@@ -152,7 +152,9 @@ def test_values_are_those_of_numpy(reference, lanes, params):
     assert len({tuple(row) for row in reference["classes"]}) > 2
     # Initial weights are those of the seed, scaled and masked; biases start at zero.
     start, _ = jax.jit(MODEL.init)(role_key(5, "initialisation"), jnp.zeros(6, jnp.float32))
-    kept = jax.tree.map(lambda leaf, keep: np.sum((np.asarray(leaf) * keep) ** 2), start, lanes[5].mask)
+    kept = jax.tree.map(
+        lambda leaf, keep: np.sum((np.asarray(leaf) * keep) ** 2), start, lanes[5].mask
+    )
     expected = 32 * np.sqrt(sum(jax.tree.leaves(kept)))
     np.testing.assert_allclose(reference["start"][5], expected, rtol=1e-5)
 

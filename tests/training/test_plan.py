@@ -147,14 +147,14 @@ def test_ten_thousand_lanes_are_cut_to_a_bounded_size(dataset: Dataset):
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
 def test_a_lane_is_as_large_as_the_engine_makes_it(dataset: Dataset, masked):
     # Breaks if the optimiser's state, the targets or the mask are left out of the budget.
-    recipe = make_recipe(optimizer=optimizers.get("adam"), masked=masked)
+    recipe = make_recipe(optimizer=optimizers.get("adam"), masked=masked, n_valid=7)
     lane = make_lane(0, 1, recipe=recipe, mask=mask_of() if masked else None)
     plan = make_plan([lane], dataset, devices=1)
     (program,) = plan.programs
     assert program.parameters == PARAMETERS
     # Adam holds the parameters, two moments and a counter; three copies can be alive at once.
     state = 3 * 4 * PARAMETERS + 4
-    examples = 40 * (4 + 4)  # an index and a class number each
+    examples = 40 * (4 + 4) + 7 * 4  # an index and a class number each; an index each
     assert program.lane_bytes == 3 * state + examples + masked * PARAMETERS
     if not masked:
         seen = []
@@ -302,7 +302,7 @@ def test_describe_tells_what_would_run(dataset: Dataset):
     assert "vmap of 5 × 2 devices" in lines[4]
     assert str(parameters) in cells[2]
     assert f"{20 / 21 * memory / 1e6:.1f}" in cells[2]
-    hours = 6e-9 * parameters * 40 * 1_000_000 * 90 / plan.gflops[2] / 3600
+    hours = 6e-9 * parameters * 40 * 1_000_000 * 90 / plan.programs[2].gflops / 3600
     assert f"{hours:.1f} h" in lines[4]
     assert f"about {hours:.1f} h" in lines[0]
     assert lines[5:] == ["- asked for"]

@@ -79,6 +79,16 @@ def test_what_is_timed_is_training_and_nothing_else(machine, dataset: Dataset):
         assert [lane.seed for lane in timed] == [0, 1, 2, 3]
 
 
+def test_a_row_tells_the_devices_that_were_used(machine, dataset: Dataset):
+    # Breaks if a tile that takes all lanes on one device is booked as a run on two.
+    rows = tune(make_plan([make_lane(s) for s in range(4)], dataset, devices=2))
+    assert [(row.strategy, row.tile, row.devices) for row in rows] == [
+        ("map", 1, 2),
+        ("vmap", 4, 1),
+    ]
+    assert {call[0].devices for call in machine.calls if call[0].tile == 4} == {1}
+
+
 @pytest.mark.parametrize("n", [1, 2, 8, 128])
 def test_tiles_that_no_lane_would_fill_are_not_tried(machine, dataset: Dataset, n):
     # Breaks if a machine is measured on padding, or a tile that fits is not tried.
