@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 import xarray as xr
 
@@ -18,6 +20,22 @@ from implicit_bias.training import Lane
 from implicit_bias.training.train import Trained
 
 SMALL = f"{Path(__file__).with_name('small_study.py')}:STUDY"
+
+
+@contextlib.contextmanager
+def _hasty() -> Iterator[None]:
+    """Compile in a hurry: the programs of these tests run for milliseconds."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hasty() -> Iterator[None]:
+    """Compile in a hurry."""
+    with _hasty():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +60,8 @@ def _always_save(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(small: Study, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """Two seeds of the small study, run in one go; as loaded from the disk."""
     out = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
+    # Made before the module's fixtures are.
+    with pytest.MonkeyPatch.context() as patch, _hasty():
         patch.setattr(provenance, "git_state", lambda folder: {"commit": None, "dirty": None})
         runner.run(small, small.settings(), out, scale="custom")
     return store.load(out)

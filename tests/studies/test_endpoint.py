@@ -112,10 +112,7 @@ def _case(dtype: str, endpoint: Endpoint) -> Case:
         return endpoint(MODEL, losses.get("cross_entropy"), pool, lane)
 
     given = [cast(part) for part in (pool, examples, params, initial)]
-    # Compiled in a hurry: it runs once.
-    hasty = {"xla_backend_optimization_level": 0}
-    program = jax.jit(measure).lower(*given).compile(compiler_options=hasty)
-    measured = {name: np.asarray(value) for name, value in program(*given).items()}
+    measured = {name: np.asarray(value) for name, value in jax.jit(measure)(*given).items()}
     # The oracles start from what was measured, rounded as it was, but go on in float64.
     rounded = jax.tree.map(
         lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype.kind == "f" else None), given

@@ -6,6 +6,7 @@ Every result is compared, bit for bit, with that of a run in one go.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -27,6 +28,13 @@ from implicit_bias.studies import runner
 from implicit_bias.studies.base import Study
 
 pytestmark = pytest.mark.usefixtures("_same_code")
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every segment one update long, so that there are many moments to interrupt at."""
+    loop = importlib.import_module("implicit_bias.training.train")
+    monkeypatch.setattr(loop, "SEGMENT_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +106,7 @@ def test_interrupted_again_and_again(
     while result is None:
         assert interrupted < 100, "the run does not come forward"
         try:
-            result = _run(small, tmp_path, At(int(rng.integers(1, 5)), _raise))
+            result = _run(small, tmp_path, At(int(rng.integers(1, 9)), _raise))
         except KeyboardInterrupt:
             interrupted += 1
     assert interrupted >= 3
@@ -112,7 +120,7 @@ def test_interrupted_again_and_again(
 # or if Ctrl-C stays without effect after the run.
 @pytest.mark.parametrize(
     ("stage", "report", "kind"),
-    [("search: training", 2, "running"), ("arms: training", 3, "running"),
+    [("search: training", 2, "running"), ("arms: training", 7, "running"),
      ("arms: measuring", 1, "measured")],
 )  # fmt: skip
 def test_ctrl_c_saves(
@@ -168,10 +176,12 @@ def test_interrupted_extension(
 
 
 CHILD = """
+import importlib
 import sys
 from pathlib import Path
 import tests.conftest
 import jax
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", sys.argv[3])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from implicit_bias import studies
@@ -194,6 +204,7 @@ def flush_after(path):
 checkpoint._flush = flush_after
 provenance.git_state = lambda folder: {"commit": None, "dirty": None}
 runner.CHECKPOINT_SECONDS = 0
+importlib.import_module("implicit_bias.training.train").SEGMENT_SECONDS = 0
 study = studies.get(sys.argv[1])
 runner.run(study, study.settings(), Path(sys.argv[2]), scale="custom", reporter=Reporter())
 print("done", flush=True)
@@ -227,7 +238,7 @@ def _killed(study: Study, out: Path, cache: Path, steps: int, at: str) -> str:
 # on the way to the disk.
 def test_killed(small: Study, whole: xr.Dataset, tmp_path: Path, compiled: Path) -> None:
     out, rng = tmp_path / "out", np.random.default_rng()
-    steps = int(rng.integers(1, 12))
+    steps = int(rng.integers(1, 40))
     told = [
         _killed(small, out, compiled, steps, "progress"),
         _killed(small, out, compiled, int(rng.integers(1, 12)), "saving .running"),

@@ -131,8 +131,8 @@ class CurvatureSettings(Section):
     examples: Count | None = Field(
         None, description="training examples used; none: all of the lane's"
     )
-    radii: tuple[Positive, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
-    filter_radii: tuple[Positive, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    radii: tuple[Positive, ...] = Field((0.5, 1.0, 2.0, 4.0, 8.0), min_length=1)
+    filter_radii: tuple[Positive, ...] = Field((0.05, 0.1, 0.2, 0.4, 0.8), min_length=1)
     directions: int = Field(10, ge=2)
     trace_probes: int = Field(32, ge=2)
     tol: Positive = 1e-3
@@ -143,6 +143,14 @@ class CurvatureSettings(Section):
     noise_draws: int = Field(64, ge=2)
     chunk_size: Count = 1000
     whole_batch: Count = Field(10_000, description="examples a Hessian product may take at once")
+
+    @model_validator(mode="after")
+    def _different(self) -> CurvatureSettings:
+        for name in ("radii", "filter_radii", "noise_batches"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"curvature.{name} is {values}; give different values")
+        return self
 
 
 class BatchSizeSettings(StudySettings):
@@ -177,6 +185,10 @@ class BatchSizeSettings(StudySettings):
         ):
             if len(set(sizes)) != len(sizes) or len(sizes) < 2:
                 raise ValueError(f"{name} is {sizes}; give at least two different batch sizes")
+        for name in ("arms", "tuning_step_sizes"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} is {values}; name each once")
         tuned = any(ARMS[arm].rule == "tuned" for arm in self.arms)
         if tuned and self.data.n_valid < 1:
             raise ValueError(
@@ -232,8 +244,17 @@ def tuning_lanes(
 def arm_lanes(
     settings: BatchSizeSettings, dataset: Dataset, earlier: xr.Dataset | None
 ) -> list[Lane]:
-    """Return the lanes of all arms; tuned step sizes come from the tuning stage, seed by seed."""
+    """Return the lanes of all arms; tuned step sizes come from the tuning stage, seed by seed.
+
+    Raises:
+        UserError: There is nothing to choose from: every lane of the tuning stage diverged.
+    """
     tuned = {} if earlier is None else tuned_step_sizes(earlier)
+    if earlier is not None and not tuned:
+        raise UserError(
+            f"every run with tuning_step_sizes {settings.tuning_step_sizes} diverged; "
+            "give smaller ones, or leave out the tuned arms"
+        )
     lanes: list[Lane] = []
     for name in settings.arms:
         arm = ARMS[name]

@@ -103,12 +103,26 @@ def _excluded(result: xr.Dataset, names: Sequence[str]) -> str:
     return "; ".join(parts) + (", left out in pairs" if parts else "")
 
 
-def _measured(result: xr.Dataset) -> xr.Dataset:
+def _of_arms(result: xr.Dataset) -> xr.Dataset:
     return result.isel(lane=np.flatnonzero(result["stage"].values != TUNING))
+
+
+def _measured(result: xr.Dataset) -> xr.Dataset:
+    """Return the lanes that were measured: those of the arms, but for diverged ones.
+
+    Raises:
+        NotDecidable: There are none.
+    """
+    lanes = _of_arms(result)
+    lanes = lanes.isel(lane=np.flatnonzero(~lanes["diverged"].values))
+    if not lanes.sizes["lane"]:
+        raise NotDecidable("no lane was measured: there is none, or all diverged")
+    return lanes
 
 
 def _weight_perturbation(result: xr.Dataset) -> Evidence:
     """Compare the loss increase under filter-normalised perturbations of the middle radius."""
+    measured = _measured(result)
     radius = float(result["filter_radius"][result.sizes["filter_radius"] // 2])
 
     def change(lanes: xr.Dataset) -> xr.DataArray:
@@ -120,7 +134,6 @@ def _weight_perturbation(result: xr.Dataset) -> Evidence:
     evidence = _over_arms(comparison, ("epochs-fixed", "matched-fixed", "tuned"), "epochs-fixed")(
         result
     )
-    measured = _measured(result)
     parameters = measured["parameters"].values
     smallest = float(measured["radius"][0])
     predicted = 0.5 * smallest**2 / parameters * measured["trace"].values
@@ -184,7 +197,7 @@ def _hyperparameter_table(result: xr.Dataset) -> Finding:
 
 
 def _error_bars(result: xr.Dataset) -> Finding:
-    lanes = _measured(result)
+    lanes = _of_arms(result)
     counts = compare.usable(lanes)
     without, least = 0, math.inf
     for arm in compare.arms(lanes):
@@ -195,6 +208,8 @@ def _error_bars(result: xr.Dataset) -> Finding:
             if n:
                 without += n < 2
                 least = min(least, n)
+    if not math.isfinite(least):
+        raise NotDecidable("nothing can be reported: no lane counts")
     return identity(
         without, 0.5, n_seeds=_n_seeds(result),
         reason=f"reported cells without an interval; the smallest stands on {least} seed(s)",
@@ -234,7 +249,6 @@ def _regime(result: xr.Dataset) -> Evidence:
 
 def _hessian_method(result: xr.Dataset) -> Finding:
     lanes = _measured(result)
-    lanes = lanes.isel(lane=np.flatnonzero(~lanes["diverged"].values))
     both = (lanes["lambda_max_converged"] & lanes["lambda_max_power_converged"]).values
     if both.sum() < max(1, len(both) / 2):
         raise NotDecidable(f"both methods converged on {int(both.sum())} of {len(both)} lanes only")
@@ -249,7 +263,7 @@ def _hessian_method(result: xr.Dataset) -> Finding:
 def _covariance_ratio(result: xr.Dataset) -> Finding:
     lanes = _measured(result)
     small, large = (int(size) for size in result["noise_batch"].values)
-    traces = lanes["batch_covariance_trace"].values[~lanes["diverged"].values]
+    traces = lanes["batch_covariance_trace"].values
     # Each lane has its own scale of noise: take it out by the mean of both sizes' estimates of tr S.
     scaled = traces * np.array([small, large])
     scaled = scaled / scaled.mean(axis=1, keepdims=True)
@@ -267,14 +281,14 @@ def _covariance_ratio(result: xr.Dataset) -> Finding:
 def _gap_sign(result: xr.Dataset) -> Finding:
     """Compare the measured gap with the last evaluation during training, for lanes that have both."""
     lanes = _measured(result)
-    rows = np.flatnonzero(~lanes["diverged"].values & lanes["target_loss"].isnull().values)
+    rows = np.flatnonzero(lanes["target_loss"].isnull().values)
     if not rows.size:
         raise NotDecidable("needs an arm that runs to the end of its budget")
     lanes = lanes.isel(lane=rows)
     last = (lanes["log_step"] == lanes["updates"]).argmax("probe")
     logged = (lanes["log_test_loss"] - lanes["log_train_loss"]).isel(probe=last)
     return identity(
-        np.nanmax(np.abs(lanes["loss_gap"].values - logged.values)),
+        lanes["loss_gap"].values - logged.values,
         1e-4,
         n_seeds=_n_seeds(result),
         reason="gap = test − training, positive where training fits better than test; "
