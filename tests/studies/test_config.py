@@ -182,7 +182,7 @@ def test_overrides_win_in_order_and_keep_their_neighbours() -> None:
         ("pair: 1\n", "pair is 1; give a list of 2, each a whole number"),
         ("model: {widths: [4, x]}\n", "model.widths[1] is 'x'; give a whole number >= 1"),
         ("step_size: 1000\n", "step_size is far too large; choose one below 100"),
-        ("seeds: 0\nmomentum: 2\n", "seeds is 0; give a whole number >= 1 (and 1 more)"),
+        ("seeds: 0\nmomentum: 2\n", "seeds is 0; give a whole number >= 1 and <= 100000 (and 1 more)"),
         ("stepsize: 1\n", "unknown setting stepsize; did you mean step_size?"),
         ("model: {width: [3]}\n",
          "unknown setting model.width; did you mean model.widths? (known in model: "),
