@@ -21,6 +21,9 @@ from implicit_bias.training.recipe import Lane, Recipe
 DEFAULT_MEMORY = 2 * 2**30
 """Bytes that the lanes of a chunk may take where nothing else is said."""
 
+PADDED_MEMORY = 16 * 2**20
+"""Bytes up to which a chunk may grow by empty slots, to share a compiled program with others."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -214,7 +217,7 @@ def make_plan(
         chunks = tuple(
             tuple(members[first : first + size]) for first in range(0, len(members), size)
         )
-        slots = _slots(size, fit, layout)
+        slots = _slots(size, lane_bytes, memory, layout)
         programs.append(
             Program(recipe, layout, chunks, slots, lane_bytes, parameters, choice.gflops)
         )
@@ -245,18 +248,20 @@ def _outputs(recipe: Recipe, dataset: Dataset) -> int:
     return int(shape[1])
 
 
-def _slots(lanes: int, fit: int, layout: Layout) -> int:
+def _slots(lanes: int, lane_bytes: int, memory: int, layout: Layout) -> int:
     """Return how many slots a device gets for the lanes of a chunk.
 
-    Counts are rounded up to one of few (4 tiles, then multiples of 32), because every count is a program
-    of its own to compile, while an empty slot costs memory and hardly any time; but never beyond what
-    fits in memory. Under ``vmap`` an empty slot is computed, so nothing is added.
+    For small networks counts are rounded up to one of few (4 tiles, then multiples of 32): every count
+    is a program of its own to compile, which takes longer than the empty slots do. Where slots are large
+    their start and their memory cost more than that, and nothing is added; nor under ``vmap``, where an
+    empty slot is computed like any other.
     """
     tiles = math.ceil(lanes / layout.granule)
+    spare = min(memory, PADDED_MEMORY) // lane_bytes // layout.granule
     if layout.strategy == "vmap":
         return tiles * layout.tile
     rounded = 4 if tiles <= 4 else math.ceil(tiles / 32) * 32
-    return min(rounded, max(tiles, fit // layout.granule)) * layout.tile
+    return min(rounded, max(tiles, spare)) * layout.tile
 
 
 def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tuple[int, int]:
