@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.geometry.movement import parameter_norm
@@ -61,10 +62,9 @@ def random_direction(
             "the parameters have no array of two or more axes to normalise by filter; "
             "use kind 'absolute', and give at least one parameter"
         )
-    gaussian = [
-        jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
-        for index, leaf in enumerate(leaves)
-    ]
+    # One draw for all arrays: every call of the generator is much to compile.
+    flat, unravel = ravel_pytree(leaves)
+    gaussian = unravel(jax.random.normal(key, flat.shape, flat.dtype))
     if kind == "absolute":
         length = parameter_norm(gaussian)
         direction = [leaf / length.astype(leaf.dtype) for leaf in gaussian]

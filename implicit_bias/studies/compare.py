@@ -34,11 +34,13 @@ def cell(result: xr.Dataset, arm: str, batch_size: int) -> xr.Dataset:
     Raises:
         NotDecidable: There are none.
     """
-    chosen = (result["arm"] == arm) & (result["batch_size"] == batch_size)
-    lanes = result.isel(lane=np.flatnonzero(chosen.values))
-    if not lanes.sizes["lane"]:
+    chosen = np.flatnonzero(
+        (result["arm"].values == arm) & (result["batch_size"].values == batch_size)
+    )
+    if not chosen.size:
         raise NotDecidable(f"arm {arm} was not run at batch size {batch_size}")
-    return lanes.swap_dims(lane="seed").sortby("seed")
+    by_seed = chosen[np.argsort(result["seed"].values[chosen], kind="stable")]
+    return result.isel(lane=by_seed).swap_dims(lane="seed")
 
 
 def batch_sizes(result: xr.Dataset, arm: str) -> list[int]:

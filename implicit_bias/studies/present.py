@@ -39,6 +39,14 @@ class Presented:
     files: Sequence[Path]
 
 
+def import_all() -> None:
+    """Import what presenting needs. It takes a second or two, which training beside it hides."""
+    import matplotlib.figure  # noqa: F401
+    import scipy.stats  # noqa: F401
+
+    from implicit_bias.results import figures, report  # noqa: F401
+
+
 def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     """Judge the claims, draw the figures and write ``claims.json``, ``results.csv`` and ``report.html``.
 

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,7 +35,7 @@ from implicit_bias.results.lane_store import (
 )
 from implicit_bias.results.lock import RunLock
 from implicit_bias.studies.base import Stage, Study
-from implicit_bias.studies.present import Presented, present
+from implicit_bias.studies.present import Presented, import_all, present
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training import Lane, Plan, Pool, Program, make_plan
 from implicit_bias.training.lane import LaneInputs, initial_parameters
@@ -45,6 +46,7 @@ from implicit_bias.training.train import (
     Progress,
     Snapshot,
     Trained,
+    compile_chunks,
     make_pool,
     train_chunk,
 )
@@ -345,10 +347,26 @@ class _Worker:
             study.measurement(settings, dataset) if study.measurement is not None else None
         )
         self.measurers: dict[Any, Measurer] = {}
+        # Training programs in one thread, ready in the order in which they are needed; what is needed
+        # at the end in another.
+        self.compiling, self.preparing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
     def work(self) -> xr.Dataset:
+        try:
+            return self.work_through()
+        finally:
+            for thread in (self.compiling, self.preparing):
+                thread.shutdown(wait=False, cancel_futures=True)
+
+    def work_through(self) -> xr.Dataset:
         result: xr.Dataset | None = None
         stages: list[tuple[Stage, Sequence[Lane]]] = []
+        for stage in self.study.stages:
+            if stage.measured and self.measurement is not None:
+                # Lanes that are known before any stage has run show what will be measured.
+                known = _shard(stage.lanes(self.settings, self.dataset, None), self.shard)
+                self.prepare_measuring(_unique(stage, known, self.dataset))
+        self.preparing.submit(import_all)
         for stage in self.study.stages:
             lanes = _shard(stage.lanes(self.settings, self.dataset, result), self.shard)
             if not lanes:
@@ -381,13 +399,23 @@ class _Worker:
         if not missing:
             return
         plan = make_plan(list(missing.values()), self.dataset, **dataclasses.asdict(self.how))
+        compiled = [
+            self.compiling.submit(
+                compile_chunks,
+                program,
+                self.dataset,
+                self.pool(program.recipe.dtype, program.layout.devices),
+            )
+            for program in plan.programs
+        ]
         write_atomic(self.out / "plan.json", json.dumps(plan.to_json(), indent=1))
         self.reporter.say(plan.describe())
         identity = {id(lane): name for name, lane in missing.items()}
         total = sum(program.gflop for program in plan.programs)
         self.reporter.begin(f"{stage.name}: training", total, "GFLOP")
         finished = 0.0
-        for program in plan.programs:
+        for program, ready in zip(plan.programs, compiled, strict=True):
+            ready.result()
             for chunk in program.chunks:
                 names = [identity[id(lane)] for lane in chunk]
                 trained = self.train_chunk(program, chunk, names, finished)
@@ -467,12 +495,16 @@ class _Worker:
         ).items():
             if key not in self.measurers and self.measurement is not None:
                 lane = next(iter(subject.values()))
+                alike = [other for other in subject.values() if other.recipe == lane.recipe]
+                plan = make_plan(alike, self.dataset, **dataclasses.asdict(self.how))
                 self.measurers[key] = Measurer(
                     self.measurement,
                     self.dataset,
                     lane,
                     devices=devices,
                     pool=self.pool(lane.recipe.dtype, devices),
+                    slots=plan.programs[0].slots,
+                    compiling=self.preparing,
                 )
 
     def measure(self, stage: Stage, lanes: dict[str, Lane]) -> None:

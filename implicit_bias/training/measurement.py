@@ -7,7 +7,7 @@ batched with ``vmap`` here: the slowest would make all wait. Diverged lanes are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,15 +19,9 @@ from implicit_bias.data.dataset import Dataset
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.runtime import Layout, abstract_spread, compiled, spread
-from implicit_bias.training.lane import (
-    LaneExamples,
-    LaneInputs,
-    Params,
-    Pool,
-    initial_parameters,
-    lane_examples,
-)
+from implicit_bias.training.lane import LaneExamples, LaneInputs, LaneState, Params, Pool
 from implicit_bias.training.lanes import over_lanes
+from implicit_bias.training.programs import beginning, draw_examples, drawing, start_lanes
 from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane
 from implicit_bias.training.train import make_pool
 
@@ -77,38 +71,28 @@ class _Subject:
 
     model: Model
     loss: Loss
-    n_train: int
-    n_valid: int
-    dtype: str
-    masked: bool
 
 
 def _measure(
     measurement: Measurement,
     subject: _Subject,
-    dataset: Dataset,
     layout: Layout,
     pool: Pool,
-    inputs: LaneInputs,
-    params: Params,
-    model_state: Any,
+    lanes: FinishedLane,
     active: jax.Array,
 ) -> dict[str, jax.Array]:
-    def one(pool: Pool, lane: Any) -> dict[str, jax.Array]:
-        inputs, params, model_state, active = lane
+    def one(pool: Pool, given: tuple[FinishedLane, jax.Array]) -> dict[str, jax.Array]:
+        lane, active = given
 
         def run() -> dict[str, jax.Array]:
-            examples = lane_examples(dataset, subject.n_train, subject.n_valid, inputs)
-            initial, _ = initial_parameters(subject.model, pool.x_train[0], inputs)
-            finished = FinishedLane(inputs.seed, examples, params, model_state, initial)
-            return measurement(subject.model, subject.loss, pool, finished)
+            return measurement(subject.model, subject.loss, pool, lane)
 
         def skip() -> dict[str, jax.Array]:
             return jax.tree.map(_missing, jax.eval_shape(run))
 
         return jax.lax.cond(active, run, skip)
 
-    return over_lanes(one, layout)(pool, (inputs, params, model_state, active))
+    return over_lanes(one, layout)(pool, (lanes, active))
 
 
 def _missing(leaf: jax.ShapeDtypeStruct) -> jax.Array:
@@ -116,14 +100,15 @@ def _missing(leaf: jax.ShapeDtypeStruct) -> jax.Array:
     return jnp.full(leaf.shape, empty, leaf.dtype)
 
 
-_measure_lanes = compiled(_measure, static=("measurement", "subject", "dataset", "layout"))
+_measure_lanes = compiled(_measure, static=("measurement", "subject", "layout"))
 
 
 class Measurer:
     """A measuring program for lanes of equal architecture.
 
     Compiling takes a while and needs no lanes, so it starts at once in a thread of its own: made before
-    training, the program is ready after it.
+    training, the program is ready after it. With what a lane began is not measured but drawn again, by
+    the programs that training uses.
 
     Args:
         measurement: What to measure.
@@ -132,6 +117,9 @@ class Measurer:
         devices: Devices to spread lanes over.
         pool: The dataset on the devices; made here if not given.
         chunk: Lanes a device measures in one call.
+        slots: Lanes whose beginning a device draws in one call. Where training has as many slots, its
+            programs serve here too.
+        compiling: Thread that compiles, to put several programs in one queue; made here if not given.
     """
 
     def __init__(
@@ -143,33 +131,31 @@ class Measurer:
         devices: int,
         pool: Pool | None = None,
         chunk: int = 4,
+        slots: int = 4,
+        compiling: Executor | None = None,
     ) -> None:
         recipe = lane.recipe
-        self.recipe, self.devices, self.size = recipe, devices, devices * chunk
+        self.recipe, self.dataset, self.layout = recipe, dataset, Layout("map", 1, devices)
+        self.size, self.drawn = devices * chunk, devices * slots
         self.pool = make_pool(dataset, recipe.dtype, devices) if pool is None else pool
-        subject = _Subject(
-            recipe.model, recipe.loss, recipe.n_train, recipe.n_valid, recipe.dtype, recipe.masked
-        )
-        rows = [lane] * self.size
-        shapes = jax.eval_shape(
-            lambda x, inputs: jax.vmap(lambda one: initial_parameters(recipe.model, x, one))(
-                inputs
-            ),
-            self.pool.x_train[0],
-            self._inputs(rows),
-        )
-        lowered = _measure_lanes.lower(  # type: ignore[attr-defined]
-            measurement=measurement,
-            subject=subject,
-            dataset=dataset,
-            layout=Layout("map", 1, devices),
-            pool=self.pool,
-            inputs=spread(self._inputs(rows), devices),
-            params=abstract_spread(shapes[0], devices),
-            model_state=abstract_spread(shapes[1], devices),
-            active=spread(np.zeros(self.size, bool), devices),
-        )
-        self._program = ThreadPoolExecutor(1).submit(lowered.compile)
+        subject = _Subject(recipe.model, recipe.loss)
+
+        def compile_program() -> Callable[..., dict[str, jax.Array]]:
+            lanes = [lane] * self.size
+            seeds: Any = np.zeros(self.size, np.uint32)
+            examples, state = jax.eval_shape(lambda: self._begin(lanes, self.size))
+            finished = FinishedLane(seeds, examples, state.params, state.model_state, state.params)
+            program: Callable[..., dict[str, jax.Array]] = _measure_lanes.lower(  # type: ignore[attr-defined]
+                measurement=measurement,
+                subject=subject,
+                layout=self.layout,
+                pool=self.pool,
+                lanes=abstract_spread(finished, devices),
+                active=spread(np.zeros(self.size, bool), devices),
+            ).compile()
+            return program
+
+        self._program = (compiling or ThreadPoolExecutor(1)).submit(compile_program)
 
     def __call__(
         self,
@@ -194,32 +180,49 @@ class Measurer:
         """
         program = self._program.result()
         parts: list[dict[str, np.ndarray]] = []
-        for begin in range(0, len(lanes), self.size):
-            rows = np.arange(begin, begin + self.size)
-            present = rows < len(lanes)
-            rows = np.minimum(rows, len(lanes) - 1)
-            values = program(
-                pool=self.pool,
-                inputs=spread(self._inputs([lanes[int(row)] for row in rows]), self.devices),
-                params=spread(jax.tree.map(lambda leaf, r=rows: leaf[r], params), self.devices),
-                model_state=spread(
-                    jax.tree.map(lambda leaf, r=rows: leaf[r], model_state), self.devices
-                ),
-                active=spread(present & ~diverged[rows], self.devices),
-            )
-            part = {name: np.asarray(value)[present] for name, value in values.items()}
-            parts.append(part)
-            if on_chunk is not None:
-                on_chunk(rows[present], part)
+        for first in range(0, len(lanes), self.drawn):
+            block = lanes[first : first + self.drawn]
+            seeds: Any = np.asarray([lane.seed for lane in block], np.uint32)
+            examples, state = jax.tree.map(np.asarray, self._begin(block, self.drawn))
+            own = slice(first, first + len(block))
+            ended, ended_state = jax.tree.map(lambda leaf, o=own: leaf[o], (params, model_state))
+            everything = FinishedLane(seeds, examples, ended, ended_state, state.params)
+            for begin in range(0, len(block), self.size):
+                rows = np.arange(begin, begin + self.size)
+                present = rows < len(block)
+                rows = np.minimum(rows, len(block) - 1)
+                chunk = jax.tree.map(lambda leaf, r=rows: leaf[r], everything)
+                values = program(
+                    pool=self.pool,
+                    lanes=spread(chunk, self.layout.devices),
+                    active=spread(present & ~diverged[first + rows], self.layout.devices),
+                )
+                part = {name: np.asarray(value)[present] for name, value in values.items()}
+                parts.append(part)
+                if on_chunk is not None:
+                    on_chunk(first + rows[present], part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _inputs(self, lanes: Sequence[Lane]) -> LaneInputs:
-        values = [lane.values for lane in lanes]
+    def _begin(self, lanes: Sequence[Lane], slots: int) -> tuple[LaneExamples, LaneState]:
+        """Draw the examples and initial states of at most ``slots`` lanes; what is left over is empty."""
+        recipe, devices = self.recipe, self.layout.devices
+        padded = [*lanes, *[lanes[0]] * (slots - len(lanes))]
+        # Optimisers may differ between lanes, and no beginning depends on them.
+        defaults = recipe.beginning.setting_defaults()
         settings = {
-            name: np.asarray([value[name] for value in values], self.recipe.dtype)
-            for name in ENGINE_SETTINGS
+            name: np.asarray(
+                [lane.values[name] if name in ENGINE_SETTINGS else default for lane in padded],
+                recipe.dtype,
+            )
+            for name, default in defaults.items()
         }
         mask = None
-        if self.recipe.masked:
-            mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in lanes])
-        return LaneInputs(np.asarray([lane.seed for lane in lanes], np.uint32), settings, mask)
+        if recipe.masked:
+            mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in padded])
+        seeds = np.asarray([lane.seed for lane in padded], np.uint32)
+        inputs = spread(LaneInputs(seeds, settings, mask), devices)
+        present = spread(np.arange(slots) < len(lanes), devices)
+        return (
+            draw_examples(**drawing(recipe, self.layout, self.dataset, inputs, present)),
+            start_lanes(**beginning(recipe, self.layout, self.pool, inputs, present)),
+        )

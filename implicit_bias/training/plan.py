@@ -21,7 +21,7 @@ from implicit_bias.training.recipe import Lane, Recipe
 DEFAULT_MEMORY = 2 * 2**30
 """Bytes that the lanes of a chunk may take where nothing else is said."""
 
-PADDED_MEMORY = 16 * 2**20
+PADDED_MEMORY = 8 * 2**20
 """Bytes up to which a chunk may grow by empty slots, to share a compiled program with others."""
 
 
@@ -251,17 +251,15 @@ def _outputs(recipe: Recipe, dataset: Dataset) -> int:
 def _slots(lanes: int, lane_bytes: int, memory: int, layout: Layout) -> int:
     """Return how many slots a device gets for the lanes of a chunk.
 
-    For small networks counts are rounded up to one of few (4 tiles, then multiples of 32): every count
-    is a program of its own to compile, which takes longer than the empty slots do. Where slots are large
-    their start and their memory cost more than that, and nothing is added; nor under ``vmap``, where an
-    empty slot is computed like any other.
+    For small networks counts are rounded up to multiples of 32: every count is a program of its own to
+    compile, which takes longer than the empty slots do. Where slots are large, moving them costs more
+    than that, and nothing is added; nor under ``vmap``, where an empty slot is computed like any other.
     """
     tiles = math.ceil(lanes / layout.granule)
     spare = min(memory, PADDED_MEMORY) // lane_bytes // layout.granule
     if layout.strategy == "vmap":
         return tiles * layout.tile
-    rounded = 4 if tiles <= 4 else math.ceil(tiles / 32) * 32
-    return min(rounded, max(tiles, spare)) * layout.tile
+    return min(math.ceil(tiles / 32) * 32, max(tiles, spare)) * layout.tile
 
 
 def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""The compiled programs of a chunk of lanes: start, segment, evaluation."""
+"""The compiled programs of a chunk of lanes: examples, start, segment, evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,13 +50,11 @@ class Evaluator:
         model: Network.
         loss: Loss whose mean is reported.
         chunk_size: Examples in one forward pass.
-        train_only: Whether validation and test sets are left out.
     """
 
     model: Model
     loss: Loss
     chunk_size: int = 1000
-    train_only: bool = False
 
     def on_set(
         self, params: Params, model_state: Any, x: jax.Array, rows: jax.Array | None, y: jax.Array
@@ -97,29 +96,65 @@ class Evaluator:
         return loss / n, errors / n
 
     def __call__(
-        self, pool: Pool, examples: LaneExamples, params: Params, model_state: Any
+        self,
+        pool: Pool,
+        examples: LaneExamples,
+        params: Params,
+        model_state: Any,
+        *,
+        train_only: jax.Array | bool = False,
     ) -> Evaluation:
-        """Evaluate one lane."""
+        """Evaluate one lane; under ``train_only``, which may be traced, on its training set alone."""
         train = self.on_set(params, model_state, pool.x_train, examples.train, examples.targets)
-        missing = (jnp.full_like(train[0], jnp.nan),) * 2
-        if self.train_only:
-            return Evaluation(*train, *missing, *missing)
-        y_valid = pool.y_train[examples.valid]
-        valid = self.on_set(params, model_state, pool.x_train, examples.valid, y_valid)
-        test = self.on_set(params, model_state, pool.x_test, None, pool.y_test)
-        return Evaluation(*train, *valid, *test)
+        missing = jnp.full_like(train[0], jnp.nan)
+
+        def others() -> tuple[jax.Array, ...]:
+            y_valid = pool.y_train[examples.valid]
+            valid = self.on_set(params, model_state, pool.x_train, examples.valid, y_valid)
+            return *valid, *self.on_set(params, model_state, pool.x_test, None, pool.y_test)
+
+        if isinstance(train_only, bool):
+            rest = (missing,) * 4 if train_only else others()
+        else:
+            rest = jax.lax.cond(train_only, lambda: (missing,) * 4, others)
+        return Evaluation(*train, *rest)
+
+
+class Sizes(NamedTuple):
+    """Examples of a lane; static."""
+
+    n_train: int
+    n_valid: int
+
+
+def _examples(
+    sizes: Sizes, dataset: Dataset, layout: Layout, inputs: LaneInputs, present: jax.Array
+) -> LaneExamples:
+    def one(_: None, lane: tuple[LaneInputs, jax.Array]) -> LaneExamples:
+        inputs, present = lane
+        return _where_present(present, lambda: lane_examples(dataset, *sizes, inputs))
+
+    return over_lanes(one, layout)(None, (inputs, present))
 
 
 def _start(
-    recipe: Recipe, dataset: Dataset, layout: Layout, pool: Pool, inputs: LaneInputs
-) -> tuple[LaneExamples, LaneState]:
-    def one(pool: Pool, inputs: LaneInputs) -> tuple[LaneExamples, LaneState]:
-        return (
-            lane_examples(dataset, recipe.n_train, recipe.n_valid, inputs),
-            initial_state(recipe, pool.x_train[0], inputs),
-        )
+    recipe: Recipe, layout: Layout, pool: Pool, inputs: LaneInputs, present: jax.Array
+) -> LaneState:
+    def one(pool: Pool, lane: tuple[LaneInputs, jax.Array]) -> LaneState:
+        inputs, present = lane
+        return _where_present(present, lambda: initial_state(recipe, pool.x_train[0], inputs))
 
-    return over_lanes(one, layout)(pool, inputs)
+    return over_lanes(one, layout)(pool, (inputs, present))
+
+
+def _where_present(present: jax.Array, draw: Callable[[], Any]) -> Any:
+    """Draw for a lane; an empty slot gets zeros, and costs no drawing where slots run one by one."""
+    shapes = jax.eval_shape(draw)
+    return jax.lax.cond(
+        present,
+        draw,
+        lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
+    )
 
 
 def _segment(
@@ -157,12 +192,13 @@ def _evaluate(
     params: Params,
     model_state: Any,
     active: jax.Array,
+    train_only: jax.Array,
 ) -> Evaluation:
-    def one(pool: Pool, lane: Any) -> Evaluation:
+    def one(pool: Pool, lane: Any, train_only: jax.Array) -> Evaluation:
         examples, params, model_state, active = lane
 
         def run() -> Evaluation:
-            return evaluator(pool, examples, params, model_state)
+            return evaluator(pool, examples, params, model_state, train_only=train_only)
 
         def skip() -> Evaluation:
             shapes = jax.eval_shape(run)
@@ -172,16 +208,49 @@ def _evaluate(
 
     # Whatever the strategy of training, lanes that are not asked for cost nothing here.
     plain = Layout("map", 1, layout.devices)
-    return over_lanes(one, plain)(pool, (examples, params, model_state, active))
+    return over_lanes(one, plain)(pool, (examples, params, model_state, active), train_only)
 
 
-start_lanes = compiled(_start, static=("recipe", "dataset", "layout"))
-"""Compiled start: ``(recipe, dataset, layout, pool, inputs) -> (examples, state)``, lanes leading."""
+draw_examples = compiled(_examples, static=("sizes", "dataset", "layout"))
+"""Compiled drawing of examples: ``(sizes, dataset, layout, inputs, present) -> examples``, lanes leading.
+Of the settings it needs ``label_noise`` alone."""
+
+start_lanes = compiled(_start, static=("recipe", "layout"))
+"""Compiled start: ``(recipe, layout, pool, inputs, present) -> state``, lanes leading."""
+
+
+def drawing(
+    recipe: Recipe, layout: Layout, dataset: Dataset, inputs: LaneInputs, present: Any
+) -> dict[str, Any]:
+    """Return the arguments of :func:`draw_examples`: no more than it needs, so that recipes share it."""
+    return {
+        "sizes": Sizes(recipe.n_train, recipe.n_valid),
+        "dataset": dataset,
+        "layout": layout,
+        "inputs": LaneInputs(inputs.seed, {"label_noise": inputs.settings["label_noise"]}),
+        "present": present,
+    }
+
+
+def beginning(
+    recipe: Recipe, layout: Layout, pool: Pool, inputs: LaneInputs, present: Any
+) -> dict[str, Any]:
+    """Return the arguments of :func:`start_lanes`: no more than it needs, so that recipes share it."""
+    shared = recipe.beginning
+    settings = {name: inputs.settings[name] for name in shared.setting_defaults()}
+    return {
+        "recipe": shared,
+        "layout": layout,
+        "pool": pool,
+        "inputs": inputs._replace(settings=settings),
+        "present": present,
+    }
+
 
 run_segment = compiled(_segment, static=("recipe", "layout"), donate=("state",))
 """Compiled segment: ``(recipe, layout, pool, inputs, examples, state, active, start, stop)`` to
 ``(state, mean batch loss, finite)``. ``state`` is donated."""
 
 evaluate_lanes = compiled(_evaluate, static=("evaluator", "layout"))
-"""Compiled evaluation: ``(evaluator, layout, pool, examples, params, model_state, active)`` to an
-:class:`Evaluation` with lanes leading; NaN for lanes that are not active."""
+"""Compiled evaluation: ``(evaluator, layout, pool, examples, params, model_state, active, train_only)`` to
+an :class:`Evaluation` with lanes leading; NaN for lanes that are not active."""

@@ -106,7 +106,15 @@ class Recipe:
     @property
     def beginning(self) -> Recipe:
         """The part of the recipe that decides how a lane starts; recipes that share it share a program."""
-        return replace(self, batch_size=1, sampling="epoch", micro_batch=None, gradient_noise=False)
+        return replace(
+            self,
+            batch_size=1,
+            n_train=1,
+            n_valid=0,
+            sampling="epoch",
+            micro_batch=None,
+            gradient_noise=False,
+        )
 
     def setting_defaults(self) -> dict[str, float]:
         """Return the traced settings this recipe understands, with their defaults."""

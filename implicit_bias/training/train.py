@@ -18,6 +18,9 @@ from implicit_bias.training.plan import Plan, Program
 from implicit_bias.training.programs import (
     Evaluation,
     Evaluator,
+    beginning,
+    draw_examples,
+    drawing,
     evaluate_lanes,
     run_segment,
     start_lanes,
@@ -185,36 +188,28 @@ def train_chunk(
         pool = make_pool(dataset, recipe.dtype, layout.devices)
     slots = _deal(lanes, layout.devices, program.slots)
     inputs = spread(stack_inputs([lanes[max(slot, 0)] for slot in slots]), layout.devices)
-    beginning = recipe.beginning
-    examples, state = start_lanes(
-        recipe=beginning,
-        dataset=dataset,
-        layout=layout,
-        pool=pool,
-        inputs=inputs._replace(
-            settings={name: inputs.settings[name] for name in beginning.setting_defaults()}
-        ),
-    )
+    present = spread(slots >= 0, layout.devices)
+    examples = draw_examples(**drawing(recipe, layout, dataset, inputs, present))
+    starting = beginning(recipe, layout, pool, inputs, present)
+    if resume is None:
+        state = start_lanes(**starting)
+    else:
+        structure = jax.tree.structure(jax.eval_shape(lambda: start_lanes(**starting)))
+        leaves = jax.tree.leaves(resume.state)
+        state = spread(jax.tree.unflatten(structure, leaves), layout.devices)
     loop = _Loop(recipe, lanes, slots, resume)
-    if resume is not None:
-        state = spread(
-            jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(resume.state)),
-            layout.devices,
-        )
-    evaluators = {
-        train_only: Evaluator(recipe.model, recipe.loss, evaluator_chunk, train_only)
-        for train_only in (False, True)
-    }
+    evaluator = Evaluator(recipe.model, recipe.loss, evaluator_chunk)
 
     def evaluate(mask: np.ndarray, train_only: bool) -> np.ndarray:
         values = evaluate_lanes(
-            evaluator=evaluators[train_only],
+            evaluator=evaluator,
             layout=layout,
             pool=pool,
             examples=examples,
             params=state.params,
             model_state=state.model_state,
             active=spread(mask, layout.devices),
+            train_only=jnp.bool_(train_only),
         )
         return np.stack([np.asarray(value) for value in values], axis=-1)
 
@@ -258,6 +253,50 @@ def train_chunk(
                 )
             )
     return loop.trained(state)
+
+
+def compile_chunks(
+    program: Program, dataset: Dataset, pool: Pool, *, evaluator_chunk: int = 1000
+) -> None:
+    """Compile all that the chunks of a program need, so that :func:`train_chunk` finds it ready.
+
+    Compiling needs no lane that is finished, and while it lasts others can train: call it in a thread.
+
+    Args:
+        program: What will be trained.
+        dataset: What it is trained on.
+        pool: The dataset on the devices, as it will be given to :func:`train_chunk`.
+        evaluator_chunk: As for :func:`train_chunk`.
+    """
+    recipe, layout = program.recipe, program.layout
+    count = layout.devices * program.slots
+    inputs = spread(stack_inputs([program.chunks[0][0]] * count), layout.devices)
+    mask = spread(np.zeros(count, bool), layout.devices)
+    examples = _compile(draw_examples, **drawing(recipe, layout, dataset, inputs, mask))
+    state = _compile(start_lanes, **beginning(recipe, layout, pool, inputs, mask))
+    common = {"layout": layout, "pool": pool, "examples": examples, "active": mask}
+    zero = jnp.int32(0)
+    _compile(
+        run_segment, recipe=recipe, inputs=inputs, state=state, start=zero, stop=zero, **common
+    )
+    _compile(
+        evaluate_lanes,
+        evaluator=Evaluator(recipe.model, recipe.loss, evaluator_chunk),
+        params=state.params,
+        model_state=state.model_state,
+        train_only=jnp.bool_(False),
+        **common,
+    )
+
+
+def _compile(function: Any, **arguments: Any) -> Any:
+    """Compile for arguments, or what has their shapes; return shapes and places of what comes out."""
+    done = function.lower(**arguments).compile()
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        done.out_info,
+        done.output_shardings,
+    )
 
 
 def _deal(lanes: Sequence[Lane], devices: int, share: int) -> np.ndarray:

@@ -63,8 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=_seconds,
-        default=4.0,
-        help="aim for the slowest runner's run; decides the number of updates (default 4)",
+        default=12.0,
+        help="aim for the slowest runner's run; decides the number of updates (default 12: starting a run "
+        "is then a small part of it)",
     )
     parser.add_argument("--updates", type=_positive, help="updates in a run, instead of --seconds")
     parser.add_argument(

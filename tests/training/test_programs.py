@@ -13,7 +13,14 @@ from implicit_bias import losses, models
 from implicit_bias.data import Dataset
 from implicit_bias.runtime import Layout, spread
 from implicit_bias.training import Evaluation, Evaluator, LaneExamples, Pool
-from implicit_bias.training.programs import evaluate_lanes, run_segment, start_lanes
+from implicit_bias.training.programs import (
+    beginning,
+    draw_examples,
+    drawing,
+    evaluate_lanes,
+    run_segment,
+    start_lanes,
+)
 from implicit_bias.training.train import make_pool, stack_inputs
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
@@ -78,13 +85,17 @@ def test_an_empty_set_and_one_that_was_not_asked_for_are_missing(dataset: Datase
         *map(jnp.asarray, (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test))
     )
     evaluator = Evaluator(MODEL, losses.get("cross_entropy"), 16)
-    train_only = dataclasses.replace(evaluator, train_only=True)
 
     @jax.jit
-    def both(params):
-        return evaluator(pool, examples, params, {}), train_only(pool, examples, params, {})
+    def all_three(params, train_only):
+        def evaluate(**options):
+            return evaluator(pool, examples, params, {}, **options)
 
-    whole, part = both(random_params(2))
+        return evaluate(), evaluate(train_only=True), evaluate(train_only=train_only)
+
+    whole, part, traced = all_three(random_params(2), True)
+    np.testing.assert_array_equal(traced, part)
+    np.testing.assert_array_equal(all_three(random_params(2), False)[2], whole)
     assert np.isnan(whole.valid_loss)
     assert np.isnan(whole.valid_error)
     assert np.isfinite([whole.train_loss, whole.train_error, whole.test_loss]).all()
@@ -122,10 +133,9 @@ def inputs():
 @pytest.fixture(scope="module")
 def start(dataset: Dataset, pool, inputs):
     """Examples and state of four lanes, on the host: the state is donated by what uses it."""
-    recipe = RECIPE.beginning
-    examples, state = start_lanes(
-        recipe=recipe, dataset=dataset, layout=LAYOUT, pool=pool, inputs=inputs
-    )
+    present = spread(np.ones(4, bool), 2)
+    examples = draw_examples(**drawing(RECIPE, LAYOUT, dataset, inputs, present))
+    state = start_lanes(**beginning(RECIPE, LAYOUT, pool, inputs, present))
     return jax.tree.map(np.asarray, (examples, state))
 
 
@@ -206,6 +216,31 @@ def test_a_lane_that_is_not_finite_is_told(start, pool, inputs):
     assert finite.tolist() == [True, True, False, True]
 
 
+def test_an_empty_slot_starts_as_zeros_and_changes_no_other(start, dataset: Dataset, pool, inputs):
+    # Breaks if padding is drawn, or takes the place of a lane.
+    there = np.array([True, False, True, True])
+    present = spread(there, 2)
+    examples = draw_examples(**drawing(RECIPE, LAYOUT, dataset, inputs, present))
+    state = start_lanes(**beginning(RECIPE, LAYOUT, pool, inputs, present))
+    found = jax.tree.map(np.asarray, (examples, state))
+    assert equal(found, start, there)
+    assert not any(leaf[1].any() for leaf in jax.tree.leaves(found))
+
+
+def test_recipes_that_begin_alike_share_the_programs_of_their_beginning(
+    start, dataset: Dataset, pool, inputs
+):
+    # Breaks if the batch size, which no beginning depends on, costs a compilation.
+    present = spread(np.ones(4, bool), 2)
+    draws, starts = draw_examples._cache_size(), start_lanes._cache_size()
+    other = dataclasses.replace(RECIPE, batch_size=3, gradient_noise=True)
+    noisy = inputs._replace(settings={**inputs.settings, "noise_batch_size": inputs.seed})
+    draw_examples(**drawing(other, LAYOUT, dataset, noisy, present))
+    start_lanes(**beginning(other, LAYOUT, pool, noisy, present))
+    assert draw_examples._cache_size() == draws
+    assert start_lanes._cache_size() == starts
+
+
 def test_evaluating_lanes_skips_those_not_asked_for(start, pool, dataset: Dataset):
     # Breaks if a lane is given another's loss, or a lane without a probe a number.
     examples, state = start
@@ -214,7 +249,7 @@ def test_evaluating_lanes_skips_those_not_asked_for(start, pool, dataset: Datase
     found = evaluate_lanes(
         evaluator=evaluator, layout=Layout("vmap", 2, 2), pool=pool,
         examples=spread(examples, 2), params=spread(state.params, 2), model_state={},
-        active=spread(active, 2),
+        active=spread(active, 2), train_only=jnp.bool_(False),
     )  # fmt: skip
     assert isinstance(found, Evaluation)
     for name, values in found._asdict().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from implicit_bias.data.batches import epoch_order
 from implicit_bias.data.transforms import split_indices
 from implicit_bias.keys import role_key
 from implicit_bias.training import Budget, make_plan, train, train_chunk
+from implicit_bias.training.train import compile_chunks, make_pool
 from tests.optimizers.harness import ROWS
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
@@ -304,3 +306,37 @@ def test_label_noise_of_zero_is_no_noise_and_its_rate_is_traced(dataset):
     alone = run([make_lane(0)], dataset)
     assert same(jax.tree.map(lambda leaf: leaf[:1], both.params), alone.params)
     assert not same(both.params["layer_0"]["weight"][0], both.params["layer_0"]["weight"][1])
+
+
+def test_a_chunk_compiled_ahead_compiles_nothing_when_it_trains(dataset):
+    # Breaks if what is compiled beside other training is not what the training then calls.
+    compiled: list[str] = []
+
+    def listen(event: str, seconds: float, **context) -> None:
+        if "backend_compile" in event:
+            compiled.append(str(context.get("fun_name")))
+
+    def heard(n_lanes: int, ahead: bool) -> set[str]:
+        """Names of the engine's programs that training a chunk compiles."""
+        budget = Budget(9, target_loss=1e-9, evaluate_every=4)
+        lanes = [
+            dataclasses.replace(make_lane(seed, 9, (0, 9), step_size=0.1), budget=budget)
+            for seed in range(n_lanes)
+        ]
+        # No rounding of slots, so that each number of lanes has programs of its own.
+        (program,) = make_plan(lanes, dataset, devices=2).programs
+        program = dataclasses.replace(program, slots=n_lanes)
+        pool = make_pool(dataset, program.recipe.dtype, 2)
+        if ahead:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(compile_chunks, program, dataset, pool).result()
+        compiled.clear()
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            train_chunk(program, lanes, dataset, pool=pool)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        return {"jit(_examples)", "jit(_start)", "jit(_segment)", "jit(_evaluate)"} & set(compiled)
+
+    assert len(heard(3, ahead=False)) == 4
+    assert heard(5, ahead=True) == set()

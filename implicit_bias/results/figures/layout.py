@@ -312,8 +312,16 @@ def image_bytes(figure: Figure, format: str = "png", *, dpi: int = DPI) -> bytes
         "svg": {"Creator": "implicit_bias", "Date": None},
     }
     buffer = io.BytesIO()
+    engine = figure.get_layout_engine()
     with style():
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=every[format])
+        if engine is not None:
+            # Laid out once here: left to savefig, the figure would be drawn once more only for that.
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        try:
+            figure.savefig(buffer, format=format, dpi=dpi, metadata=every[format])
+        finally:
+            figure.set_layout_engine(engine)
     return buffer.getvalue()
 
 
