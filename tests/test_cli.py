@@ -26,7 +26,10 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding
 from implicit_bias.results.table import make_table
 from implicit_bias.studies import runner
+from implicit_bias.studies.interrupts import interrupts_between_segments
 from implicit_bias.studies.present import Presented
+from implicit_bias.studies.record import How
+from implicit_bias.studies.reporter import Silent
 from implicit_bias.training import tune
 
 TARGET = f"{Path(__file__).with_name('tiny_study.py')}:STUDY"
@@ -178,14 +181,14 @@ def test_run_passes_everything_on(fake: list[dict[str, Any]], capsys: Captured) 
     assert (asked["settings"].step_size, asked["settings"].seeds) == (0.01, 9)
     assert asked["out"] == Path("there")
     assert (asked["resume"], asked["shard"], asked["scale"]) == (True, (2, 3), "custom")
-    assert asked["how"] == runner.How("vmap", 4, 1, 500_000_000)
+    assert asked["how"] == How("vmap", 4, 1, 500_000_000)
 
 
 # Breaks if defaults stop being the runner's, or the folder depends on more than the settings.
 def test_defaults(fake: list[dict[str, Any]]) -> None:
     for extra in ([], ["--seeds", "8"], ["--set", "step_size=1"], ["--shard", "1/2"]):
         assert main(["run", TARGET, "--quiet", *extra]) == 0
-    assert fake[0]["how"] == runner.How()
+    assert fake[0]["how"] == How()
     digest = fake[0]["settings"].digest()
     assert fake[0]["out"] == Path("runs") / f"tiny-study-{digest}"
     assert fake[1]["out"] == fake[0]["out"]
@@ -301,7 +304,7 @@ def test_terminate(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
     def terminate_politely(out: Path) -> None:
-        with runner._interrupts_between_segments(runner.Silent()) as interrupted:
+        with interrupts_between_segments(Silent()) as interrupted:
             os.kill(os.getpid(), signal.SIGTERM)
             assert interrupted.wait(5)
         raise KeyboardInterrupt

@@ -24,7 +24,8 @@ from implicit_bias.results.table import make_table, verdict_table
 
 if TYPE_CHECKING:
     from implicit_bias.studies import Study, StudySettings
-    from implicit_bias.studies.runner import How, Run
+    from implicit_bias.studies.record import How
+    from implicit_bias.studies.runner import Run
 
 COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
 """Environment variable: folder of the persistent compilation cache, or ``off``."""
@@ -163,22 +164,22 @@ def run(asked: Namespace) -> None:
 
 def merge(asked: Namespace) -> None:
     """Put the shards of one sweep together."""
-    from implicit_bias.studies import runner
+    from implicit_bias.studies import finished
 
     began = time.monotonic()
     with _output(asked) as screen:
         folders = [Path(folder) for folder in asked.directories]
-        done = runner.merge(folders, Path(asked.out))
+        done = finished.merge(folders, Path(asked.out))
         _finish(asked, screen, done, _scale(folders), time.monotonic() - began)
 
 
 def report(asked: Namespace) -> None:
     """Make verdicts, figures and report of a run anew."""
-    from implicit_bias.studies import runner
+    from implicit_bias.studies import finished
 
     began = time.monotonic()
     with _output(asked) as screen:
-        done = runner.report(Path(asked.directory))
+        done = finished.report(Path(asked.directory))
         _finish(asked, screen, done, _scale([done.out]), time.monotonic() - began)
 
 
@@ -330,7 +331,7 @@ def _processor() -> str:
 
 
 def _how(asked: Namespace) -> How:
-    from implicit_bias.studies.runner import How
+    from implicit_bias.studies.record import How
 
     names = [field.name for field in dataclasses.fields(How)]
     return How(**{n: getattr(asked, n) for n in names if getattr(asked, n) is not None})

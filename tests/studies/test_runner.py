@@ -17,9 +17,11 @@ import xarray as xr
 import implicit_bias
 from implicit_bias.errors import UserError
 from implicit_bias.results import lane_store, provenance, store
-from implicit_bias.studies import runner
+from implicit_bias.studies import finished as finished_runs
+from implicit_bias.studies import runner, worker
 from implicit_bias.studies.base import Stage, Study
-from implicit_bias.studies.runner import How
+from implicit_bias.studies.record import How
+from implicit_bias.training.measurement import Measurer
 
 pytestmark = pytest.mark.usefixtures("_same_code")
 
@@ -91,13 +93,13 @@ def test_shared_lanes_run_once(
     small: Study, tmp_path: Path, counted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[int] = []
-    measure = runner.Measurer.__call__
+    measure = Measurer.__call__
 
     def counting(self: Any, lanes: Any, *rest: Any, **options: Any) -> Any:
         measured.append(len(lanes))
         return measure(self, lanes, *rest, **options)
 
-    monkeypatch.setattr(runner.Measurer, "__call__", counting)
+    monkeypatch.setattr(Measurer, "__call__", counting)
     result = _run(small, tmp_path).result
     assert result.sizes["lane"] == 12
     assert len(counted.lanes) == 10
@@ -202,7 +204,7 @@ def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -
         _run(small, folder, shard=(index, 2), settings=keep)
         assert {lane.seed for lane in counted.lanes} == {index - 1}
         assert len(counted.lanes) == 5
-    merged = runner.merge(folders, tmp_path / "merged")
+    merged = finished_runs.merge(folders, tmp_path / "merged")
     assert store.load(tmp_path / "merged").identical(merged.result)
     # Lanes stand by identity within an arm; the arms are in the order in which they were run.
     expected = whole.assign_attrs(settings=merged.result.attrs["settings"])
@@ -210,7 +212,7 @@ def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -
     arms = [list(dict.fromkeys(result["arm"].values)) for result in (merged.result, whole)]
     assert arms[0][0] == arms[1][0] == "search"
     assert arms[0] == arms[1]
-    backwards = runner.merge(folders[::-1], tmp_path / "backwards").result
+    backwards = finished_runs.merge(folders[::-1], tmp_path / "backwards").result
     assert backwards.sortby("lane_id").identical(merged.result.sortby("lane_id"))
     # The merged folder is a run like any other.
     lane = str(merged.result["lane_id"].values[-1])
@@ -222,7 +224,7 @@ def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -
         np.testing.assert_array_equal(mine, theirs)
     counted.clear()
     assert _run(small, tmp_path / "merged", settings=keep).already_done
-    assert runner.report(tmp_path / "merged").result.identical(merged.result)
+    assert finished_runs.report(tmp_path / "merged").result.identical(merged.result)
     more = _run(small, tmp_path / "merged", 3, settings=keep)
     assert {lane.seed for lane in counted.lanes} == {2}
     assert len(np.unique(more.result["seed"])) == 3
@@ -233,7 +235,7 @@ def test_a_missing_shard_is_made_up_for(
     small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
 ) -> None:
     _run(small, tmp_path / "one", shard=(1, 2))
-    part = runner.merge([tmp_path / "one"], tmp_path / "merged")
+    part = finished_runs.merge([tmp_path / "one"], tmp_path / "merged")
     assert set(part.result["seed"].values) == {0}
     counted.clear()
     done = _run(small, tmp_path / "merged")
@@ -255,7 +257,7 @@ def test_shards_from_two_machines(
                 provenance, "collect", lambda c, i=index: {**collect(c), "cpu": f"machine {i}"}
             )
             _run(small, folder, shard=(index, 2))
-    merged = runner.merge(folders, tmp_path / "merged").result
+    merged = finished_runs.merge(folders, tmp_path / "merged").result
     assert [one["cpu"] for one in store.provenance(merged)["merged"]] == ["machine 1", "machine 2"]
     differing = {name for name in whole.attrs if whole.attrs[name] != merged.attrs[name]}
     assert differing == {"provenance"}
@@ -276,7 +278,7 @@ def test_refused_merges(small: Study, tmp_path: Path) -> None:
         (["one"], "other", "not an empty folder"),
     ):
         with pytest.raises(UserError, match=told):
-            runner.merge([tmp_path / name for name in folders], tmp_path / out)
+            finished_runs.merge([tmp_path / name for name in folders], tmp_path / out)
     assert _tree(tmp_path) == before
 
 
@@ -285,12 +287,12 @@ def test_report(small: Study, tmp_path: Path) -> None:
     run = _run(small, tmp_path / "out")
     claims = (run.out / "claims.json").read_bytes()
     (run.out / "claims.json").unlink()
-    again = runner.report(run.out)
+    again = finished_runs.report(run.out)
     assert again.already_done
     assert again.presented.findings == run.presented.findings
     assert (run.out / "claims.json").read_bytes() == claims
     with pytest.raises(UserError, match="no result"):
-        runner.report(tmp_path)
+        finished_runs.report(tmp_path)
 
 
 # What is refused
@@ -405,7 +407,7 @@ def test_the_layout_is_repeated(
         layouts.append((program.layout.strategy, program.layout.tile))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "train_chunk", stop)
+    monkeypatch.setattr(worker, "train_chunk", stop)
     for how in (How("vmap", 2), How(), How("vmap"), How(tile=2)):
         with pytest.raises(KeyboardInterrupt):
             _run(small, tmp_path, how=how)

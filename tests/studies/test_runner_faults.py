@@ -24,8 +24,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from implicit_bias.errors import UserError
 from implicit_bias.results import checkpoint, store
-from implicit_bias.studies import runner
+from implicit_bias.studies import finished, runner, worker
 from implicit_bias.studies.base import Study
+from implicit_bias.studies.reporter import Silent
 
 pytestmark = pytest.mark.usefixtures("_same_code")
 
@@ -59,7 +60,7 @@ def _run(study: Study, out: Path, reporter: Any = None, seeds: int = 2, **keep: 
     return runner.run(study, settings, out, scale="custom", reporter=reporter).result
 
 
-class At(runner.Silent):
+class At(Silent):
     """A reporter that does something at the n-th report of progress, counted from 1."""
 
     def __init__(self, n: int, act: Callable[[], object], stage: str = "") -> None:
@@ -127,7 +128,7 @@ def test_ctrl_c_saves(
     small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any, monkeypatch: pytest.MonkeyPatch,
     stage: str, report: int, kind: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(runner, "CHECKPOINT_SECONDS", float("inf"))
+    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", float("inf"))
     handler = signal.getsignal(signal.SIGINT)
     reporter = At(report, _ctrl_c, stage)
     with pytest.raises(KeyboardInterrupt):
@@ -146,7 +147,7 @@ def test_ctrl_c_saves(
 
 # Breaks if somebody who presses Ctrl-C twice has to wait for a segment.
 def test_ctrl_c_twice(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "CHECKPOINT_SECONDS", float("inf"))
+    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", float("inf"))
 
     def twice() -> None:
         _ctrl_c()
@@ -186,13 +187,13 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[3])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from implicit_bias import studies
 from implicit_bias.results import checkpoint, provenance
-from implicit_bias.studies import runner
+from implicit_bias.studies import reporter, runner, worker
 
 def step(what):
     print(what, flush=True)
     assert sys.stdin.readline()
 
-class Reporter(runner.Silent):
+class Reporter(reporter.Silent):
     def advance(self, done, note=""):
         step("progress")
 
@@ -203,7 +204,7 @@ def flush_after(path):
 
 checkpoint._flush = flush_after
 provenance.git_state = lambda folder: {"commit": None, "dirty": None}
-runner.CHECKPOINT_SECONDS = 0
+worker.CHECKPOINT_SECONDS = 0
 importlib.import_module("implicit_bias.training.train").SEGMENT_SECONDS = 0
 study = studies.get(sys.argv[1])
 runner.run(study, study.settings(), Path(sys.argv[2]), scale="custom", reporter=Reporter())
@@ -266,7 +267,7 @@ def test_two_at_once(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
     refused: list[str] = []
 
     def second() -> None:
-        for attempt in (lambda: _run(small, tmp_path), lambda: runner.report(tmp_path)):
+        for attempt in (lambda: _run(small, tmp_path), lambda: finished.report(tmp_path)):
             with pytest.raises(UserError) as error:
                 attempt()
             refused.append(str(error.value))
