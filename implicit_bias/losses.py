@@ -26,11 +26,13 @@ class Loss:
         name: Name in results.
         function: Maps outputs (n, k) and targets to one number per example, shape (n,).
         tasks: The kinds of data it can be used on.
+        unit: Its unit, as results state it.
     """
 
     name: str
     function: PerExample
     tasks: tuple[str, ...] = ("classification", "regression")
+    unit: str = "loss unit"
 
     def per_example(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Evaluate the loss of each example.
@@ -167,9 +169,9 @@ def logistic(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.nn.softplus(-sign * outputs[:, 0])
 
 
-SQUARED = Loss("squared", squared)
-CROSS_ENTROPY = Loss("cross_entropy", cross_entropy, ("classification",))
-LOGISTIC = Loss("logistic", logistic, ("classification",))
+SQUARED = Loss("squared", squared, unit="squared output")
+CROSS_ENTROPY = Loss("cross_entropy", cross_entropy, ("classification",), "nats")
+LOGISTIC = Loss("logistic", logistic, ("classification",), "nats")
 
 _REGISTRY: dict[str, Loss] = {loss.name: loss for loss in (SQUARED, CROSS_ENTROPY, LOGISTIC)}
 

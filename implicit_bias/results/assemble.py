@@ -26,14 +26,9 @@ class Row(NamedTuple):
     measured: Mapping[str, np.ndarray] | None
 
 
-# A logged quantity has the unit of the quantity.
+# A logged quantity has the unit of the quantity; losses have that of the loss.
 UNITS = {
     "step_size": "squared parameters per loss unit",
-    "train_loss": "nats",
-    "valid_loss": "nats",
-    "test_loss": "nats",
-    "stop_loss": "nats",
-    "target_loss": "nats",
     "train_error": "fraction",
     "valid_error": "fraction",
     "test_error": "fraction",
@@ -82,6 +77,8 @@ def assemble(
         coords[name] = ("lane", np.asarray(numbers, np.float64))
 
     units: dict[str, str] = {}
+    own = {lane.recipe.loss.unit for lane in lanes}
+    loss_unit = own.pop() if len(own) == 1 else "loss unit"
     variables: dict[str, Any] = {
         "updates": ("lane", np.asarray([row.trained["updates"] for row in rows], np.int64)),
         "epochs": (
@@ -123,7 +120,10 @@ def assemble(
             units[name] = variable.units
         coords |= {name: list(values) for name, values in measurement.coordinates.items()}
     for name in variables:
-        units.setdefault(name, UNITS.get(name.removeprefix("log_"), "1"))
+        quantity = name.removeprefix("log_")
+        units.setdefault(
+            name, loss_unit if quantity.endswith("_loss") else UNITS.get(quantity, "1")
+        )
     return store.make(
         variables,
         coords,

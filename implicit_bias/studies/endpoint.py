@@ -39,6 +39,7 @@ class Endpoint:
         noise_draws: Batches drawn of each size.
         chunk_size: Examples in one pass of an evaluation, or of a Hessian product that is not whole.
         whole_batch: Up to so many examples a Hessian product takes all at once.
+        loss_unit: Unit of the loss.
     """
 
     n_test: int
@@ -55,31 +56,34 @@ class Endpoint:
     noise_draws: int = 64
     chunk_size: int = 1000
     whole_batch: int = 10_000
+    loss_unit: str = "nats"
 
     @property
     def variables(self) -> Mapping[str, Variable]:
         """What is measured, by name."""
+        unit = self.loss_unit
+        curvature_unit = f"{unit} per squared parameter"
         scalars = {
-            "train_loss": ("nats", "mean training loss"),
+            "train_loss": (unit, "mean training loss"),
             "train_error": ("fraction", "training error"),
-            "valid_loss": ("nats", "mean validation loss"),
+            "valid_loss": (unit, "mean validation loss"),
             "valid_error": ("fraction", "validation error"),
-            "test_loss": ("nats", "mean test loss"),
+            "test_loss": (unit, "mean test loss"),
             "test_error": ("fraction", "test error"),
-            "loss_gap": ("nats", "test loss − training loss"),
+            "loss_gap": (unit, "test loss − training loss"),
             "error_gap": ("fraction", "test error − training error"),
-            "lambda_max": ("nats per squared parameter", "largest Hessian eigenvalue, Lanczos"),
-            "lambda_max_residual": ("nats per squared parameter", "‖Hv − λv‖ of it"),
+            "lambda_max": (curvature_unit, "largest Hessian eigenvalue, Lanczos"),
+            "lambda_max_residual": (curvature_unit, "‖Hv − λv‖ of it"),
             "lambda_max_products": ("products", "Hessian-vector products used"),
             "lambda_max_converged": ("1", "whether Lanczos met its tolerance"),
-            "lambda_max_power": ("nats per squared parameter", "largest Hessian eigenvalue, power"),
+            "lambda_max_power": (curvature_unit, "largest Hessian eigenvalue, power"),
             "lambda_max_power_converged": ("1", "whether power iteration met its tolerance"),
-            "trace": ("nats per squared parameter", "trace of the Hessian, Hutchinson"),
+            "trace": (curvature_unit, "trace of the Hessian, Hutchinson"),
             "trace_standard_error": (
-                "nats per squared parameter",
+                curvature_unit,
                 "its standard error over probes",
             ),
-            "gradient_norm": ("nats per parameter", "norm of the full training gradient"),
+            "gradient_norm": (f"{unit} per parameter", "norm of the full training gradient"),
             "parameter_norm": ("parameter", "‖θ‖"),
             "relative_movement": ("1", "‖θ − θ₀‖ / ‖θ₀‖"),
             "kernel_change": ("1", "‖K − K₀‖ / ‖K₀‖ of the empirical NTK on the probe set"),
@@ -87,16 +91,16 @@ class Endpoint:
         return {
             **{name: Variable((), units, what) for name, (units, what) in scalars.items()},
             "loss_change": Variable(
-                ("direction", "radius"), "nats", "training loss change under a random perturbation"
+                ("direction", "radius"), unit, "training loss change under a random perturbation"
             ),
             "loss_change_filter": Variable(
                 ("direction", "filter_radius"),
-                "nats",
+                unit,
                 "training loss change under a filter-normalised random perturbation",
             ),
             "batch_covariance_trace": Variable(
                 ("noise_batch",),
-                "squared nats per squared parameter",
+                f"({unit})² per squared parameter",
                 "trace of the mini-batch gradient covariance, drawn with replacement",
             ),
             "test_wrong": Variable(
