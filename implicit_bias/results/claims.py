@@ -348,6 +348,7 @@ def _weigh(evidence: Evidence, made: Mapping[str, Estimate], alpha: float) -> Fi
             "effect": estimate.value,
             "interval": (estimate.low, estimate.high),
             "interval_alone": (alone.low, alone.high),
+            "origin": comparison.origin,
             "boundary": comparison.boundary,
             "n": estimate.n,
             "excluded": estimate.excluded,

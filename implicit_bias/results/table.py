@@ -142,6 +142,9 @@ def format_estimate(
     if math.isfinite(high - low):
         # Of a lopsided interval (a ratio's) the shorter side counts, or its end would read 0.
         half = max(min(value - low, high - value), (high - low) / 20)
+        if low * high > 0:
+            # An interval that leaves out zero must not read as if it began there.
+            half = min(half, max(10 * min(abs(low), abs(high)), 1e-4 * largest))
     else:
         half = min(abs(bound - value) for bound in (low, high))
         half = half if math.isfinite(half) else 0.0

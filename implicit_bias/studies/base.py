@@ -38,7 +38,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a study: file stem, caption, alternative text, and how it is drawn."""
+    """A figure of a study: file stem, caption, and how it is drawn."""
 
     name: str
     caption: str

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from implicit_bias.results import claims as claims_module
 from implicit_bias.results import store
 from implicit_bias.results.checkpoint import write_atomic
-from implicit_bias.studies.base import Study
+from implicit_bias.studies.base import Drawing, Study
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 LARGEST_TABLE = 200_000
 """Variables with more values than this are left out of the CSV files."""
+
+
+VERDICTS = (
+    "Effects behind the verdicts, in units of the smallest effect that matters: 0 is no effect, and "
+    "from 1 on a claim holds."
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,12 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     # Per-example records are for programs, which read results.nc.
     large = [name for name, values in result.data_vars.items() if values.size > LARGEST_TABLE]
     files = [out / "claims.json", *store.to_csv(result.drop_vars(large), out / "results.csv")]
+    drawings = list(study.drawings)
+    if any(finding.details.get("arms") for finding in findings):
+        forest = Drawing("verdicts", VERDICTS, lambda _: figures.forest(findings, arms=True))
+        drawings.insert(0, forest)
     images = []
-    for drawing in study.drawings:
+    for drawing in drawings:
         image = figures.image_bytes(drawing.draw(result))
         file = out / "figures" / f"{drawing.name}.png"
         file.parent.mkdir(exist_ok=True)

@@ -54,8 +54,8 @@ def test_what_it_leaves(run: runner.Run) -> None:
     for name in ("hparam-table", "errorbars", "arch-report"):
         assert decided[f"johannsen.ctrl.{name}"] == "supported"
     assert decided["ch11.def.gap"] == "supported"
-    for drawing in STUDY.drawings:
-        assert (run.out / "figures" / f"{drawing.name}.png").is_file()
+    for name in ("verdicts", *(drawing.name for drawing in STUDY.drawings)):
+        assert (run.out / "figures" / f"{name}.png").is_file()
     report = (run.out / "report.html").read_text()
     for text in ("epochs-fixed", "johannsen.hessian", "Largest Hessian eigenvalue"):
         assert text in report
