@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.optimizers import schedules as schedules
 from implicit_bias.optimizers.adam import ADAM as ADAM
 from implicit_bias.optimizers.adamw import ADAMW as ADAMW
+from implicit_bias.optimizers.base import Ascent as Ascent
 from implicit_bias.optimizers.base import Optimizer as Optimizer
 from implicit_bias.optimizers.base import Settings as Settings
 from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
 from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
 from implicit_bias.optimizers.ranges import Setting as Setting
 from implicit_bias.optimizers.rmsprop import RMSPROP as RMSPROP
+from implicit_bias.optimizers.sam import asam as asam
+from implicit_bias.optimizers.sam import sam as sam
 from implicit_bias.optimizers.schedules import Schedule as Schedule
 from implicit_bias.optimizers.sgd import SGD as SGD
 
 _REGISTRY: dict[str, Optimizer] = {
     optimizer.name: optimizer for optimizer in (SGD, HEAVY_BALL, NESTEROV, ADAM, ADAMW, RMSPROP)
 }
+
+_WRAPPERS: dict[str, Callable[[Optimizer], Optimizer]] = {"sam": sam, "asam": asam}
 
 
 def names() -> tuple[str, ...]:
@@ -29,7 +36,8 @@ def get(spec: object) -> Optimizer:
     """Find an optimiser.
 
     Args:
-        spec: A registered name; ``"module:attribute"`` or ``"file.py:attribute"`` naming an
+        spec: A registered name; ``"sam(name)"`` or ``"asam(name)"`` around one, where ``"sam"`` alone
+            is around SGD; ``"module:attribute"`` or ``"file.py:attribute"`` naming an
             ``Optimizer``; or an ``Optimizer`` itself.
 
     Returns:
@@ -40,9 +48,12 @@ def get(spec: object) -> Optimizer:
     """
     found = spec
     if isinstance(spec, str):
+        wrapper, inner = _parts(spec)
+        if wrapper is not None:
+            return wrapper(get(inner))
         if ":" not in spec:
             if spec not in _REGISTRY:
-                raise unknown("optimiser", spec, _REGISTRY)
+                raise unknown("optimiser", spec, [*_REGISTRY, *_WRAPPERS])
             return _REGISTRY[spec]
         from implicit_bias.plugins import load_attribute
 
@@ -53,3 +64,11 @@ def get(spec: object) -> Optimizer:
         f"optimiser {spec!r} is {type(found).__name__}; give a name ({', '.join(names())}) or an "
         "implicit_bias.optimizers.Optimizer"
     )
+
+
+def _parts(spec: str) -> tuple[Callable[[Optimizer], Optimizer] | None, str]:
+    """Split ``"sam(adam)"`` into what wraps and what is wrapped."""
+    name, bracket, inner = spec.partition("(")
+    if name not in _WRAPPERS or (bracket and not inner.endswith(")")):
+        return None, spec
+    return _WRAPPERS[name], inner[:-1] if bracket else "sgd"

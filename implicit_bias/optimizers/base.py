@@ -34,6 +34,22 @@ DECOUPLED_WEIGHT_DECAY = Setting("decoupled_weight_decay", 0.0, minimum=0.0)
 
 
 @dataclass(frozen=True)
+class Ascent:
+    """Where an update takes its gradient, if not at the parameters themselves; hashable.
+
+    Attributes:
+        name: Name in configs and results.
+        climb: From settings of the parameters' dtype, the batch gradient at the parameters, and the
+            parameters, to the parameters at which the gradient of the update is taken.
+        hyperparameters: Its own traced settings.
+    """
+
+    name: str
+    climb: Callable[[Settings, Any, Any], Any]
+    hyperparameters: tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """An optimiser; hashable.
 
@@ -44,6 +60,7 @@ class Optimizer:
         hyperparameters: The optimiser's own traced settings.
         step_size: Default and range of the step size.
         decoupled_weight_decay: Default and range of the decoupled decay.
+        ascent: Where gradients are taken, if not at the parameters (SAM).
     """
 
     name: str
@@ -51,6 +68,12 @@ class Optimizer:
     hyperparameters: tuple[Setting, ...] = ()
     step_size: Setting = STEP_SIZE
     decoupled_weight_decay: Setting = DECOUPLED_WEIGHT_DECAY
+    ascent: Ascent | None = None
+
+    @property
+    def gradients(self) -> int:
+        """Gradients computed for one update."""
+        return 1 if self.ascent is None else 2
 
     def build(self, schedule: Schedule, settings: Settings) -> optax.GradientTransformation:
         """Build the transformation of one lane.
@@ -98,6 +121,20 @@ class Optimizer:
 
         return optax.GradientTransformation(init, update)
 
+    def climb(self, settings: Settings, gradient: Any, params: Any) -> Any:
+        """Return the parameters at which the gradient of an update is taken.
+
+        Args:
+            settings: As for :meth:`build`.
+            gradient: Gradient of the batch at ``params``, without decay.
+            params: Parameters before the update.
+        """
+        if self.ascent is None:
+            return params
+        dtype = jax.tree.leaves(params)[0].dtype
+        own = {s.name: jnp.asarray(settings[s.name], dtype) for s in self.ascent.hyperparameters}
+        return self.ascent.climb(own, gradient, params)
+
     def settings(self, schedule: Schedule | None = None) -> dict[str, float]:
         """Return the names of all traced settings with their defaults.
 
@@ -137,6 +174,7 @@ class Optimizer:
         return (
             self.step_size,
             *self.hyperparameters,
+            *(self.ascent.hyperparameters if self.ascent is not None else ()),
             WEIGHT_DECAY,
             self.decoupled_weight_decay,
             *schedule.parameters,

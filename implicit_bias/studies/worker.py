@@ -150,7 +150,7 @@ class Worker:
                 names = [identity[id(lane)] for lane in chunk]
                 trained = self._train_chunk(program, chunk, names, finished)
                 self._keep(trained, names, program.parameters, keep)
-                finished += _work(program, sum(lane.budget.updates for lane in chunk))
+                finished += program.work(sum(lane.budget.updates for lane in chunk))
                 self.reporter.advance(finished)
         self.reporter.end()
 
@@ -170,7 +170,7 @@ class Worker:
         def on_segment(progress: Progress) -> None:
             nonlocal last_saved
             note = f"{progress.active} lanes, batch loss {progress.batch_loss:.3g}"
-            self.reporter.advance(finished + _work(program, progress.done), note)
+            self.reporter.advance(finished + program.work(progress.done), note)
             stop = self.interrupted.is_set()
             if stop or time.perf_counter() - last_saved > CHECKPOINT_SECONDS:
                 self.store.save_running(key, *_snapshot_to(progress.snapshot()))
@@ -360,10 +360,6 @@ class Worker:
         if key not in self.pools:
             self.pools[key] = make_pool(self.dataset, dtype, devices)
         return self.pools[key]
-
-
-def _work(program: Program, updates: int) -> float:
-    return 6e-9 * program.parameters * program.recipe.batch_size * updates
 
 
 _SNAPSHOT_FIELDS = ("finished", "diverged", "reached", "updates", "stop_loss", "logs")

@@ -163,6 +163,12 @@ def run_updates(
             recipe, pool, inputs, examples, state, step, indices, weights
         )
         gradient = _masked(gradient, inputs.mask)
+        if recipe.optimizer.ascent is not None:
+            above = recipe.optimizer.climb(inputs.settings, gradient, state.params)
+            _, _, gradient = batch_gradient(
+                recipe, pool, inputs, examples, state._replace(params=above), step, indices, weights
+            )
+            gradient = _masked(gradient, inputs.mask)
         updates, optimizer_state = transform.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, _masked(updates, inputs.mask))
         return LaneState(params, model_state, optimizer_state), total + value

@@ -60,9 +60,13 @@ class Program:
 
     @property
     def gflop(self) -> float:
-        """Nominal work in 10⁹ floating-point operations: 6 for each parameter, example and update."""
-        updates = sum(lane.budget.updates for chunk in self.chunks for lane in chunk)
-        return 6e-9 * self.parameters * self.recipe.batch_size * updates
+        """Nominal work in 10⁹ floating-point operations."""
+        return self.work(sum(lane.budget.updates for chunk in self.chunks for lane in chunk))
+
+    def work(self, updates: int) -> float:
+        """Return the nominal work of updates: 6 operations for each parameter, example and gradient."""
+        gradients = updates * self.recipe.optimizer.gradients
+        return 6e-9 * self.parameters * self.recipe.batch_size * gradients
 
 
 @dataclass(frozen=True)

@@ -315,8 +315,7 @@ def _deal(lanes: Sequence[Lane], devices: int, share: int) -> np.ndarray:
 
 def _first_guess(program: Program, n_lanes: int) -> int:
     """Return a number of updates that should take a fraction of a segment's time."""
-    work = 6e-9 * program.parameters * program.recipe.batch_size * n_lanes
-    return max(1, int(SEGMENT_SECONDS / 4 * program.gflops / work))
+    return max(1, int(SEGMENT_SECONDS / 4 * program.gflops / program.work(n_lanes)))
 
 
 def _adapted(longest: int, done: int, elapsed: float) -> int:

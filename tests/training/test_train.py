@@ -298,6 +298,41 @@ def test_masked_parameters_stay_exactly_zero(dataset, name):
     jax.tree.map(check, result.params, mask)
 
 
+@pytest.mark.parametrize("name", ["sam", "asam"])
+def test_sharpness_aware_lanes_without_radius_are_the_base_lanes_bit_for_bit(dataset, name):
+    # Breaks if the second gradient is of another batch, or its place differs for ρ = 0.
+    def found(optimizer, **settings):
+        recipe = make_recipe(optimizer=optimizers.get(optimizer), batch_size=16)
+        return run([make_lane(3, 7, recipe=recipe, momentum=0.8, **settings)], dataset).params
+
+    base = found("heavy_ball")
+    assert same(found(f"{name}(heavy_ball)", rho=0.0), base)
+    assert not same(found(f"{name}(heavy_ball)", rho=0.1), base)
+
+
+def test_sharpness_aware_updates_equal_optax(dataset):
+    # Breaks if the engine takes the step from the place it climbed to, or climbs by another gradient.
+    recipe = make_recipe(optimizer=optimizers.get("sam"), batch_size=40)
+    result = run([make_lane(0, 6, recipe=recipe, step_size=0.2, rho=0.4)], dataset)
+    rows = split_indices(role_key(0, "split"), dataset, (40, 0))[0]
+    x, y = jnp.asarray(dataset.x_train)[rows], jnp.asarray(dataset.y_train)[rows]
+    params, _ = MODEL.init(role_key(0, "initialisation"), x[0])
+    theirs = optax.contrib.sam(
+        optax.sgd(0.2), optax.chain(optax.contrib.normalize(), optax.sgd(0.4)), opaque_mode=True
+    )
+
+    def gradient(params, _=0):
+        return jax.grad(lambda p: recipe.loss.mean(MODEL.apply(p, {}, x, train=True)[0], y))(params)
+
+    state = theirs.init(params)
+    with jax.numpy_dtype_promotion("standard"):
+        for _ in range(6):
+            updates, state = theirs.update(gradient(params), state, params, grad_fn=gradient)
+            params = optax.apply_updates(params, updates)
+    found = jax.tree.map(lambda leaf: leaf[0], result.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, params)
+
+
 def test_label_noise_of_zero_is_no_noise_and_its_rate_is_traced(dataset):
     """Breaks if the noise draws change the path of a lane without noise."""
     plan = make_plan([make_lane(0), make_lane(0, label_noise=0.5)], dataset)
