@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from implicit_bias.training import Lane
     from implicit_bias.training.measurement import Measurement
+    from implicit_bias.training.probe import Probe
 
 
 class Row(NamedTuple):
@@ -43,6 +44,7 @@ def assemble(
     rows: Sequence[Row],
     measurement: Measurement | None,
     *,
+    probe: Probe | None = None,
     logged: Sequence[str],
     study: str,
     settings: Mapping[str, Any],
@@ -53,6 +55,7 @@ def assemble(
     Args:
         rows: One for each lane, in the order they should stand.
         measurement: What was measured; lanes without measurements hold NaN, 0 or False.
+        probe: What was measured while lanes trained.
         logged: Names of the quantities logged at probes.
         study: The study's name.
         settings: The study's settings.
@@ -104,6 +107,15 @@ def assemble(
     variables["log_step"] = (("lane", "probe"), _padded(rows, "log_steps", probes))
     for name in logged:
         variables[f"log_{name}"] = (("lane", "probe"), _padded(rows, f"log_{name}", probes))
+    if probe is not None:
+        for name, variable in probe.variables.items():
+            variables[f"log_{name}"] = (
+                ("lane", "probe", *variable.dims),
+                _padded(rows, f"log_{name}", probes),
+                {"long_name": variable.long_name},
+            )
+            units[f"log_{name}"] = variable.units
+        coords |= {name: list(values) for name, values in probe.coordinates.items()}
 
     if measurement is not None and any(row.measured for row in rows):
         filled = next(row.measured for row in rows if row.measured)
@@ -150,8 +162,11 @@ def _lane_id(row: Row) -> str:
 
 
 def _padded(rows: Sequence[Row], name: str, length: int) -> np.ndarray:
-    table = np.full((len(rows), length), np.nan)
+    """Stack what was logged, one row a lane; NaN for probes a lane does not have or did not reach."""
+    found = [np.asarray(row.trained[name], np.float64) for row in rows if name in row.trained]
+    table = np.full((len(rows), length, *(found[0].shape[1:] if found else ())), np.nan)
     for index, row in enumerate(rows):
-        values = np.asarray(row.trained[name], np.float64)
-        table[index, : values.size] = np.where(row.trained["log_steps"] < 0, np.nan, values)
+        if name in row.trained:
+            there = np.flatnonzero(row.trained["log_steps"] >= 0)
+            table[index, there] = np.asarray(row.trained[name], np.float64)[there]
     return table

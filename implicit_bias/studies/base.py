@@ -10,6 +10,7 @@ from implicit_bias.data import Dataset
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training import Lane
 from implicit_bias.training.measurement import Measurement
+from implicit_bias.training.probe import Probe
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,6 +56,8 @@ class Study:
         settings: Class of its settings.
         stages: What it trains, in order.
         measurement: From settings and data to what is measured of each lane; None measures nothing.
+        probe: From settings and data to what is measured while lanes train, at their probes; None logs losses
+            and errors alone.
         claims: What it decides, with criteria fixed before the run.
         derive: Adds to a result what follows from it.
         tables: From a result to the tables people read.
@@ -69,6 +72,7 @@ class Study:
     stages: tuple[Stage, ...]
     claims: tuple[Claim, ...]
     measurement: Callable[[Any, Dataset], Measurement] | None = None
+    probe: Callable[[Any, Dataset], Probe] | None = None
     derive: Callable[[xr.Dataset], xr.Dataset] = lambda result: result
     tables: Callable[[xr.Dataset], Sequence[Table]] = lambda result: ()
     drawings: tuple[Drawing, ...] = ()

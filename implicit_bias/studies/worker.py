@@ -76,6 +76,7 @@ class Worker:
             study.measurement(settings, dataset) if study.measurement is not None else None
         )
         self.measurers: dict[Any, Measurer] = {}
+        self.probe = study.probe(settings, dataset) if study.probe is not None else None
         # Training programs in one thread, ready in the order in which they are needed; what is needed
         # at the end in another.
         self.compiling, self.preparing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
@@ -120,7 +121,7 @@ class Worker:
     # Training
 
     def _train(self, stage: Stage, lanes: dict[str, Lane], keep: bool) -> None:
-        done = set(self.store.rows("trained", lanes))
+        done = set(self.store.rows(self._trained_kind(), lanes))
         kept = set(self.store.rows(PARAMS, lanes)) if keep else done
         if keep and self.measurement is not None and not self.settings.keep_params:
             # Parameters that are measured already are not needed again.
@@ -135,6 +136,7 @@ class Worker:
                 program,
                 self.dataset,
                 self._pool(program.recipe.dtype, program.layout.devices),
+                probe=self.probe,
             )
             for program in plan.programs
         ]
@@ -183,6 +185,7 @@ class Worker:
             chunk,
             self.dataset,
             pool=self._pool(program.recipe.dtype, layout.devices),
+            probe=self.probe,
             resume=resume,
             on_segment=on_segment,
         )
@@ -194,9 +197,11 @@ class Worker:
                 **flatten_tree(MODEL_STATE, trained.model_state),
             }
             self.store.add(PARAMS, names, arrays)
-        logs = {f"log_{name}": values for name, values in trained.logs.items()}
+        logs = {
+            f"log_{name}": values for name, values in {**trained.logs, **trained.probed}.items()
+        }
         self.store.add(
-            "trained",
+            self._trained_kind(),
             names,
             {
                 "updates": trained.updates,
@@ -211,6 +216,12 @@ class Worker:
         self.store.drop_running()
 
     # Measurement
+
+    def _trained_kind(self) -> str:
+        """Name of what training leaves; lanes that were not probed so are trained again."""
+        if self.probe is None:
+            return "trained"
+        return f"trained-{hashlib.sha256(repr(self.probe).encode()).hexdigest()[:8]}"
 
     def _measured_kind(self) -> str:
         digest = hashlib.sha256(repr(self.measurement).encode()).hexdigest()[:8]
@@ -244,7 +255,7 @@ class Worker:
         if not missing:
             return
         self.reporter.begin(f"{stage.name}: measuring", len(missing), "lane")
-        trained = self.store.rows("trained", missing)
+        trained = self.store.rows(self._trained_kind(), missing)
         finished = 0
         for key, subject in by_architecture(missing).items():
             params = self.store.rows(PARAMS, subject)
@@ -327,7 +338,7 @@ class Worker:
         checksum = self.dataset.checksum
         for stage, lanes in stages:
             names = [lane.identity(checksum) for lane in lanes]
-            trained = self.store.rows("trained", names)
+            trained = self.store.rows(self._trained_kind(), names)
             measured = (
                 self.store.rows(self._measured_kind(), names)
                 if stage.measured and self.measurement is not None
@@ -348,6 +359,7 @@ class Worker:
         result = assemble(
             rows,
             self.measurement,
+            probe=self.probe,
             logged=LOGGED,
             study=self.study.name,
             settings=settings,
@@ -369,12 +381,22 @@ def _snapshot_to(snapshot: Snapshot) -> tuple[dict[str, np.ndarray], dict[str, A
     arrays = {name: getattr(snapshot, name) for name in _SNAPSHOT_FIELDS}
     leaves = jax.tree.leaves(snapshot.state)
     arrays |= {f"state/{index:04d}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
+    carried = jax.tree.leaves(snapshot.carried)
+    arrays |= {f"carried/{index:04d}": np.asarray(leaf) for index, leaf in enumerate(carried)}
+    arrays |= {f"probed/{name}": values for name, values in snapshot.probed.items()}
     return arrays, {"step": snapshot.step}
 
 
 def _snapshot_from(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Snapshot:
+    fields: dict[str, Any] = {name: arrays[name] for name in _SNAPSHOT_FIELDS}
     return Snapshot(
         step=int(meta["step"]),
         state=leaves_of("state", arrays),
-        **{name: arrays[name] for name in _SNAPSHOT_FIELDS},
+        carried=leaves_of("carried", arrays),
+        probed={
+            name.removeprefix("probed/"): values
+            for name, values in arrays.items()
+            if name.startswith("probed/")
+        },
+        **fields,
     )

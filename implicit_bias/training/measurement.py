@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -21,17 +20,10 @@ from implicit_bias.models import Model
 from implicit_bias.runtime import Layout, abstract_spread, compiled, spread
 from implicit_bias.training.lane import LaneExamples, LaneInputs, LaneState, Params, Pool
 from implicit_bias.training.lanes import over_lanes
-from implicit_bias.training.programs import beginning, draw_examples, drawing, start_lanes
+from implicit_bias.training.probe import Variable as Variable
+from implicit_bias.training.programs import Subject, beginning, draw_examples, drawing, start_lanes
 from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane
 from implicit_bias.training.train import make_pool
-
-
-class Variable(NamedTuple):
-    """How a measured quantity is stored: dimensions beside the lane, units, and what it is."""
-
-    dims: tuple[str, ...]
-    units: str
-    long_name: str
 
 
 class FinishedLane(NamedTuple):
@@ -65,17 +57,9 @@ class Measurement(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """The static half of what is measured: the parts of a recipe that matter after training."""
-
-    model: Model
-    loss: Loss
-
-
 def _measure(
     measurement: Measurement,
-    subject: _Subject,
+    subject: Subject,
     layout: Layout,
     pool: Pool,
     lanes: FinishedLane,
@@ -138,7 +122,7 @@ class Measurer:
         self.recipe, self.dataset, self.layout = recipe, dataset, Layout("map", 1, devices)
         self.size, self.drawn = devices * chunk, devices * slots
         self.pool = make_pool(dataset, recipe.dtype, devices) if pool is None else pool
-        subject = _Subject(recipe.model, recipe.loss)
+        subject = Subject(recipe.model, recipe.loss)
 
         def compile_program() -> Callable[..., dict[str, jax.Array]]:
             lanes = [lane] * self.size

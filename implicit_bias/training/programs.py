@@ -24,6 +24,7 @@ from implicit_bias.training.lane import (
     run_updates,
 )
 from implicit_bias.training.lanes import over_lanes, select
+from implicit_bias.training.probe import Probe, ProbedLane
 from implicit_bias.training.recipe import Recipe
 
 
@@ -120,6 +121,14 @@ class Evaluator:
         return Evaluation(*train, *rest)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """The static half of what is measured: the parts of a recipe that matter then."""
+
+    model: Model
+    loss: Loss
+
+
 class Sizes(NamedTuple):
     """Examples of a lane; static."""
 
@@ -211,6 +220,41 @@ def _evaluate(
     return over_lanes(one, plain)(pool, (examples, params, model_state, active), train_only)
 
 
+def _probe(
+    probe: Probe,
+    subject: Subject,
+    layout: Layout,
+    pool: Pool,
+    lanes: ProbedLane,
+    carried: Any,
+    due: jax.Array,
+) -> tuple[dict[str, jax.Array], Any]:
+    def one(pool: Pool, given: Any) -> tuple[dict[str, jax.Array], Any]:
+        lane, carried, due = given
+
+        def run() -> tuple[dict[str, jax.Array], Any]:
+            return probe(subject.model, subject.loss, pool, lane, carried)
+
+        def skip() -> tuple[dict[str, jax.Array], Any]:
+            values, _ = jax.eval_shape(run)
+            return {
+                name: jnp.full(value.shape, jnp.nan, value.dtype) for name, value in values.items()
+            }, carried
+
+        return jax.lax.cond(due, run, skip)
+
+    # Iterative measurements take as long as each lane needs: never under vmap.
+    plain = Layout("map", 1, layout.devices)
+    return over_lanes(one, plain)(pool, (lanes, carried, due))
+
+
+def _start_probes(probe: Probe, layout: Layout, params: Params) -> Any:
+    def one(_: None, params: Params) -> Any:
+        return probe.start(params)
+
+    return over_lanes(one, Layout("map", 1, layout.devices))(None, params)
+
+
 draw_examples = compiled(_examples, static=("sizes", "dataset", "layout"))
 """Compiled drawing of examples: ``(sizes, dataset, layout, inputs, present) -> examples``, lanes leading.
 Of the settings it needs ``label_noise`` alone."""
@@ -254,3 +298,10 @@ run_segment = compiled(_segment, static=("recipe", "layout"), donate=("state",))
 evaluate_lanes = compiled(_evaluate, static=("evaluator", "layout"))
 """Compiled evaluation: ``(evaluator, layout, pool, examples, params, model_state, active, train_only)`` to
 an :class:`Evaluation` with lanes leading; NaN for lanes that are not active."""
+
+start_probes = compiled(_start_probes, static=("probe", "layout"))
+"""Compiled start of a probe: ``(probe, layout, params)`` to what lanes carry, lanes leading."""
+
+probe_lanes = compiled(_probe, static=("probe", "subject", "layout"), donate=("carried",))
+"""Compiled probing: ``(probe, subject, layout, pool, lanes, carried, due)`` to values and what is carried,
+lanes leading; lanes that are not due give NaN and keep what they carry. ``carried`` is donated."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,15 +15,19 @@ from implicit_bias.data.dataset import Dataset
 from implicit_bias.runtime import replicate, spread
 from implicit_bias.training.lane import LaneInputs, LaneState, Pool
 from implicit_bias.training.plan import Plan, Program
+from implicit_bias.training.probe import Probe, ProbedLane
 from implicit_bias.training.programs import (
     Evaluation,
     Evaluator,
+    Subject,
     beginning,
     draw_examples,
     drawing,
     evaluate_lanes,
+    probe_lanes,
     run_segment,
     start_lanes,
+    start_probes,
 )
 from implicit_bias.training.recipe import Lane, Recipe
 
@@ -47,6 +51,8 @@ class Snapshot:
         updates: (slots,) updates each lane ran.
         stop_loss: (slots,) training loss at the evaluation that met the target, else NaN.
         logs: (slots, probes, quantities) values logged so far; NaN where not reached.
+        probed: Values of the probe so far, by name, (slots, probes, ...); NaN where not reached.
+        carried: What the probe carries, of every slot.
     """
 
     step: int
@@ -57,6 +63,8 @@ class Snapshot:
     updates: np.ndarray
     stop_loss: np.ndarray
     logs: np.ndarray
+    probed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    carried: Any = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class Trained:
         stop_loss: (lanes,) training loss at the evaluation that met the target, else NaN.
         log_steps: (lanes, probes) updates at which logs were taken, −1 where there is none.
         logs: By quantity, (lanes, probes) values; NaN where not reached.
+        probed: By quantity of the probe, (lanes, probes, ...) values; NaN where not reached.
     """
 
     lanes: tuple[Lane, ...]
@@ -103,6 +112,7 @@ class Trained:
     stop_loss: np.ndarray
     log_steps: np.ndarray
     logs: Mapping[str, np.ndarray]
+    probed: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 Hook = Callable[[Progress], None]
@@ -160,6 +170,7 @@ def train_chunk(
     dataset: Dataset,
     *,
     pool: Pool | None = None,
+    probe: Probe | None = None,
     resume: Snapshot | None = None,
     on_segment: Hook | None = None,
     evaluator_chunk: int = 1000,
@@ -175,6 +186,7 @@ def train_chunk(
         lanes: The lanes of the chunk.
         dataset: What they train on.
         pool: The dataset on the devices, to share it between chunks; made here if not given.
+        probe: Measured at the lanes' probes, beside their losses.
         resume: Continue from this snapshot of the same chunk.
         on_segment: Called after each segment; an exception it raises ends the training.
         evaluator_chunk: Examples in one forward pass of an evaluation.
@@ -197,6 +209,14 @@ def train_chunk(
         structure = jax.tree.structure(jax.eval_shape(lambda: start_lanes(**starting)))
         leaves = jax.tree.leaves(resume.state)
         state = spread(jax.tree.unflatten(structure, leaves), layout.devices)
+    carried: Any = ()
+    if probe is not None:
+        if resume is None:
+            carried = start_probes(probe=probe, layout=layout, params=state.params)
+        else:
+            structure = jax.tree.structure(jax.eval_shape(jax.vmap(probe.start), state.params))
+            leaves = jax.tree.leaves(resume.carried)
+            carried = spread(jax.tree.unflatten(structure, leaves), layout.devices)
     loop = _Loop(recipe, lanes, slots, resume)
     evaluator = Evaluator(recipe.model, recipe.loss, evaluator_chunk)
 
@@ -213,9 +233,32 @@ def train_chunk(
         )
         return np.stack([np.asarray(value) for value in values], axis=-1)
 
+    def measure(due: np.ndarray) -> Mapping[str, np.ndarray]:
+        nonlocal carried
+        assert probe is not None
+        steps = np.full(len(slots), loop.step, np.int32)
+        lanes = ProbedLane(
+            inputs.seed, spread(steps, layout.devices), inputs.settings, examples, *state
+        )
+        values, carried = probe_lanes(
+            probe=probe,
+            subject=Subject(recipe.model, recipe.loss),
+            layout=layout,
+            pool=pool,
+            lanes=lanes,
+            carried=carried,
+            due=spread(due, layout.devices),
+        )
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    def log() -> None:
+        due = loop.due()
+        if due.any():
+            loop.record(evaluate(due, False), measure(due) if probe is not None else {})
+
     longest = segment_updates or _first_guess(program, len(lanes))
     if resume is None:
-        loop.log(evaluate)
+        log()
     while not loop.finished.all():
         target = loop.next_event()
         stop = min(target, loop.step + longest)
@@ -238,25 +281,32 @@ def train_chunk(
             longest = _adapted(longest, stop - loop.step, elapsed)
         loop.advance(stop, finite)
         if stop == target:
-            loop.log(evaluate)
+            log()
             loop.check_targets(evaluate)
         loop.stop_at_budget()
         if on_segment is not None:
-            current = state
+            current, kept = state, carried
             on_segment(
                 Progress(
                     done=loop.done(),
                     total=loop.total(),
                     active=int((~loop.finished).sum()),
                     batch_loss=float(np.mean(np.asarray(batch_loss)[active])),
-                    snapshot=lambda current=current: loop.snapshot(current),  # type: ignore[misc]
+                    snapshot=lambda current=current, kept=kept: loop.snapshot(  # type: ignore[misc]
+                        current, kept
+                    ),
                 )
             )
     return loop.trained(state)
 
 
 def compile_chunks(
-    program: Program, dataset: Dataset, pool: Pool, *, evaluator_chunk: int = 1000
+    program: Program,
+    dataset: Dataset,
+    pool: Pool,
+    *,
+    probe: Probe | None = None,
+    evaluator_chunk: int = 1000,
 ) -> None:
     """Compile all that the chunks of a program need, so that :func:`train_chunk` finds it ready.
 
@@ -266,6 +316,7 @@ def compile_chunks(
         program: What will be trained.
         dataset: What it is trained on.
         pool: The dataset on the devices, as it will be given to :func:`train_chunk`.
+        probe: As for :func:`train_chunk`.
         evaluator_chunk: As for :func:`train_chunk`.
     """
     recipe, layout = program.recipe, program.layout
@@ -287,6 +338,18 @@ def compile_chunks(
         train_only=jnp.bool_(False),
         **common,
     )
+    if probe is not None:
+        steps = spread(np.zeros(count, np.int32), layout.devices)
+        _compile(
+            probe_lanes,
+            probe=probe,
+            subject=Subject(recipe.model, recipe.loss),
+            layout=layout,
+            pool=pool,
+            lanes=ProbedLane(inputs.seed, steps, inputs.settings, examples, *state),
+            carried=_compile(start_probes, probe=probe, layout=layout, params=state.params),
+            due=mask,
+        )
 
 
 def _compile(function: Any, **arguments: Any) -> Any:
@@ -361,6 +424,7 @@ class _Loop:
             self.updates = np.zeros(len(slots), np.int64)
             self.stop_loss = np.full(len(slots), np.nan)
             self.logs = np.full((len(slots), n_probes, len(LOGGED)), np.nan)
+            self.probed: dict[str, np.ndarray] = {}
         else:
             self.step = resume.step
             self.finished = resume.finished.copy()
@@ -369,6 +433,7 @@ class _Loop:
             self.updates = resume.updates.copy()
             self.stop_loss = resume.stop_loss.copy()
             self.logs = resume.logs.copy()
+            self.probed = {name: values.copy() for name, values in resume.probed.items()}
 
     def next_event(self) -> int:
         """Return the next update after which some running lane must be looked at."""
@@ -391,14 +456,20 @@ class _Loop:
         self.diverged |= lost
         self.finished |= lost
 
-    def log(self, evaluate: Callable[[np.ndarray, bool], np.ndarray]) -> None:
-        if not self.probes.size:
-            return
-        here = (self.probes == self.step) & (~self.finished)[:, None]
-        if here.any():
-            values = evaluate(here.any(axis=1), False)
-            slot, probe = np.nonzero(here)
-            self.logs[slot, probe] = values[slot]
+    def due(self) -> np.ndarray:
+        """Return, slot by slot, whether a running lane has a probe at this update."""
+        due: np.ndarray = ((self.probes == self.step) & (~self.finished)[:, None]).any(axis=1)
+        return due
+
+    def record(self, values: np.ndarray, probed: Mapping[str, np.ndarray]) -> None:
+        """Keep what was logged and probed of the slots that are due."""
+        slot, probe = np.nonzero((self.probes == self.step) & (~self.finished)[:, None])
+        self.logs[slot, probe] = values[slot]
+        for name, found in probed.items():
+            if name not in self.probed:
+                shape = (*self.probes.shape, *found.shape[1:])
+                self.probed[name] = np.full(shape, np.nan, found.dtype)
+            self.probed[name][slot, probe] = found[slot]
 
     def check_targets(self, evaluate: Callable[[np.ndarray, bool], np.ndarray]) -> None:
         due = (self.step % self.every == 0) | (self.step == self.stops)
@@ -419,7 +490,7 @@ class _Loop:
     def total(self) -> int:
         return int(self.stops[self.present].sum())
 
-    def snapshot(self, state: LaneState) -> Snapshot:
+    def snapshot(self, state: LaneState, carried: Any) -> Snapshot:
         return Snapshot(
             step=self.step,
             state=jax.tree.map(np.array, state),
@@ -429,6 +500,8 @@ class _Loop:
             updates=self.updates.copy(),
             stop_loss=self.stop_loss.copy(),
             logs=self.logs.copy(),
+            probed={name: values.copy() for name, values in self.probed.items()},
+            carried=jax.tree.map(np.array, carried),
         )
 
     def trained(self, state: LaneState) -> Trained:
@@ -454,4 +527,5 @@ class _Loop:
             stop_loss=self.stop_loss[slot_of],
             log_steps=self.probes[slot_of],
             logs={name: self.logs[slot_of, :, i] for i, name in enumerate(LOGGED)},
+            probed={name: values[slot_of] for name, values in self.probed.items()},
         )

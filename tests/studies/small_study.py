@@ -1,7 +1,7 @@
 """A small study with all that the runner has to handle; tests load it as a user's file.
 
 Two stages, the second choosing from the first; lanes that two arms share; a lane that diverges; a
-target loss; a cheap measurement with a dimension of its own.
+target loss; a cheap measurement with a dimension of its own; a probe that carries something.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from implicit_bias.studies import Stage, Study, StudySettings
 from implicit_bias.studies.settings import DataSettings, ModelSettings
 from implicit_bias.training import Budget, Lane, Pool, Recipe
 from implicit_bias.training.measurement import FinishedLane, Variable
+from implicit_bias.training.probe import ProbedLane
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -120,6 +121,34 @@ class Norms:
         return {"moved": self.factor * jnp.sqrt(moved), "norms": jnp.sqrt(jnp.stack(squares))}
 
 
+@dataclass(frozen=True)
+class Path:
+    """Length of the path through the probed iterates; carries the last of them."""
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is probed."""
+        return {"path": Variable((), "parameter", "length of the path so far")}
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """None."""
+        return {}
+
+    def start(self, params: Any) -> Any:
+        """Return the start of the path."""
+        return params, jnp.zeros((), jax.tree.leaves(params)[0].dtype)
+
+    def __call__(
+        self, model: Model, loss: Loss, pool: Pool, lane: ProbedLane, carried: Any
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """Add the distance from the last probe."""
+        last, length = carried
+        steps = jax.tree.leaves(jax.tree.map(jnp.subtract, lane.params, last))
+        length = length + jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in steps))
+        return {"path": length}, (lane.params, length)
+
+
 def count(result: xr.Dataset) -> Finding:
     """Count seeds."""
     return Finding("supported", n_seeds=len(np.unique(result["seed"])))
@@ -132,4 +161,5 @@ STUDY = Study(
     stages=(Stage("search", search, measured=False), Stage("arms", arms)),
     claims=(Claim("small.count", "identity", "none", "There are seeds", None, "some", count),),
     measurement=lambda settings, dataset: Norms(),
+    probe=lambda settings, dataset: Path(),
 )

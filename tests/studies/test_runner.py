@@ -84,6 +84,10 @@ def test_what_is_measured(whole: xr.Dataset) -> None:
     np.testing.assert_array_equal(np.isfinite(whole["moved"].values), should)
     np.testing.assert_array_equal(np.isfinite(whole["norms"].values).all(axis=1), should)
     np.testing.assert_array_equal(whole["diverged"].values, whole["arm"].values == "hot")
+    path = whole["log_path"].where(whole["arm"] == "chosen", drop=True).values
+    assert (path[:, 0] == 0).all()
+    assert (np.diff(path, axis=1) > 0).all()
+    assert whole["log_path"].attrs["units"] == "parameter"
     np.testing.assert_array_equal(whole["reached_target"].values, whole["arm"].values == "target")
     assert whole["layer"].values.tolist() == ["first", "second"]
 
