@@ -94,7 +94,7 @@ def _from_file(place: str, spec: str, kind: str) -> types.ModuleType:
         exec(compile(source, module.__file__, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(f"{kind} {spec!r}: {_one_line(error, module.__file__)}") from error
+        raise UserError(f"{kind} {spec!r}: {one_line(error, module.__file__)}") from error
     return module
 
 
@@ -117,10 +117,10 @@ def _from_name(place: str, spec: str, kind: str) -> types.ModuleType:
         )
         raise UserError(f"{kind} {spec!r}: there is no module {error.name!r}; {hint}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{kind} {spec!r}: {_one_line(error, None)}") from error
+        raise UserError(f"{kind} {spec!r}: {one_line(error, None)}") from error
 
 
-def _one_line(error: BaseException, file: str | None) -> str:
+def one_line(error: BaseException, file: str | None) -> str:
     """Say what went wrong and, where it is known, on which line of the user's file."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     if isinstance(error, SyntaxError) and error.lineno is not None:

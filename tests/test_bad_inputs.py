@@ -114,7 +114,7 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (_run("batch_sizes=[16, 100000]"), "100000"),
     (_run("batch_sizes=[16, 64.5]"), "batch_sizes[1] is 64.5; give a whole number >= 1"),
     (_run("updates.batch_sizes=[100, 1001]"), "1001"),
-    (_run("momentum.batch_sizes=[16, 1001]"), "1001"),
+    (_run("arms=[momentum]", "momentum.batch_sizes=[16, 1001]"), "1001"),
     (_run("updates.batch_sizes=[16, 1000]"), "ratio of 62.5"),
     (_run("data.n_train=1200", "data.n_valid=500"), "1700"),
     (_run("data.n_train=0"), "data.n_train is 0; give a whole number >= 1, or null"),
@@ -261,7 +261,7 @@ def test_truncated_cache(capsys: pytest.CaptureFixture[str]) -> None:
     file = Path("cache/mine.npz")
     file.write_bytes(file.read_bytes()[:-100])
     capsys.readouterr()
-    assert "data prepare mine --force" in _refused(_run("data.name=mine"), capsys)
+    assert "data prepare FILE --name mine --force" in _refused(_run("data.name=mine"), capsys)
 
 
 # Breaks if one byte changed in a cache goes unnoticed.

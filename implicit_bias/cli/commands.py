@@ -369,7 +369,13 @@ def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: fl
     screen.say()
     for table in presented.tables:
         screen.show(table)
-    screen.show(dataclasses.replace(verdict_table(presented.findings), caption="Verdicts"))
+    caption = (
+        "Verdicts on the documents' positions. Intervals hold for all comparisons of the study at "
+        "once; where one is decided, its interval ends at the smallest effect that matters."
+    )
+    screen.show(dataclasses.replace(verdict_table(presented.findings), caption=caption))
+    if done.note:
+        screen.say(f"Note: {done.note}")
     files = [done.out / "results.nc", *presented.files]
     shown = [os.path.relpath(file, done.out) for file in files]
     screen.say(f"Left in {done.out}: {', '.join(shown)}")

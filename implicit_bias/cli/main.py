@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 from implicit_bias.cli.arguments import parse
 from implicit_bias.cli.commands import Stopped
@@ -34,11 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _terminated_like_interrupted():
+        with _terminated_like_interrupted(), _no_interrupt_is_lost():
             asked = parse(given)
             asked.call(asked)
             # Here and not at exit, where a reader that has gone would cause a traceback.
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return OK
     except UserError as error:
         return _complain("error", str(error), BAD_INPUT)
@@ -64,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _complain(what: str, message: str, status: int) -> int:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         print(f"implicit-bias: {what}: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
 
@@ -93,3 +97,25 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _no_interrupt_is_lost() -> Iterator[None]:
+    """Send Ctrl-C again where Python drops it.
+
+    An exception raised within a callback of the garbage collector, of which JAX has one, goes nowhere: the
+    program would run on as if nobody had pressed anything.
+    """
+    before = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -76,8 +76,10 @@ def lanczos(
         k: How many pairs.
         max_products: Most products spent on the basis, a static size.
         tol: Largest accepted residual relative to the largest absolute eigenvalue. Eigenvalues are
-            much closer than that where they are isolated. In float32 nothing below about 1e-6 is
-            reached.
+            much closer than that where they are isolated. A small residual proves an eigenvalue, not
+            that no larger one exists: a start vector with less than about tol λ / (λ₁ − λ₂) of the
+            first eigenvector may end at the second, more rarely the smaller ``tol`` is. In float32
+            nothing below about 1e-6 is reached.
         which: ``"LA"`` for the algebraically largest, ``"SA"`` smallest, ``"LM"`` largest in
             magnitude.
         start: Shape (p,), instead of a random start, such as an eigenvector of an earlier iterate.

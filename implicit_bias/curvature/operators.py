@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from implicit_bias.errors import UserError
 
@@ -158,79 +157,56 @@ def chunked_sum(
     return total
 
 
-def hessian(
-    loss: WeightedLoss,
-    params: Params,
-    data: Batch,
-    *,
-    chunk_size: int | None = None,
-    weights: jax.Array | None = None,
-    linearize: bool = True,
-) -> tuple[LinearOperator, Callable[[jax.Array], Params]]:
-    """Build the Hessian of the mean loss over a dataset with respect to all parameters.
-
-    Products are exact, forward over reverse: the derivative of the gradient along ``v``
-    (Pearlmutter 1994). Matrix products are asked for in the highest precision, whatever the global
-    setting, because TF32 keeps about three digits.
+def checked_weights(weights: jax.Array | None, n: int, default: float, dtype: Any) -> jax.Array:
+    """Return what each example counts.
 
     Args:
-        loss: Weighted sum of per-example losses; see ``WeightedLoss``.
-        params: Any pytree of floating arrays; p numbers in all.
-        data: Pytree of arrays with one leading axis of n examples.
-        chunk_size: Examples per chunk; ``None`` for all at once. The result does not depend on it,
-            beyond rounding.
-        weights: Shape (n,), what each example counts; 1/n by default, which gives the mean loss.
-        linearize: Run the part that does not depend on the vector (the forward pass, the
-            activations' derivatives) once, when the operator is built, and share it among the
-            products. It is kept in memory: a few floats per example and unit, and where there are
-            several chunks a copy of the data. ``False`` recomputes it in every product, in memory
-            for one chunk.
+        weights: Shape (n,), or ``None``.
+        n: Number of examples.
+        default: What each counts where ``weights`` is ``None``.
+        dtype: The type of the default weights.
 
     Returns:
-        The operator, of dimension p, and the function from flat vectors to trees like ``params``.
+        Shape (n,).
 
     Raises:
-        UserError: If there are no examples, ``chunk_size`` is below one, or the weights do not fit.
-
-    References:
-        Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
+        UserError: If the shape is another.
     """
-    flat, unravel = ravel_pytree(params)
-    if not jnp.issubdtype(flat.dtype, jnp.floating):
-        raise UserError(f"the parameters have type {flat.dtype}; give floating-point parameters")
-    n = example_count(data)
-    size = checked_chunk_size(chunk_size, n)
     if weights is None:
-        weights = jnp.full((n,), 1 / n, flat.dtype)
-    elif jnp.shape(weights) != (n,):
+        return jnp.full((n,), default, dtype)
+    if jnp.shape(weights) != (n,):
         raise UserError(
             f"weights has shape {jnp.shape(weights)}, but the data has {n} examples; "
             f"give shape ({n},)"
         )
+    return weights
 
-    def chunk_gradient(flat: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
-        return jax.grad(lambda theta: loss(unravel(theta), batch, chunk_weights))(flat)
 
-    if linearize:
+def prepared(
+    product: Callable[[jax.Array], jax.Array], like: jax.Array, linearize: bool
+) -> LinearOperator:
+    """Make an operator of a product, in the highest matmul precision.
+
+    Args:
+        product: Linear in its vector.
+        like: A vector of the right shape and type, such as the flat parameters.
+        linearize: Run all that does not depend on the vector now, once, and keep it for the
+            products.
+
+    Returns:
+        The operator.
+    """
+    with jax.default_matmul_precision("highest"):
+        if linearize:
+            # The derivative of a linear map is the map itself, without what is constant in it.
+            _, shared = jax.linearize(product, jnp.zeros_like(like))
+            return LinearOperator(shared, like.size, like.dtype)
+
+    def precise(vector: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            _, product = jax.linearize(
-                lambda theta: chunked_sum(
-                    lambda batch, w: chunk_gradient(theta, batch, w), data, weights, size
-                ),
-                flat,
-            )
-    else:
+            return product(vector)
 
-        def product(vector: jax.Array) -> jax.Array:
-            def chunk_product(batch: Batch, chunk_weights: jax.Array) -> jax.Array:
-                return jax.jvp(
-                    lambda theta: chunk_gradient(theta, batch, chunk_weights), (flat,), (vector,)
-                )[1]
-
-            with jax.default_matmul_precision("highest"):
-                return chunked_sum(chunk_product, data, weights, size)
-
-    return LinearOperator(product, flat.size, flat.dtype), unravel
+    return LinearOperator(precise, like.size, like.dtype)
 
 
 def matrix_operator(matrix: jax.Array) -> LinearOperator:

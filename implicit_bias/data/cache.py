@@ -250,10 +250,15 @@ def _header(stored: Any) -> dict[str, Any]:
 
 
 def _refused(name: str, file: Path, error: BaseException) -> UserError:
+    from implicit_bias.data.prepare import PUBLIC
+
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    # NumPy's advice for what it takes for a pickle is no advice here.
+    said = "it is no such file" if "allow_pickle" in lines[0] else lines[0]
+    again = name if name in PUBLIC else f"FILE --name {name}"
     return UserError(
-        f"the prepared dataset {file} is damaged or cannot be read ({lines[0]}); rebuild it with "
-        f"`implicit-bias data prepare {name} --force`"
+        f"the prepared dataset {file} is damaged or cannot be read ({said}); rebuild it with "
+        f"`implicit-bias data prepare {again} --force`"
     )
 
 

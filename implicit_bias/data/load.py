@@ -19,7 +19,7 @@ from implicit_bias.data.synthetic import GENERATORS
 from implicit_bias.data.transforms import Standardisation
 from implicit_bias.data.transforms import standardise as standardised
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.plugins import is_plugin, load_attribute
+from implicit_bias.plugins import is_plugin, load_attribute, one_line
 
 
 def load(
@@ -172,7 +172,7 @@ def _raw(name: str, cache_dir: str | os.PathLike[str] | None) -> RawData:
             f"dataset {key} is not prepared in {cache.directory(cache_dir)}; run "
             f"`implicit-bias data prepare {key}`, with `--from DIR` for files that are already here"
         )
-    raise unknown("dataset", name, ["digits", *GENERATORS, *PUBLIC, *stored])
+    raise unknown("dataset", name, dict.fromkeys(["digits", *GENERATORS, *PUBLIC, *stored]))
 
 
 def _plugin(spec: str, options: dict[str, Any]) -> Dataset:
@@ -207,7 +207,12 @@ def _call(function: Callable[..., Any], name: str, options: dict[str, Any]) -> A
         raise UserError(f"dataset {name!r}: {error}; see its arguments") from error
     except ValueError:  # a callable without a signature
         pass
-    return function(**options)
+    try:
+        return function(**options)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"dataset {name!r}: {one_line(error, None)}") from error
 
 
 def _subset(dataset: Dataset, sizes: dict[str, int | None], seed: int) -> Dataset:

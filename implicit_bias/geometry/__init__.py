@@ -1,9 +1,36 @@
 """Geometry of the loss around a set of parameters, and of the way to it."""
 
+from implicit_bias.geometry.connectivity import Interpolation as Interpolation
+from implicit_bias.geometry.connectivity import barrier as barrier
+from implicit_bias.geometry.connectivity import instability as instability
+from implicit_bias.geometry.connectivity import interpolation_curve as interpolation_curve
+from implicit_bias.geometry.directions import TrajectoryPCA as TrajectoryPCA
+from implicit_bias.geometry.directions import coordinates_in as coordinates_in
+from implicit_bias.geometry.directions import eigenvector_directions as eigenvector_directions
+from implicit_bias.geometry.directions import random_plane as random_plane
+from implicit_bias.geometry.directions import trajectory_pca as trajectory_pca
+from implicit_bias.geometry.keskar import KeskarSharpness as KeskarSharpness
+from implicit_bias.geometry.keskar import keskar_sharpness as keskar_sharpness
+from implicit_bias.geometry.keskar import random_basis as random_basis
+from implicit_bias.geometry.matching import Matching as Matching
+from implicit_bias.geometry.matching import permute_units as permute_units
+from implicit_bias.geometry.matching import weight_matching as weight_matching
 from implicit_bias.geometry.movement import distance as distance
 from implicit_bias.geometry.movement import layerwise_movement as layerwise_movement
 from implicit_bias.geometry.movement import layerwise_norms as layerwise_norms
 from implicit_bias.geometry.movement import parameter_norm as parameter_norm
 from implicit_bias.geometry.movement import relative_movement as relative_movement
+from implicit_bias.geometry.norms import fisher_rao_norm as fisher_rao_norm
+from implicit_bias.geometry.norms import lambda_max_over_loss as lambda_max_over_loss
+from implicit_bias.geometry.norms import relative_flatness as relative_flatness
 from implicit_bias.geometry.perturbation import perturbation_curve as perturbation_curve
 from implicit_bias.geometry.perturbation import random_direction as random_direction
+from implicit_bias.geometry.rescaling import dense_layers as dense_layers
+from implicit_bias.geometry.rescaling import rescale_relu as rescale_relu
+from implicit_bias.geometry.sharpness import AverageCase as AverageCase
+from implicit_bias.geometry.sharpness import WorstCase as WorstCase
+from implicit_bias.geometry.sharpness import average_case_sharpness as average_case_sharpness
+from implicit_bias.geometry.sharpness import worst_case_sharpness as worst_case_sharpness
+from implicit_bias.geometry.slices import line as line
+from implicit_bias.geometry.slices import plane as plane
+from implicit_bias.geometry.slices import skip_first_layer as skip_first_layer

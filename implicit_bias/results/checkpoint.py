@@ -56,6 +56,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.is_dir():
         # Found out now rather than by the rename, after the work of writing.
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if target.exists() and not target.is_file():
+        # The rename would put a file in the place of a device or a pipe.
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PARTIAL_SUFFIX}")
     # Not tempfile: its files are private to the user, and a result should have the usual
     # permissions.

@@ -50,9 +50,10 @@ class Finding:
         condition: For a conditional verdict: where the claim holds and where not.
         reason: Anything else the reader must know; for ``not-decided``, why.
         details: Further values, for the report; JSON values and NumPy numbers.
-        id: The claim's id; filled in by ``evaluate``, like the two below.
+        id: The claim's id; filled in by ``evaluate``, like the three below.
         kind: The claim's kind.
         criterion: The claim's criterion.
+        unit: Unit of the effect.
     """
 
     verdict: Verdict
@@ -65,6 +66,7 @@ class Finding:
     id: str = ""
     kind: Kind = "statistical"
     criterion: str = ""
+    unit: str = "1"
 
     def __post_init__(self) -> None:
         if self.verdict not in get_args(Verdict):
@@ -280,7 +282,15 @@ def evaluate(claims: Iterable[Claim], dataset: xr.Dataset, alpha: float = 0.05) 
         if isinstance(outcome, Evidence):
             made = {arm: adjusted[claim.id, arm] for arm in outcome.comparisons}
             outcome = _weigh(outcome, made, alpha)
-        findings.append(replace(outcome, id=claim.id, kind=claim.kind, criterion=claim.criterion))
+        findings.append(
+            replace(
+                outcome,
+                id=claim.id,
+                kind=claim.kind,
+                criterion=claim.criterion,
+                unit=claim.unit,
+            )
+        )
     return findings
 
 

@@ -100,6 +100,7 @@ def format_estimate(
     *,
     missing: str = "n/a",
     percent: bool = False,
+    margin: float | None = None,
 ) -> str:
     """Write an estimate with its interval, as in ``1.61 [1.20, 2.02]``.
 
@@ -113,6 +114,8 @@ def format_estimate(
         high: Upper end of the interval; ignored when ``value`` is a record.
         missing: What stands for an estimate that does not exist, such as ``"diverged"``.
         percent: Multiply by 100 and write ``%`` behind.
+        margin: Where an end of the interval is this number, it is written as it is, not rounded to the
+            digits of the others.
 
     Returns:
         The estimate; without a usable interval the value alone, followed by ``[no interval]``.
@@ -148,12 +151,20 @@ def format_estimate(
     else:
         half = min(abs(bound - value) for bound in (low, high))
         half = half if math.isfinite(half) else 0.0
+    if low * high > 0 and largest > 1e4 * abs(value):
+        # One power of ten for all three would show the estimate as zero.
+        parts = [format_number(bound, digits=2) for bound in (value, low, high)]
+        return f"{parts[0]} [{parts[1]}, {parts[2]}]{unit}"
     # An interval of no width (or without end) says nothing about digits: show four.
     step = half if half > 1e-9 * largest else largest / 100
     exponent = math.floor(math.log10(largest))
     power = exponent if not -4 < exponent < 6 else 0
     decimals = min(1 - math.floor(math.log10(step)) + power, 12)
     shown = [_fixed(bound / 10.0**power, decimals) for bound in (value, low, high)]
+    if margin is not None and not power:
+        for place, bound in ((1, low), (2, high)):
+            if math.isclose(bound, margin, rel_tol=1e-9):
+                shown[place] = format_number(margin)
     return f"{shown[0]} [{shown[1]}, {shown[2]}]{_power(power) if power else ''}{unit}"
 
 
@@ -369,7 +380,11 @@ def effect_text(finding: Any) -> str:
         if interval[0] == -interval[1]:
             return f"{error} (within ±{high_text})"
         return f"{error} (≤ {high_text})" if low <= 0 else f"{error} ({low_text} to {high_text})"
-    return format_estimate(effect, *(interval or (None, None)))
+    details = field(finding, "details") or {}
+    arm = (details.get("arms") or {}).get(details.get("headline"), {})
+    text = format_estimate(effect, *(interval or (None, None)), margin=arm.get("boundary"))
+    unit = field(finding, "unit")
+    return f"{text} {unit}" if unit and unit != "1" else text
 
 
 def _has_tolerance(finding: Any, interval: tuple[float, float] | None) -> bool:

@@ -33,8 +33,8 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
         out: Folder for the merged run.
 
     Returns:
-        The merged run, judged anew. Lanes stand in the order of stages and arms, those of an arm by
-        identity.
+        The merged run, judged anew. Lanes stand in the order of stages, arms and batch sizes, those of a
+        batch size by seed.
 
     Raises:
         UserError: A folder holds no finished run, the runs do not belong together, or ``out`` cannot be
@@ -45,8 +45,10 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
     shards = [store.load(folder / "results.nc") for folder in folders]
     combined = _as_run(store.combine(shards), shards)
     record = _recorded(folders[0])
-    whole = np.unique(combined["seed"].values).size >= record.get("seeds", 0)
-    record |= {"shard": None, "complete": whole}
+    seeds = np.unique(combined["seed"].values).size
+    asked = record.get("seeds", 0)
+    record |= {"shard": None, "complete": seeds >= asked}
+    note = "" if seeds >= asked else f"{seeds} of {asked} seeds: shards are missing"
     study = _study(folders[0], combined)
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
         raise UserError(f"--out {out} exists and is not an empty folder; name another")
@@ -54,19 +56,29 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
         _copy_lanes(folders, out)
         store.save(combined, out / "results.nc")
         write_atomic(out / "run.json", json.dumps(record, indent=1, sort_keys=True))
-        return Run(out, combined, present(study, combined, out))
+        return Run(out, combined, present(study, combined, out), note=note)
 
 
 def _as_run(combined: xr.Dataset, shards: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Put stages and arms in the order in which they were run; combining sorts lanes by identity."""
+    """Put stages, arms and batch sizes in the order in which they were run, and then seeds.
+
+    Combining sorts lanes by identity.
+    """
 
     def cells(result: xr.Dataset) -> list[tuple[str, str]]:
         arms = result["arm"] if "arm" in result.coords else result["stage"]
         return list(zip(result["stage"].values, arms.values, strict=True))
 
-    cell_order = dict.fromkeys(cell for shard in shards for cell in cells(shard))
-    place = {cell: index for index, cell in enumerate(cell_order)}
-    order = np.argsort([place[cell] for cell in cells(combined)], kind="stable")
+    def places(keys: Sequence[Any], own: Sequence[Any]) -> np.ndarray:
+        order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        return np.asarray([order[key] for key in own])
+
+    first = places([cell for shard in shards for cell in cells(shard)], cells(combined))
+    sizes = [size for shard in shards for size in shard["batch_size"].values]
+    second = places(sizes, list(combined["batch_size"].values))
+    ranks = {name: rank for shard in shards for rank, name in enumerate(shard["lane_id"].values)}
+    third = np.asarray([ranks[name] for name in combined["lane_id"].values])
+    order = np.lexsort((third, combined["seed"].values, second, first))
     return combined.isel(lane=order)
 
 

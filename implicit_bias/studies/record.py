@@ -87,6 +87,11 @@ class Record:
         """
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; name a folder")
+        for parent in self.out.parents:
+            if parent.exists() and not parent.is_dir():
+                raise UserError(
+                    f"--out {self.out} lies in {parent}, which is a file; name a folder"
+                )
         previous = self.read()
         if previous is None:
             if resume:

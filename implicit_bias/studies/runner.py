@@ -35,12 +35,14 @@ class Run:
         result: One row a lane.
         presented: Verdicts, tables and figures made from the result.
         already_done: Whether it was finished before and nothing was computed now.
+        note: What the reader must know beside the result, such as missing shards.
     """
 
     out: Path
     result: xr.Dataset
     presented: Presented
     already_done: bool = False
+    note: str = ""
 
 
 def plan_study(study: Study, settings: StudySettings, how: How | None = None) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from implicit_bias import models
 from implicit_bias.data import Dataset, load
 from implicit_bias.models import Model
+from implicit_bias.plugins import load_attribute
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -68,9 +70,10 @@ class ModelSettings(Section):
             return models.Dense(
                 self.widths, outputs, self.activation, self.parameterisation, self.init, self.bias
             )
-        model: Any = models.get(self.name)
-        built: Model = model if hasattr(model, "apply") else model(outputs)
-        return built
+        found: Any = load_attribute(self.name, "model") if ":" in self.name else self.name
+        if inspect.isfunction(found) and inspect.signature(found).parameters:
+            return models.get(found(outputs))
+        return models.get(found)
 
 
 class StudySettings(Section):

@@ -105,7 +105,8 @@ class Plan:
         """Return the plan as text: programs, lanes, chunks, devices, memory, expected time, reasons."""
         lines = [
             f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
-            f"{self.dataset.name}; about {_duration(self.seconds)} of training",
+            f"{self.dataset.name}; about {_duration(self.seconds)} of training, besides compiling and "
+            "measuring",
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
             f"{'params':>9} {'MB/chunk':>9} {'expected':>9}",
         ]
@@ -215,7 +216,7 @@ def make_plan(
             least = layout.granule * lane_bytes
             raise UserError(
                 f"the smallest chunk on {layout.devices} device(s) takes {least} bytes, but the memory "
-                f"budget is {memory}; raise it, or use fewer devices"
+                f"budget is {memory}; raise it (--memory), or use fewer devices"
             )
         size = min(fit, len(members))
         chunks = tuple(

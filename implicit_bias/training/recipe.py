@@ -262,7 +262,13 @@ class Lane:
 
 def epochs(count: float, recipe: Recipe) -> int:
     """Return the number of updates in ``count`` epochs of a recipe, at least one."""
-    return max(1, round(count * recipe.updates_per_epoch))
+    updates = count * recipe.updates_per_epoch
+    if not updates < 2**31:
+        raise UserError(
+            f"{count:g} epochs of {recipe.updates_per_epoch} updates are more than 2147483647 updates; "
+            "choose fewer"
+        )
+    return max(1, round(updates))
 
 
 def _own_code(recipe: Recipe) -> list[str]:

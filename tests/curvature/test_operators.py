@@ -1,355 +1,100 @@
-"""Oracles: ``jax.hessian``, and central differences of a network written in NumPy."""
+"""Oracles: NumPy, and the list of all pairs."""
 
 from __future__ import annotations
-
-import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
-from scipy.special import erf, logsumexp
 
-from implicit_bias.curvature import (
-    LinearOperator,
-    dense,
-    hessian,
-    lanczos,
-    power_iteration,
-    restrict,
-)
+from implicit_bias.curvature import LinearOperator, dense, hessian, matrix_operator, restrict
+from implicit_bias.curvature.operators import chunked_sum, prepared
 from implicit_bias.errors import UserError
-
-N, INPUTS, HIDDEN, OUTPUTS = 11, 4, 3, 3
-ACTIVATIONS = ["relu", "tanh", "gelu", "erf", "identity"]
-LOSSES = ["squared", "cross_entropy", "logistic"]
+from tests.curvature import cases
 
 
-def activate(h, activation):
-    """Apply the activation of a traced number, so that one program serves all."""
-    branches = [
-        lambda h: jnp.maximum(h, 0),
-        jnp.tanh,
-        jax.nn.gelu,
-        jax.lax.erf,
-        lambda h: h,
-    ]
-    return jax.lax.switch(activation, branches, h)
+def test_case_list_covers_every_pair():
+    # Broken by: a combination of two choices that no operator is ever held against.
+    covered = set().union(*(cases.pairs(case) for case in cases.CASES))
+    assert covered == cases.all_pairs()
+    assert len(cases.CASES) <= 80
+    assert len(set(map(str, cases.CASES))) == len(cases.CASES)
 
 
-def network(params, x, activation):
-    for index, layer in enumerate(params):
-        x = x @ layer["kernel"] + layer["bias"][None, :]
-        if index < len(params) - 1:
-            x = activate(x, activation)
-    return x
+def test_dense_takes_products_as_columns():
+    # Broken by: a transpose, which no symmetric matrix would show.
+    matrix = np.arange(9.0).reshape(3, 3)
+    np.testing.assert_array_equal(dense(matrix_operator(jnp.asarray(matrix))), matrix)
 
 
-def weighted_loss(params, batch, weights, *, activation, loss):
-    """Return the weighted sum for losses by traced number; the logistic one reads one output."""
-    x, y = batch
-    f = network(params, x, activation)
-    one_hot = jax.nn.one_hot(y, OUTPUTS, dtype=f.dtype)
-    each = jax.lax.switch(
-        loss,
-        [
-            lambda: 0.5 * jnp.sum((f - one_hot) ** 2, axis=1),
-            lambda: jax.nn.logsumexp(f, axis=1) - jnp.sum(one_hot * f, axis=1),
-            lambda: jnp.logaddexp(0, f[:, 0]) - f[:, 0] * (y == 0).astype(f.dtype),
-        ],
-    )
-    return jnp.sum(weights * each)
-
-
-def make(depth: int, seed: int):
-    """Return float64 parameters of a network with ``depth`` layers, and data."""
-    rng = np.random.default_rng(seed)
-    sizes = [INPUTS, *[HIDDEN] * (depth - 1), OUTPUTS]
-    scale = rng.uniform(0.5, 2)
-    params = [
-        {
-            "kernel": scale * rng.normal(size=(a, b)) / np.sqrt(a),
-            "bias": 0.3 * rng.normal(size=b),
-        }
-        for a, b in itertools.pairwise(sizes)
-    ]
-    return params, (rng.normal(size=(N, INPUTS)), rng.integers(0, OUTPUTS, N).astype("int32"))
-
-
-def cast(tree, dtype):
-    return jax.tree.map(
-        lambda leaf: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf, tree
-    )
-
-
-@functools.partial(jax.jit, static_argnames="tol")
-def extremes(params, data, activation, loss, tol):
-    """Return the largest pairs of the Hessian and of its negative."""
-    operator, _ = hessian(
-        functools.partial(weighted_loss, activation=activation, loss=loss), params, data
-    )
-
-    def largest(sign):
-        signed = LinearOperator(
-            lambda v: sign * operator.product(v), operator.dimension, sign.dtype
-        )
-        return lanczos(signed, jax.random.key(1), k=2, tol=tol)
-
-    return jax.lax.map(largest, jnp.asarray([1, -1], operator.dtype))
-
-
-@jax.jit
-def exact(params, data, activation, loss):
-    flat, unravel = ravel_pytree(params)
-    weights = jnp.full((N,), 1 / N)
-
-    def value(flat):
-        return weighted_loss(unravel(flat), data, weights, activation=activation, loss=loss)
-
-    return jax.hessian(value)(flat)
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-9)])
-def test_eigenvalues_of_random_networks(depth, dtype, bound):
-    # Broken by: anything wrong in the operator or the method: a loss averaged twice, a lost sign, a
-    # product in low precision, an eigenvalue of largest magnitude. 45 networks for each type.
-    # A network of one layer repeats eigenvalues (each once per output under the squared loss, zeros
-    # under the others), and Lanczos may show one copy only: there the second is not compared.
-    for activation, name in enumerate(ACTIVATIONS):
-        for loss, loss_name in enumerate(LOSSES):
-            params, data = make(depth, seed=100 * depth + 10 * activation + loss)
-            chosen = np.int32(activation), np.int32(loss)
-            # The oracle sees the same rounded numbers, in float64.
-            rounded, rounded_data = cast(params, dtype), cast(data, dtype)
-            found = jax.device_get(extremes(rounded, rounded_data, *chosen, bound))
-            matrix = np.asarray(exact(*cast((rounded, rounded_data), "float64"), *chosen))
-            values = np.linalg.eigvalsh(matrix)
-            scale = np.max(np.abs(values))
-            case = f"{name}, {loss_name}, {depth} layers"
-            assert found.values.dtype == dtype, case
-            error = np.abs(found.values - np.array([values[[-1, -2]], -values[[0, 1]]]))
-            compared = error[:, : 1 if depth == 1 else 2]
-            assert np.all(compared <= bound * scale), (case, compared / scale)
-            signed = np.array([1, -1])[:, None, None] * (found.vectors @ matrix)
-            away = signed - found.values[..., None] * found.vectors
-            np.testing.assert_allclose(
-                found.residuals,
-                np.linalg.norm(away, axis=2),
-                atol=30 * np.finfo(dtype).eps * scale,
-                err_msg=case,
-            )
-            assert np.all(found.converged), case
-
-
-def test_both_methods_agree():
-    # Broken by: either method wrong; the study's control asks for 2 %.
-    @jax.jit
-    def both(params, data, activation, loss):
-        operator, _ = hessian(
-            functools.partial(weighted_loss, activation=activation, loss=loss), params, data
-        )
-        key = jax.random.key(2)
-        return lanczos(operator, key, tol=1e-3), power_iteration(operator, key, tol=1e-3)
-
-    for loss in range(3):
-        for activation in range(5):
-            params, data = make(2, seed=loss + 7 * activation)
-            one, other = both(params, data, jnp.int32(activation), jnp.int32(loss))
-            assert bool(one.converged)
-            assert bool(other.converged)
-            np.testing.assert_allclose(one.values, other.values, rtol=5e-3)
-
-
-def numpy_loss(flat, x, y, activation, loss):
-    """Return the mean loss of the network with one hidden layer; written without JAX."""
-    rest = flat
-    kernels = []
-    for a, b in ((INPUTS, HIDDEN), (HIDDEN, OUTPUTS)):
-        # ravel_pytree goes through dictionaries by sorted name: bias, then kernel.
-        bias, rest = rest[:b], rest[b:]
-        kernel, rest = rest[: a * b].reshape(a, b), rest[a * b :]
-        kernels.append((kernel, bias))
-    act = {"tanh": np.tanh, "erf": erf, "identity": lambda h: h}[activation]
-    f = act(x @ kernels[0][0] + kernels[0][1]) @ kernels[1][0] + kernels[1][1]
-    if loss == "squared":
-        return np.mean(0.5 * np.sum((f - np.eye(OUTPUTS)[y]) ** 2, axis=1))
-    if loss == "cross_entropy":
-        return np.mean(logsumexp(f, axis=1) - f[np.arange(N), y])
-    sign = np.where(y == 0, 1.0, -1.0)
-    return np.mean(np.log1p(np.exp(-sign * f[:, 0])))
-
-
-@jax.jit
-def dense_hessian(params, data, activation, loss):
-    one = functools.partial(weighted_loss, activation=activation, loss=loss)
-    return dense(hessian(one, params, data)[0])
-
-
-@pytest.mark.parametrize(
-    ("activation", "loss"),
-    [("tanh", "squared"), ("erf", "cross_entropy"), ("identity", "logistic")],
-)
-def test_matrix_against_finite_differences(activation, loss):
-    # Broken by: a mistake that the product and jax.hessian would share, in the loss or the network.
-    params, (x, y) = make(2, seed=3)
-    flat = np.asarray(ravel_pytree(params)[0])
-    step, p = 1e-4, len(flat)
-    shifts = step * np.eye(p)
-
-    def at(shift):
-        return numpy_loss(flat + shift, np.asarray(x), np.asarray(y), activation, loss)
-
-    expected = np.zeros((p, p))
-    for i in range(p):
-        for j in range(i + 1):
-            a, b = shifts[i], shifts[j]
-            expected[i, j] = expected[j, i] = (at(a + b) - at(a - b) - at(b - a) + at(-a - b)) / (
-                4 * step**2
-            )
-
-    found = dense_hessian(
-        params,
-        (x, y),
-        jnp.int32(ACTIVATIONS.index(activation)),
-        jnp.int32(LOSSES.index(loss)),
-    )
-    np.testing.assert_allclose(found, expected, atol=2e-6)
-
-
-def cross_entropy(params, batch, weights):
-    return weighted_loss(params, batch, weights, activation=jnp.int32(1), loss=jnp.int32(1))
-
-
-@functools.partial(jax.jit, static_argnames=("chunk_size", "linearize"))
-def product(params, data, vector, weights=None, chunk_size=None, linearize=True):
-    operator, _ = hessian(
-        cross_entropy, params, data, weights=weights, chunk_size=chunk_size, linearize=linearize
-    )
-    return operator.product(vector)
-
-
-@pytest.mark.parametrize("linearize", [False, True])
-@pytest.mark.parametrize("chunk_size", [1, 4, 50])
-def test_chunks_change_nothing(chunk_size, linearize):
-    # Broken by: an example of the last chunk dropped or counted twice, or an average of averages
-    # (4 does not divide 11).
-    params, data = make(2, seed=4)
-    vector = jnp.asarray(np.random.default_rng(0).normal(size=27))
-    found = product(params, data, vector, chunk_size=chunk_size, linearize=linearize)
-    expected = product(params, data, vector, linearize=False)
-    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
-
-
-@pytest.mark.parametrize("linearize", [False, True])
-def test_last_chunk_holds_real_examples(linearize):
-    # Broken by: padding with zeros, whose loss here is 0/0, and zero times NaN is NaN.
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 2)))
-
-    def loss(params, batch, weights):
-        unit = batch / jnp.linalg.norm(batch, axis=1, keepdims=True)
-        return jnp.sum(weights * jnp.square(unit @ params))
-
-    @jax.jit
-    def matrix(params):
-        return dense(hessian(loss, params, x, chunk_size=3, linearize=linearize)[0])
-
-    unit = np.asarray(x) / np.linalg.norm(x, axis=1, keepdims=True)
-    np.testing.assert_allclose(matrix(jnp.ones(2)), 2 * unit.T @ unit / 5, rtol=1e-12)
-
-
-def test_weights_choose_examples():
-    # Broken by: weights ignored, divided by n again, or shifted against the examples of a chunk.
-    params, (x, y) = make(2, seed=5)
-    vector = jnp.ones(27)
-    weights = jnp.asarray([*[0.0] * 9, 0.5, 0.5])
-    weighted = product(params, (x, y), vector, weights, chunk_size=4)
-    pair = product(params, (x[-2:], y[-2:]), vector)
-    np.testing.assert_allclose(weighted, pair, rtol=1e-11)
-
-
-def test_unravel_gives_back_the_tree():
-    # Broken by: an order of parameters that differs from the vectors'.
-    params, data = make(2, seed=5)
-
-    @jax.jit
-    def there_and_back(params):
-        operator, unravel = hessian(cross_entropy, params, data, linearize=False)
-        assert operator.dimension == 27
-        return unravel(ravel_pytree(params)[0])
-
-    jax.tree.map(np.testing.assert_array_equal, there_and_back(params), params)
+def test_matrix_asks_for_the_highest_precision():
+    # Broken by: TF32 on a GPU.
+    operator = matrix_operator(jnp.eye(2, dtype=jnp.float32))
+    text = str(jax.make_jaxpr(operator.product)(jnp.ones(2, jnp.float32)))
+    assert "precision=(Precision.HIGHEST" in text
 
 
 def test_mask_restricts_to_the_live_block():
     # Broken by: masking only one side of the operator.
-    params, data = make(2, seed=6)
-    mask = np.ones(27)
-    mask[::3] = 0
-
-    @jax.jit
-    def matrices(params, mask):
-        operator, _ = hessian(cross_entropy, params, data)
-        return dense(operator), dense(restrict(operator, mask))
-
-    full, live = map(np.asarray, matrices(params, jnp.asarray(mask)))
-    np.testing.assert_allclose(live, full * mask[:, None] * mask, atol=1e-14)
+    rng = np.random.default_rng(6)
+    full, mask = rng.normal(size=(7, 7)), np.array([0.0, 1, 1, 0, 1, 1, 0])
+    live = dense(restrict(matrix_operator(jnp.asarray(full)), jnp.asarray(mask)))
+    np.testing.assert_allclose(live, full * mask[:, None] * mask[None, :], atol=1e-15)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 4])
+@pytest.mark.parametrize("chunk_size", [1, 3, 4, 11])
+def test_chunked_sum(chunk_size):
+    # Broken by: an example of the last chunk dropped or counted twice, or a value without a shape.
+    rng = np.random.default_rng(7)
+    x, weights = rng.normal(size=(11, 2)), rng.normal(size=11)
+
+    @cases.quick
+    def total(x, weights):
+        return chunked_sum(
+            lambda batch, w: (jnp.matmul(w, batch["x"]), jnp.sum(w)), {"x": x}, weights, chunk_size
+        )
+
+    vector, scalar = total(x, weights)
+    np.testing.assert_allclose(vector, weights @ x, rtol=1e-12)
+    np.testing.assert_allclose(scalar, weights.sum(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("linearize", [False, True])
-def test_products_ask_for_the_highest_precision(chunk_size, linearize):
-    # Broken by: a product traced outside the precision context, which a GPU would round to TF32.
-    params, data = make(2, seed=7)
-
-    text = str(
-        jax.make_jaxpr(
-            lambda params, vector: product(
-                params, data, vector, chunk_size=chunk_size, linearize=linearize
-            )
-        )(params, jnp.ones(27))
-    )
-    products, high = text.count("dot_general["), text.count("precision=(Precision.HIGHEST")
-    assert products > 0
-    assert high == products
+def test_prepared_is_the_product(linearize):
+    # Broken by: a shared part that is the product at one vector, so that others are off by it.
+    scale = jnp.asarray(np.random.default_rng(8).normal(size=4))
+    operator = prepared(lambda v: jnp.sin(scale) * v, scale, linearize)
+    vector = jnp.arange(4.0)
+    np.testing.assert_allclose(operator.product(vector), np.sin(scale) * np.arange(4), rtol=1e-14)
+    assert (operator.dimension, operator.dtype) == (4, scale.dtype)
+    text = str(jax.make_jaxpr(operator.product)(vector))
+    assert (" sin " in text) != linearize
 
 
-def test_parameters_that_are_not_finite():
-    # Broken by: a diverged lane that runs through its whole budget, or reports a number.
-    params, data = make(2, seed=8)
-    params[0]["kernel"][0, 0] = np.nan
-    found = extremes(params, data, jnp.int32(1), jnp.int32(1), 1e-9)
-    assert not np.any(found.converged)
-    assert np.all(np.isnan(found.values))
-    assert np.all(np.asarray(found.products) <= 1 + 2)
+def test_bad_requests():
+    # Broken by: an operator on nothing, a matrix that is not square, a mask or a block of another
+    # network, met later by an error of JAX.
+    with pytest.raises(UserError, match="dimension 0"):
+        LinearOperator(lambda v: v, 0, jnp.float32)
+    with pytest.raises(UserError, match="square"):
+        matrix_operator(jnp.ones((2, 3)))
+    with pytest.raises(UserError, match="3 parameters"):
+        restrict(matrix_operator(jnp.eye(3)), jnp.ones(2))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"chunk_size": 0}, "chunk_size is 0"),
-        ({"data": (jnp.ones((0, 4)), jnp.ones((0,), jnp.int32))}, "0 examples"),
-        ({"data": (jnp.ones((3, 4)), jnp.ones((2,), jnp.int32))}, "share one leading axis"),
-        ({"data": ()}, "share one leading axis"),
-        ({"data": jnp.float32(1)}, "share one leading axis"),
-        ({"weights": jnp.ones(3)}, "give shape (11,)"),
-        ({"params": jnp.ones(3, jnp.int32)}, "floating-point"),
-    ],
-)
-def test_bad_requests(change, message):
-    # Broken by: a check that is missing, so that the user meets an error of JAX instead.
-    params, data = make(2, seed=9)
-    arguments = {"params": params, "data": data} | change
-    params, data = arguments.pop("params"), arguments.pop("data")
-    with pytest.raises(UserError) as caught:
-        hessian(cross_entropy, params, data, **arguments)
-    assert message in str(caught.value)
+def test_blocks_and_masks_agree():
+    # Broken by: a block that is another sub-matrix than the mask of the same parameters.
+    problem, params, data = cases.plain()
+    alive = cases.positions(params, "layer_1")
 
+    @cases.quick
+    def both(params, mask):
+        whole, _ = hessian(problem.weighted, params, data)
+        block, _ = hessian(problem.weighted, params, data, block="layer_1")
+        return dense(restrict(whole, mask)), dense(block)
 
-def test_bad_mask():
-    # Broken by: a mask broadcast over parameters that it does not fit.
-    params, data = make(2, seed=9)
-    with pytest.raises(UserError, match="27 parameters"):
-        restrict(hessian(cross_entropy, params, data, linearize=False)[0], jnp.ones(3))
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    mask = np.isin(np.arange(size), alive).astype(float)
+    whole, block = map(np.asarray, both(params, jnp.asarray(mask)))
+    np.testing.assert_allclose(whole[np.ix_(alive, alive)], block, atol=1e-13)
+    assert np.count_nonzero(whole) == np.count_nonzero(whole[np.ix_(alive, alive)])

@@ -49,7 +49,9 @@ def test_truncation_anywhere_is_refused(raw: RawData) -> None:
     whole = file.read_bytes()
     for length in {0, 1, 100, len(whole) // 2, len(whole) - 30, len(whole) - 1}:
         file.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"mine\.npz is damaged .* data prepare mine --force"):
+        with pytest.raises(
+            UserError, match=r"mine\.npz is damaged .* data prepare FILE --name mine --force"
+        ):
             cache.load("mine")
 
 

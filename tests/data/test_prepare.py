@@ -198,7 +198,7 @@ def test_a_damaged_cache_is_refused_and_rebuilt_on_request(npz: Path) -> None:
     file = prepare("mine", npz)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="data prepare mine --force"):
+    with pytest.raises(UserError, match="data prepare FILE --name mine --force"):
         load("mine")
     with pytest.raises(UserError, match="--force"):
         prepare("mine", npz)

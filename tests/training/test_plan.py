@@ -289,7 +289,7 @@ def test_describe_tells_what_would_run(dataset: Dataset):
     text = plan.describe()
     lines = text.splitlines()
     assert lines[0].startswith("100 lanes in 3 compiled program(s) on toy; about ")
-    assert lines[0].endswith(" of training")
+    assert lines[0].endswith(" of training, besides compiling and measuring")
     for word in ("lanes", "chunks", "layout", "params", "MB/chunk", "expected"):
         assert word in lines[1]
     cells = [line.split() for line in lines[2:5]]

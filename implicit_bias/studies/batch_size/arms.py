@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UPDATE_RATIO_CAP = 16
 """Largest ratio of batch sizes, and so of epochs, within the arms of equal updates."""
 
+DrawnBatch = Annotated[int, Field(ge=1, le=65_536)]
 Rule = Literal["fixed", "sqrt", "linear"]
 BudgetKind = Literal["epochs", "updates", "matched"]
 
@@ -135,11 +136,11 @@ class CurvatureSettings(Section):
     filter_radii: tuple[Positive, ...] = Field((0.05, 0.1, 0.2, 0.4, 0.8), min_length=1)
     directions: int = Field(10, ge=2)
     trace_probes: int = Field(32, ge=2)
-    tol: Positive = 1e-3
+    tol: Positive = 1e-4
     power_tol: Positive = 1e-3
     max_products: Count = 100
     probe_set: Count = 32
-    noise_batches: tuple[Count, Count] = (64, 512)
+    noise_batches: tuple[DrawnBatch, DrawnBatch] = (64, 512)
     noise_draws: int = Field(64, ge=2)
     chunk_size: Count = 1000
     whole_batch: Count = Field(10_000, description="examples a Hessian product may take at once")

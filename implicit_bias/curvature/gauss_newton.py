@@ -1,0 +1,178 @@
+"""The generalised Gauss-Newton matrix: curvature of the loss, with the network linearised.
+
+Also the general form ``Jᵀ M J`` that it shares with the Fisher matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from implicit_bias.curvature.blocks import Block, select
+from implicit_bias.curvature.operators import (
+    Batch,
+    LinearOperator,
+    Params,
+    checked_chunk_size,
+    checked_weights,
+    chunked_sum,
+    example_count,
+    prepared,
+)
+from implicit_bias.errors import UserError
+
+
+class Outputs(Protocol):
+    """A network's outputs on a batch, ``outputs(params, batch) -> (c, k)``.
+
+    ``batch`` is a pytree of arrays with one leading axis of c examples, the targets included.
+    """
+
+    def __call__(self, params: Params, batch: Batch, /) -> jax.Array:
+        """Return k outputs for each example."""
+        ...
+
+
+class Metric(Protocol):
+    """A symmetric linear map of output directions, ``metric(outputs, batch, direction)``.
+
+    ``outputs`` and ``direction`` have shape (c, k), and so has the value. Each example is mapped by
+    its own k x k matrix, which may depend on its outputs.
+    """
+
+    def __call__(self, outputs: jax.Array, batch: Batch, direction: jax.Array, /) -> jax.Array:
+        """Return the image of the direction."""
+        ...
+
+
+def gauss_newton(
+    outputs: Outputs,
+    loss_of_outputs: Callable[[jax.Array, Batch], jax.Array],
+    params: Params,
+    data: Batch,
+    *,
+    chunk_size: int | None = None,
+    weights: jax.Array | None = None,
+    linearize: bool = True,
+    block: Block = None,
+) -> tuple[LinearOperator, Callable[[jax.Array], Params]]:
+    """Build the generalised Gauss-Newton matrix of the mean loss, ``sum_i w_i J_iᵀ H_i J_i``.
+
+    J_i is the Jacobian of example i's outputs with respect to the parameters, H_i the Hessian of
+    its loss with respect to its outputs. This is the Hessian without the curvature of the network
+    itself. It is positive semi-definite where the loss is convex in the outputs and no weight is
+    negative, equals the Hessian where the outputs are linear in the parameters, and equals the true
+    Fisher matrix for squared error, cross entropy and the logistic loss. No J_i is formed; matrix
+    products are asked for in the highest precision.
+
+    Args:
+        outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
+        loss_of_outputs: Maps ``(outputs, batch)`` to the losses of the c examples, shape (c,), such
+            as ``lambda f, batch: loss.per_example(f, batch[1])``.
+        params: Any pytree of floating arrays; p numbers in all.
+        data: Pytree of arrays with one leading axis of n examples.
+        chunk_size: Examples per chunk; ``None`` for all at once. The result does not depend on it,
+            beyond rounding.
+        weights: Shape (n,), what each example counts; 1/n by default, which gives the mean.
+        linearize: Run the forward pass and all else that does not depend on the vector once, when
+            the operator is built, and share it among the products. It is kept in memory: a few
+            floats per example and unit. ``False`` recomputes it in every product, in memory for one
+            chunk.
+        block: Which parameters to differentiate with respect to, all by default; see
+            ``blocks.select``. The others are constants.
+
+    Returns:
+        The operator, of dimension p or the block's size, and the function from flat vectors to
+        trees like ``params``, zero outside the block.
+
+    Raises:
+        UserError: If there are no examples, ``chunk_size`` is below one, weights, outputs or losses
+            have another shape, or the block is unknown or empty.
+
+    References:
+        Schraudolph, *Fast curvature matrix-vector products for second-order gradient descent*,
+        Neural Computation 14 (2002), section 3. Martens, *New insights and perspectives on the
+        natural gradient method*, JMLR 21 (2020), sections 8 and 9.
+    """
+
+    def total(f: jax.Array, batch: Batch) -> jax.Array:
+        losses = loss_of_outputs(f, batch)
+        if losses.shape != f.shape[:1]:
+            raise UserError(
+                f"loss_of_outputs returns shape {losses.shape} for outputs of shape {f.shape}; "
+                f"return one loss per example, shape {f.shape[:1]}"
+            )
+        return jnp.sum(losses)
+
+    def metric(f: jax.Array, batch: Batch, direction: jax.Array) -> jax.Array:
+        return jax.jvp(jax.grad(lambda f: total(f, batch)), (f,), (direction,))[1]
+
+    return output_metric(
+        outputs,
+        metric,
+        params,
+        data,
+        chunk_size=chunk_size,
+        weights=weights,
+        linearize=linearize,
+        block=block,
+    )
+
+
+def output_metric(
+    outputs: Outputs,
+    metric: Metric,
+    params: Params,
+    data: Batch,
+    *,
+    chunk_size: int | None = None,
+    weights: jax.Array | None = None,
+    linearize: bool = True,
+    block: Block = None,
+) -> tuple[LinearOperator, Callable[[jax.Array], Params]]:
+    """Build ``sum_i w_i J_iᵀ M_i J_i``, a metric of outputs pulled back to the parameters.
+
+    A product goes forward through the network with the vector (``J v``), through the metric, and
+    back (``Jᵀ``).
+
+    Args:
+        outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
+        metric: Applies the matrices M_i; see ``Metric``.
+        params: As in ``gauss_newton``.
+        data: As in ``gauss_newton``.
+        chunk_size: As in ``gauss_newton``.
+        weights: As in ``gauss_newton``.
+        linearize: As in ``gauss_newton``.
+        block: As in ``gauss_newton``.
+
+    Returns:
+        As ``gauss_newton``.
+
+    Raises:
+        UserError: As ``gauss_newton``.
+    """
+    selected = select(params, block)
+    flat = selected.flat
+    n = example_count(data)
+    size = checked_chunk_size(chunk_size, n)
+    weights = checked_weights(weights, n, 1 / n, flat.dtype)
+
+    def chunk_product(vector: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
+        f, forward = jax.linearize(lambda theta: outputs(selected.rebuild(theta), batch), flat)
+        if f.ndim != 2 or f.shape[0] != chunk_weights.shape[0]:
+            raise UserError(
+                f"outputs returns shape {f.shape} for {chunk_weights.shape[0]} examples; "
+                "return shape (examples, outputs)"
+            )
+        (gradient,) = jax.linear_transpose(forward, flat)(
+            chunk_weights.astype(f.dtype)[:, None] * metric(f, batch, forward(vector))
+        )
+        return gradient
+
+    def product(vector: jax.Array) -> jax.Array:
+        return chunked_sum(lambda batch, w: chunk_product(vector, batch, w), data, weights, size)
+
+    return prepared(product, flat, linearize), selected.unravel

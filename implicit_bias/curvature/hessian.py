@@ -1,0 +1,92 @@
+"""The Hessian of a loss over a whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+
+from implicit_bias.curvature.blocks import Block, select
+from implicit_bias.curvature.operators import (
+    Batch,
+    LinearOperator,
+    Params,
+    WeightedLoss,
+    checked_chunk_size,
+    checked_weights,
+    chunked_sum,
+    example_count,
+)
+
+
+def hessian(
+    loss: WeightedLoss,
+    params: Params,
+    data: Batch,
+    *,
+    chunk_size: int | None = None,
+    weights: jax.Array | None = None,
+    linearize: bool = True,
+    block: Block = None,
+) -> tuple[LinearOperator, Callable[[jax.Array], Params]]:
+    """Build the Hessian of the mean loss over a dataset with respect to the parameters.
+
+    Products are exact, forward over reverse: the derivative of the gradient along ``v``
+    (Pearlmutter 1994). Matrix products are asked for in the highest precision, whatever the global
+    setting, because TF32 keeps about three digits.
+
+    Args:
+        loss: Weighted sum of per-example losses; see ``WeightedLoss``.
+        params: Any pytree of floating arrays; p numbers in all.
+        data: Pytree of arrays with one leading axis of n examples.
+        chunk_size: Examples per chunk; ``None`` for all at once. The result does not depend on it,
+            beyond rounding.
+        weights: Shape (n,), what each example counts; 1/n by default, which gives the mean loss.
+        linearize: Run the part that does not depend on the vector (the forward pass, the
+            activations' derivatives) once, when the operator is built, and share it among the
+            products. It is kept in memory: a few floats per example and unit, and where there are
+            several chunks a copy of the data. ``False`` recomputes it in every product, in memory
+            for one chunk.
+        block: Which parameters to differentiate with respect to, all by default; see
+            ``blocks.select``. The others are constants.
+
+    Returns:
+        The operator, of dimension p or the block's size, and the function from flat vectors to
+        trees like ``params``, zero outside the block.
+
+    Raises:
+        UserError: If there are no examples, ``chunk_size`` is below one, the weights do not fit, or
+            the block is unknown or empty.
+
+    References:
+        Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
+    """
+    selected = select(params, block)
+    flat = selected.flat
+    n = example_count(data)
+    size = checked_chunk_size(chunk_size, n)
+    weights = checked_weights(weights, n, 1 / n, flat.dtype)
+
+    def chunk_gradient(flat: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
+        return jax.grad(lambda theta: loss(selected.rebuild(theta), batch, chunk_weights))(flat)
+
+    if linearize:
+        with jax.default_matmul_precision("highest"):
+            _, product = jax.linearize(
+                lambda theta: chunked_sum(
+                    lambda batch, w: chunk_gradient(theta, batch, w), data, weights, size
+                ),
+                flat,
+            )
+    else:
+
+        def product(vector: jax.Array) -> jax.Array:
+            def chunk_product(batch: Batch, chunk_weights: jax.Array) -> jax.Array:
+                return jax.jvp(
+                    lambda theta: chunk_gradient(theta, batch, chunk_weights), (flat,), (vector,)
+                )[1]
+
+            with jax.default_matmul_precision("highest"):
+                return chunked_sum(chunk_product, data, weights, size)
+
+    return LinearOperator(product, flat.size, flat.dtype), selected.unravel

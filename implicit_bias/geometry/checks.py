@@ -1,0 +1,64 @@
+"""Checks that several measures of this room share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias.errors import UserError
+
+Params = Any
+
+
+def require_finite(params: Params) -> None:
+    """Refuse parameters that hold a NaN or an infinity; traced ones cannot be looked at and pass.
+
+    Raises:
+        UserError: If a value is not finite, or there is no parameter at all.
+    """
+    leaves = jax.tree.leaves(params)
+    if not any(jnp.size(leaf) for leaf in leaves):
+        raise UserError("there are no parameters; give at least one")
+    known = [leaf for leaf in leaves if not isinstance(leaf, jax.core.Tracer)]
+    bad = sum(int(np.sum(~np.isfinite(np.asarray(leaf)))) for leaf in known)
+    if bad:
+        raise UserError(
+            f"{bad} of the parameters are not finite; leave out runs that diverged, "
+            "or measure an earlier step"
+        )
+
+
+def require_like(name: str, given: Params, params: Params) -> None:
+    """Refuse a pytree whose structure or shapes are not those of the parameters.
+
+    Raises:
+        UserError: If they differ.
+    """
+    shapes, own_shapes = (
+        [(path, jnp.shape(leaf)) for path, leaf in jax.tree.leaves_with_path(tree)]
+        for tree in (given, params)
+    )
+    if shapes != own_shapes:
+        raise UserError(
+            f"{name} does not have the parameters' arrays and shapes; "
+            "give a pytree like the parameters"
+        )
+
+
+def checked_coordinates(name: str, values: Any, least: int = 1) -> jax.Array:
+    """Return coordinates as a floating array of shape (n,).
+
+    Raises:
+        UserError: If there are fewer than ``least``, or one is known not to be finite.
+    """
+    array = jnp.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(jnp.result_type(float))
+    if array.ndim != 1 or array.size < least:
+        raise UserError(f"{name} has shape {array.shape}; give a list of at least {least}")
+    if not isinstance(array, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(array))):
+        raise UserError(f"{name} has a value that is not finite; give finite values")
+    return array
