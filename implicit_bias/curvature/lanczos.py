@@ -13,9 +13,7 @@ from implicit_bias.errors import UserError, unknown
 
 Which = Literal["LA", "SA", "LM"]
 
-_BLOCK = (
-    8  # basis vectors per step of the orthogonalisation: small, so that unused ones cost little
-)
+BLOCK = 8  # basis vectors per step of the orthogonalisation: small, so that unused ones cost little
 
 
 class _Ritz(NamedTuple):
@@ -115,7 +113,7 @@ def lanczos(
 
     def fresh(basis: jax.Array, count: jax.Array) -> jax.Array:
         vector = jax.random.normal(jax.random.fold_in(key, count), (p,), dtype)
-        vector = _orthogonalise(basis, vector, count)
+        vector = orthogonalise(basis, vector, count)
         return vector / norm(vector)
 
     def step(state: _State) -> _State:
@@ -130,7 +128,7 @@ def lanczos(
         image = operator.product(vector)
         scale = jnp.maximum(state.scale, norm(image))
         alpha = inner(vector, image)
-        rest = _orthogonalise(basis, image, count)
+        rest = orthogonalise(basis, image, count)
         beta = norm(rest)
         failed = ~(jnp.isfinite(scale) & jnp.isfinite(beta))
         broken = (beta <= negligible * scale) | (count == p)
@@ -167,7 +165,7 @@ def lanczos(
         )
 
     zero = jnp.int32(0)
-    basis = jnp.zeros((-(-m // _BLOCK) * _BLOCK, p), dtype)
+    basis = jnp.zeros((-(-m // BLOCK) * BLOCK, p), dtype)
     state = jax.lax.while_loop(
         lambda state: (state.size < m) & ~state.ritz.settled & ~state.failed,
         step,
@@ -208,7 +206,7 @@ def lanczos(
     )
 
 
-def _orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.Array:
+def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.Array:
     """Remove from a vector its components along the first rows of a basis, in two passes.
 
     Only blocks with used rows are read, so that the cost follows the count and not the padding; the
@@ -217,11 +215,11 @@ def _orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax
     highest = jax.lax.Precision.HIGHEST
 
     def remove(step: jax.Array, vector: jax.Array) -> jax.Array:
-        rows = jax.lax.dynamic_slice_in_dim(basis, step % blocks * _BLOCK, _BLOCK)
+        rows = jax.lax.dynamic_slice_in_dim(basis, step % blocks * BLOCK, BLOCK)
         along = jnp.matmul(rows, vector, precision=highest)
         return vector - jnp.matmul(along, rows, precision=highest)
 
-    blocks = (count + _BLOCK - 1) // _BLOCK
+    blocks = (count + BLOCK - 1) // BLOCK
     return jax.lax.fori_loop(0, 2 * blocks, remove, vector)
 
 

@@ -21,7 +21,8 @@ class TraceEstimate:
         estimate: Mean over the probes, unbiased.
         standard_error: Of that mean: the probes' standard deviation over the root of their number.
             It is zero where the operator is diagonal, for which each probe is exact.
-        n_probes: How many probes (products) were used.
+        n_probes: How many products were used: one for each probe, and in ``hutch_plus_plus`` two
+            for each vector of the sketch.
     """
 
     estimate: jax.Array
@@ -33,6 +34,18 @@ def mean_and_standard_error(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the mean of independent samples, shape (n,), and its standard error, n >= 2."""
     n = samples.shape[0]
     return jnp.mean(samples), jnp.std(samples, ddof=1) / n**0.5
+
+
+def check_probes(n_probes: int, batch_size: int) -> None:
+    """Refuse a number of probes that gives no standard error, or no probes at once.
+
+    Raises:
+        UserError: If ``n_probes`` is below two or ``batch_size`` below one.
+    """
+    if n_probes < 2:
+        raise UserError(f"n_probes is {n_probes}; choose n_probes >= 2 for a standard error")
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; choose batch_size >= 1 probes at once")
 
 
 def hutchinson_trace(
@@ -60,10 +73,7 @@ def hutchinson_trace(
         Hutchinson, *A stochastic estimator of the trace of the influence matrix*, Commun. Stat.
         Simul. 18 (1989).
     """
-    if n_probes < 2:
-        raise UserError(f"n_probes is {n_probes}; choose n_probes >= 2 for a standard error")
-    if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}; choose batch_size >= 1 probes at once")
+    check_probes(n_probes, batch_size)
 
     def sample(index: jax.Array) -> jax.Array:
         signs = jax.random.rademacher(
@@ -73,3 +83,70 @@ def hutchinson_trace(
 
     samples = jax.lax.map(sample, jnp.arange(n_probes, dtype=jnp.int32), batch_size=batch_size)
     return TraceEstimate(*mean_and_standard_error(samples), jnp.int32(n_probes))
+
+
+def hutch_plus_plus(
+    operator: LinearOperator,
+    key: jax.Array,
+    *,
+    sketch: int = 16,
+    n_probes: int = 16,
+    batch_size: int = 1,
+) -> TraceEstimate:
+    """Estimate the trace exactly on a sketched subspace, and by random signs on the rest.
+
+    ``sketch`` products with random signs give an orthonormal basis Q of about the dominant
+    eigenspace; ``sum_i q_i . C q_i`` is its part of the trace without sampling error, and the mean
+    of ``z' . C z'`` with ``z' = (I - Q Q^T) z`` estimates the rest. Where a few eigenvalues carry
+    most of the Frobenius norm, as in a Hessian, the error is far below Hutchinson's for the same
+    number of products; where all are alike, it is somewhat above.
+
+    Given Q the estimate is unbiased, and the standard error is that of the probes.
+
+    Args:
+        operator: Symmetric, of dimension p.
+        key: For sketch and probes.
+        sketch: Vectors of the sketch, each costing two products and the memory of a vector or two;
+            between one and p, where the estimate is exact. The authors spend a third of all
+            products on each part, which is ``sketch = n_probes``.
+        n_probes: How many, at least two, for there to be a standard error.
+        batch_size: Vectors multiplied at once; memory grows with it.
+
+    Returns:
+        Estimate and standard error, and the products of all parts; NaN if they are not finite.
+
+    Raises:
+        UserError: If ``sketch`` is outside of one to p, ``n_probes`` below two or ``batch_size``
+            below one.
+
+    References:
+        Meyer, Musco, Musco & Woodruff, *Hutch++: Optimal Stochastic Trace Estimation*, SOSA 2021,
+        algorithm 1.
+    """
+    check_probes(n_probes, batch_size)
+    p, dtype, highest = operator.dimension, operator.dtype, jax.lax.Precision.HIGHEST
+    if not 1 <= sketch <= p:
+        raise UserError(
+            f"sketch is {sketch}, but the operator has dimension {p}; choose 1 <= sketch <= {p}"
+        )
+    sketch_key, probe_key = jax.random.split(key)
+
+    def sketched(index: jax.Array) -> jax.Array:
+        signs = jax.random.rademacher(jax.random.fold_in(sketch_key, index), (p,), dtype)
+        return operator.product(signs)
+
+    images = jax.lax.map(sketched, jnp.arange(sketch, dtype=jnp.int32), batch_size=batch_size)
+    basis = jnp.linalg.qr(images.T)[0].T
+    inside = jax.lax.map(
+        lambda row: inner(row, operator.product(row)), basis, batch_size=batch_size
+    )
+
+    def sample(index: jax.Array) -> jax.Array:
+        signs = jax.random.rademacher(jax.random.fold_in(probe_key, index), (p,), dtype)
+        along = jnp.matmul(basis, signs, precision=highest)
+        outside = signs - jnp.matmul(along, basis, precision=highest)
+        return inner(outside, operator.product(outside))
+
+    samples = jax.lax.map(sample, jnp.arange(n_probes, dtype=jnp.int32), batch_size=batch_size)
+    rest, error = mean_and_standard_error(samples)
+    return TraceEstimate(jnp.sum(inside) + rest, error, jnp.int32(2 * sketch + n_probes))

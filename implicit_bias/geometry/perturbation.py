@@ -112,7 +112,7 @@ def perturbation_curve(
         UserError: If there is no radius, one is not positive and finite, ``n_directions`` is below
             one, or ``random_direction`` refuses the kind, the parameters or the output axis.
     """
-    radii = _checked_radii(radii)
+    radii = checked_radii(radii)
     if n_directions < 1:
         raise UserError(f"n_directions is {n_directions}; choose n_directions >= 1")
 
@@ -155,7 +155,12 @@ def _scale_filters(gaussian: jax.Array, own: jax.Array, output_axis: int) -> jax
     return gaussian * (lengths(own) / lengths(gaussian))
 
 
-def _checked_radii(radii: Sequence[float] | jax.Array) -> jax.Array:
+def checked_radii(radii: Sequence[float] | jax.Array) -> jax.Array:
+    """Return radii as an array, shape (r,).
+
+    Raises:
+        UserError: There is none, or one is not positive and finite.
+    """
     array = jnp.asarray(radii)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))

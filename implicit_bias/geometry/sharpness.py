@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.geometry.checks import require_finite, require_like
-from implicit_bias.geometry.perturbation import _checked_radii
+from implicit_bias.geometry.perturbation import checked_radii
 
 Params = Any
 Ball = Literal["l2", "linf"]
@@ -138,7 +138,7 @@ def worst_case_sharpness(
         raise UserError(
             f"n_starts is {n_starts}; choose n_starts >= 2, the gradient's and a random one"
         )
-    radii = _checked_radii(radii)
+    radii = checked_radii(radii)
     flat, scale, move = _scaled(params, adaptive, eta, mask)
     live = (scale != 0).astype(flat.dtype)
 
@@ -240,7 +240,7 @@ def average_case_sharpness(
         raise unknown("law", law, get_args(Law))
     if n_draws < 2:
         raise UserError(f"n_draws is {n_draws}; choose n_draws >= 2 for a standard error")
-    radii = _checked_radii(radii)
+    radii = checked_radii(radii)
     flat, scale, move = _scaled(params, adaptive, eta, mask)
     live = (scale != 0).astype(flat.dtype)
 

@@ -13,6 +13,7 @@ from implicit_bias.studies.settings import StudySettings as StudySettings
 
 STUDIES: dict[str, str] = {
     "batch-size": "implicit_bias.studies.batch_size:STUDY",
+    "edge-of-stability": "implicit_bias.studies.edge_of_stability:STUDY",
 }
 """Where each study is; imported when asked for."""
 

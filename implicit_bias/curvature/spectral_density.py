@@ -1,0 +1,275 @@
+"""Density of an operator's eigenvalues, by stochastic Lanczos quadrature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from implicit_bias.curvature.eigenpairs import Eigenpairs, inner, norm
+from implicit_bias.curvature.lanczos import BLOCK, orthogonalise
+from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.trace import mean_and_standard_error
+from implicit_bias.errors import UserError
+
+_MARGIN = 5  # widths beyond the outermost node, where the default grid ends
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SpectralDensity:
+    """How an operator's p eigenvalues are distributed: a smooth bulk, and exact spikes.
+
+    The bulk is the share of the eigenvalues that were not deflated: its density integrates to
+    ``1 - k / p``, each of the k spikes counts 1 / p, together one. The methods are those of one
+    lane; ``jax.vmap`` them over the records that a map over lanes returns.
+
+    Attributes:
+        grid: Shape (g,), eigenvalues at which the density is given.
+        density: Shape (g,), mean over the probes, per unit of eigenvalue.
+        standard_error: Shape (g,), of that mean over the probes: the half-width of an error band.
+            It does not know the bias that smoothing and finite depth bring.
+        width: Standard deviation of the Gaussian that each node is smoothed with.
+        nodes: Shape (n_probes, depth), each probe's quadrature nodes, ascending where their weight
+            is not zero.
+        weights: Shape (n_probes, depth); each row sums to ``1 - k / p``. Zeros where the process
+            ended early, having found everything its start vector contains.
+        spikes: Shape (k,), the eigenvalues deflated.
+        spike_residuals: Shape (k,), of those pairs.
+        dimension: p.
+        products: How many products were used.
+    """
+
+    grid: jax.Array
+    density: jax.Array
+    standard_error: jax.Array
+    width: jax.Array
+    nodes: jax.Array
+    weights: jax.Array
+    spikes: jax.Array
+    spike_residuals: jax.Array
+    dimension: jax.Array
+    products: jax.Array
+
+    def mass(self) -> jax.Array:
+        """Integrate the density over the grid (trapezoids) and add the spikes' share.
+
+        One, but for what lies outside of the grid and for a grid coarser than the width.
+        """
+        return jnp.trapezoid(self.density, self.grid) + self._share(jnp.ones_like(self.spikes))
+
+    def moment(self, power: int) -> tuple[jax.Array, jax.Array]:
+        """Estimate ``trace(C**power) / p``, spikes included, from nodes and weights, unsmoothed.
+
+        Returns:
+            The estimate, unbiased for ``power <= 2 depth - 1`` (and exactly deflated spikes), and
+            its standard error over the probes.
+
+        Raises:
+            UserError: If ``power`` is negative.
+        """
+        if power < 0:
+            raise UserError(f"power is {power}; choose power >= 0")
+        samples = jnp.sum(self.weights * self.nodes**power, axis=1)
+        mean, error = mean_and_standard_error(samples)
+        return mean + self._share(self.spikes**power), error
+
+    def _share(self, values: jax.Array) -> jax.Array:
+        return jnp.sum(values) / self.dimension.astype(values.dtype)
+
+
+def spectral_density(
+    operator: LinearOperator,
+    key: jax.Array,
+    *,
+    n_probes: int = 10,
+    depth: int = 80,
+    grid: int | jax.Array = 1000,
+    width: float | jax.Array | None = None,
+    deflate: Eigenpairs | None = None,
+) -> SpectralDensity:
+    """Estimate the eigenvalue density from the Gauss quadratures of random vectors.
+
+    ``depth`` Lanczos steps from a random unit vector v give nodes t_j and weights w_j with
+    ``sum_j w_j f(t_j) = v . f(C) v`` exactly for polynomials f up to degree ``2 depth - 1``; over
+    Gaussian directions v its mean is ``trace f(C) / p``. With a Gaussian around each grid point for
+    f this is the smoothed density. The basis is kept orthogonal by two passes over all earlier
+    vectors, so that no node is a spurious copy.
+
+    Deflation: pairs found before (``lanczos``, ``thick_restart_lanczos``) are taken out of every
+    start vector and kept out. Their eigenvalues stay exact spikes instead of bumps whose weight
+    varies between probes, and the default grid, width and the depth serve the bulk alone. The pairs
+    must be orthonormal, as all methods here return them, and should be converged: what a vector
+    lacks, the bulk is missing.
+
+    Probe i depends on the key and i alone, so that more probes extend fewer. Probes run one after
+    another; memory is depth + k vectors and a few more. Map it over lanes with ``lax.map``.
+
+    Args:
+        operator: Symmetric, of dimension p.
+        key: For the probes.
+        n_probes: How many, at least two, for there to be an error band.
+        depth: Most products per probe, a static size. Fewer are used where the probe ends in an
+            invariant subspace.
+        grid: Shape (g,), ascending, where to evaluate; lanes that are to be averaged need the same.
+            Or how many points from 5 widths below the lowest node to 5 widths above the highest.
+        width: Standard deviation of the smoothing Gaussian. By default the range of the bulk's
+            nodes over the depth, about the resolution that the quadrature has.
+        deflate: Eigenpairs of this operator.
+
+    Returns:
+        The density; NaN if the products, or the pairs given, are not finite.
+
+    Raises:
+        UserError: If ``n_probes`` is below two, ``depth`` below one, ``grid`` has fewer than two
+            points, ``width`` is not positive, or the pairs do not fit the operator.
+
+    References:
+        Ubaru, Chen & Saad, *Fast estimation of tr(f(A)) via stochastic Lanczos quadrature*, SIAM J.
+        Matrix Anal. Appl. 38 (2017), algorithm 1. Lin, Saad & Yang, *Approximating spectral
+        densities of large matrices*, SIAM Review 58 (2016), section 3.2. Ghorbani, Krishnan & Xiao,
+        *An investigation into neural net optimization via Hessian eigenvalue density*, ICML 2019.
+    """
+    p, dtype = operator.dimension, operator.dtype
+    if n_probes < 2:
+        raise UserError(f"n_probes is {n_probes}; choose n_probes >= 2 for an error band")
+    if depth < 1:
+        raise UserError(f"depth is {depth}; choose depth >= 1 products per probe")
+    points = grid if isinstance(grid, int) else (grid.shape[0] if grid.ndim == 1 else 0)
+    if points < 2:
+        given = grid if isinstance(grid, int) else f"of shape {grid.shape}"
+        raise UserError(f"grid is {given}; choose at least 2 points on one axis")
+    if isinstance(width, (int, float)) and not width > 0:
+        raise UserError(f"width is {width}; choose width > 0, or None for the range over the depth")
+    if deflate is None:
+        known, spikes = jnp.zeros((0, p), dtype), jnp.zeros((0,), dtype)
+        spike_residuals = spikes
+    else:
+        known, spikes, spike_residuals = deflate.vectors, deflate.values, deflate.residuals
+        if known.ndim != 2 or known.shape[1] != p:
+            raise UserError(
+                f"deflate has vectors of shape {known.shape}; give shape (k, {p}) to fit the "
+                "operator"
+            )
+    k = known.shape[0]
+    if k >= p:
+        raise UserError(f"deflate has {k} pairs in dimension {p}; leave at least one eigenvalue")
+    depth = min(depth, p - k)
+    bulk = (p - k) / p
+
+    def probe(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        start = jax.random.normal(jax.random.fold_in(key, index), (p,), dtype)
+        nodes, weights, used = _quadrature(operator, start, known, depth)
+        return nodes, bulk * weights, used
+
+    nodes, weights, used = jax.lax.map(probe, jnp.arange(n_probes, dtype=jnp.int32))
+    alive = weights > 0
+    low = jnp.min(jnp.where(alive, nodes, jnp.inf))
+    high = jnp.max(jnp.where(alive, nodes, -jnp.inf))
+    if width is None:
+        smallest = jnp.maximum(jnp.abs(low), jnp.abs(high)) * 1e-3
+        spread = jnp.maximum((high - low) / depth, smallest)  # one eigenvalue has no range
+        sigma = jnp.where(spread == 0, jnp.ones_like(spread), spread)
+    else:
+        sigma = jnp.asarray(width, dtype)
+    finite = jnp.all(jnp.isfinite(nodes)) & jnp.all(jnp.isfinite(spikes))
+    if isinstance(grid, int):
+        edge = _MARGIN * sigma
+        grid = jnp.linspace(low - edge, high + edge, grid, dtype=dtype)
+    grid = grid.astype(dtype)
+
+    def smooth(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        distance = (grid[:, None] - pair[0][None, :]) / sigma
+        bumps = jnp.exp(-jnp.square(distance) / 2) / (sigma * (2 * jnp.pi) ** 0.5)
+        return jnp.matmul(bumps, pair[1], precision=jax.lax.Precision.HIGHEST)
+
+    curves = jax.lax.map(smooth, (nodes, weights))
+    density = jnp.mean(curves, axis=0)
+    error = jnp.std(curves, axis=0, ddof=1) / n_probes**0.5
+    nan = jnp.asarray(jnp.nan, dtype)
+    return SpectralDensity(
+        grid=grid,
+        density=jnp.where(finite, density, nan),
+        standard_error=jnp.where(finite, error, nan),
+        width=sigma,
+        nodes=nodes,
+        weights=weights,
+        spikes=spikes,
+        spike_residuals=spike_residuals,
+        dimension=jnp.int32(p),
+        products=jnp.sum(used),
+    )
+
+
+def _quadrature(
+    operator: LinearOperator, start: jax.Array, known: jax.Array, depth: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return Gauss nodes and weights of a vector's spectral measure, off the known vectors.
+
+    Args:
+        operator: Symmetric, of dimension p.
+        start: Shape (p,), of any length.
+        known: Shape (k, p), orthonormal rows.
+        depth: Most products, at most p - k.
+
+    Returns:
+        Nodes and weights, each of shape (depth,), the weights summing to one, and the number of
+        products. Nodes beyond an early end have the weight zero.
+    """
+    k, p = known.shape
+    dtype = operator.dtype
+    rounding = 50 * float(jnp.finfo(dtype).eps)
+    rows = -(-(k + depth) // BLOCK) * BLOCK
+    empty = jnp.zeros((rows, p), dtype)
+    basis = jax.lax.dynamic_update_slice_in_dim(empty, known.astype(dtype), 0, axis=0)
+    off = orthogonalise(basis, start, jnp.int32(k))
+    zeros = jnp.zeros((depth,), dtype)
+
+    State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+
+    def step(state: State) -> State:
+        vector, basis, diagonal, couplings, count, scale, _ = state
+        basis = jax.lax.dynamic_update_index_in_dim(basis, vector, k + count, 0)
+        image = operator.product(vector)
+        scale = jnp.maximum(scale, norm(image))
+        alpha = inner(vector, image)
+        rest = orthogonalise(basis, image, k + count + 1)
+        beta = norm(rest)
+        ended = ~(beta > rounding * scale)  # not a number ends it too
+        beta = jnp.where(ended, jnp.zeros_like(beta), beta)
+        return (
+            rest / jnp.where(ended, jnp.ones_like(beta), beta),
+            basis,
+            diagonal.at[count].set(alpha),
+            couplings.at[count].set(beta),
+            count + 1,
+            scale,
+            ended,
+        )
+
+    _, _, diagonal, couplings, count, _, _ = jax.lax.while_loop(
+        lambda state: (state[4] < depth) & ~state[6],
+        step,
+        (
+            off / norm(off),
+            basis,
+            zeros,
+            zeros,
+            jnp.int32(0),
+            jnp.zeros((), dtype),
+            jnp.bool_(False),
+        ),
+    )
+    joins = couplings[:-1]
+    reach = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(couplings))
+    finite = jnp.isfinite(reach)
+    # Unused rows get an eigenvalue above all others (Gershgorin), apart from those of the process.
+    above = jnp.where(reach > 0, 2 * reach, jnp.ones_like(reach))
+    used = jnp.arange(depth, dtype=jnp.int32) < count
+    joins = jnp.where(used[1:], joins, jnp.zeros_like(joins))
+    matrix = jnp.diag(jnp.where(used, diagonal, above)) + jnp.diag(joins, 1) + jnp.diag(joins, -1)
+    nodes, vectors = jnp.linalg.eigh(jnp.nan_to_num(matrix), symmetrize_input=False)
+    weights = jnp.where(used, jnp.square(vectors[0]), jnp.zeros_like(nodes))
+    nan = jnp.asarray(jnp.nan, dtype)
+    return jnp.where(finite, nodes, nan), jnp.where(finite, weights, nan), count

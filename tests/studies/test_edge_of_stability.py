@@ -1,0 +1,238 @@
+"""The edge-of-stability study: its probe against dense Hessians, its rules on planted results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+
+from implicit_bias import losses, models, optimizers
+from implicit_bias.data import Dataset
+from implicit_bias.errors import UserError
+from implicit_bias.results import claims as claims_module
+from implicit_bias.results.claims import NotDecidable
+from implicit_bias.studies import runner
+from implicit_bias.studies.edge_of_stability import STUDY
+from implicit_bias.studies.edge_of_stability.arms import (
+    EdgeOfStabilitySettings,
+    derive,
+    lanes,
+)
+from implicit_bias.studies.edge_of_stability.claims import _edge
+from implicit_bias.studies.edge_of_stability.probe import Sharpness
+from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
+
+MODEL = models.Dense((4,), 2, "tanh")
+B1, B2, EPS = 0.9, 0.99, 1e-3
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Twenty examples of two classes in three dimensions."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(26) % 2).astype(np.int32)
+    x = (rng.normal(size=(26, 3)) + y[:, None]).astype(np.float32)
+    return Dataset("toy", "classification", 2, x[:20], y[:20], x[20:], y[20:])
+
+
+def trained(dataset: Dataset, optimizer: str, steps: tuple[int, ...], **settings: float) -> Any:
+    """Train one lane over the whole set; float64, so that dense matrices can be compared tightly."""
+    recipe = Recipe(
+        model=MODEL, loss=losses.get("squared"), optimizer=optimizers.get(optimizer),
+        schedule=optimizers.Schedule(), batch_size=20, n_train=20, dtype="float64",
+    )  # fmt: skip
+    lane = Lane(recipe, 3, settings, Budget(steps[-1]), steps)
+    (program,) = make_plan([lane], dataset, devices=1).programs
+    return train_chunk(program, [lane], dataset, probe=Sharpness(tol=1e-7, max_products=40))
+
+
+def dense(dataset: Dataset, params: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Hessian and gradient of the mean training loss, from JAX's dense derivatives."""
+    flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, params))
+    x, y = jnp.asarray(dataset.x_train, flat.dtype), jax.nn.one_hot(dataset.y_train, 2)
+
+    def loss(theta: jax.Array) -> jax.Array:
+        outputs, _ = MODEL.apply(unravel(theta), {}, x, train=False)
+        return jnp.mean(jnp.sum(jnp.square(outputs - y.astype(flat.dtype)), axis=1) / 2)
+
+    return np.asarray(jax.hessian(loss)(flat)), np.asarray(jax.grad(loss)(flat))
+
+
+def iterate(dataset: Dataset, optimizer: str, steps: int, **settings: float) -> Any:
+    """Parameters after so many updates, by a run that ends there."""
+    result = trained(dataset, optimizer, (steps,), **settings)
+    return jax.tree.map(lambda leaf: leaf[0], result.params)
+
+
+def test_the_probe_is_the_largest_eigenvalue_of_the_dense_hessian(dataset: Dataset) -> None:
+    # Breaks if the sharpness is of another iterate, a batch, or stuck at the last probe's eigenvector.
+    steps = (1, 5, 30)
+    found = trained(dataset, "sgd", steps, step_size=0.4).probed
+    for place, step in enumerate(steps):
+        hessian, _ = dense(dataset, iterate(dataset, "sgd", step, step_size=0.4))
+        top = np.linalg.eigvalsh(hessian)[-1]
+        np.testing.assert_allclose(found["sharpness"][0, place], top, rtol=1e-6)
+        assert found["sharpness_residual"][0, place] <= 1e-6 * top
+    assert np.isnan(found["preconditioned_sharpness"]).all()
+
+
+def test_adam_s_preconditioned_sharpness_is_that_of_the_dense_matrices(dataset: Dataset) -> None:
+    # Breaks if ν is not that of the iterate, a bias correction is missing, or P enters once too often.
+    settings = {"step_size": 0.02, "b1": B1, "b2": B2, "eps": EPS}
+    found = trained(dataset, "adam", (0, 1, 4), **settings).probed["preconditioned_sharpness"][0]
+    assert np.isnan(found[0])
+    nu: Any = 0.0
+    for step in range(1, 5):
+        start = trained(dataset, "adam", (1,), **{**settings, "step_size": 1e-300})
+        before = start.params if step == 1 else None
+        params = (
+            jax.tree.map(lambda leaf: leaf[0], before)
+            if before is not None
+            else iterate(dataset, "adam", step - 1, **settings)
+        )
+        _, gradient = dense(dataset, params)
+        nu = B2 * nu + (1 - B2) * gradient**2
+        if step in (1, 4):
+            hessian, _ = dense(dataset, iterate(dataset, "adam", step, **settings))
+            size = (1 - B1**step) * (np.sqrt(nu / (1 - B2**step)) + EPS)
+            root = 1 / np.sqrt(size)
+            top = np.linalg.eigvalsh(root[:, None] * hessian * root[None, :])[-1]
+            np.testing.assert_allclose(found[1 if step == 1 else 2], top, rtol=1e-5)
+
+
+# Planted results
+
+
+def planted(relative: dict[tuple[str, float], Any], seeds: int = 5) -> xr.Dataset:
+    """A result whose sharpness follows the given courses, in units of the threshold."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(0, 101, 10)
+    rows = [(arm, eta, seed) for (arm, eta) in relative for seed in range(seeds)]
+    arm = np.array([row[0] for row in rows], object)
+    eta = np.array([row[1] for row in rows])
+    factor = {"gd": 2.0, "sgd": 2.0, "heavy-ball": 3.8, "adam": 38.0}
+    course = np.stack([np.asarray(relative[a, e], float) for a, e, _ in rows])
+    values = course * np.exp(0.01 * rng.normal(size=course.shape))
+    values = values * (np.array([factor[a] for a in arm]) / eta)[:, None]
+    adam = (arm == "adam")[:, None]
+    return derive(
+        xr.Dataset(
+            {
+                "log_step": (("lane", "probe"), np.tile(steps.astype(float), (len(rows), 1))),
+                "log_sharpness": (("lane", "probe"), np.where(adam, 1.0, values), {"units": "1"}),
+                "log_preconditioned_sharpness": (("lane", "probe"), np.where(adam, values, np.nan)),
+                "updates_budget": ("lane", np.full(len(rows), 100)),
+                "diverged": ("lane", np.zeros(len(rows), bool)),
+            },
+            {
+                "arm": ("lane", arm),
+                "step_size": ("lane", eta),
+                "seed": ("lane", np.array([row[2] for row in rows])),
+                "momentum": ("lane", np.where(arm == "heavy-ball", 0.9, np.nan)),
+                "b1": ("lane", np.where(arm == "adam", 0.9, np.nan)),
+            },
+        )
+    )
+
+
+def course(end: float, peak: float | None = None) -> np.ndarray:
+    """From 0.5 to a peak at the middle, and on to where it ends."""
+    top = end if peak is None else peak
+    return np.concatenate([np.linspace(0.5, top, 6), np.linspace(top, end, 4), [end]])
+
+
+def test_thresholds_are_those_of_each_optimiser() -> None:
+    # Breaks if momentum or β₁ are left out, or a lane without them gets another's.
+    result = planted({("gd", 0.5): course(1), ("heavy-ball", 0.5): course(1),
+                      ("adam", 0.01): course(1), ("sgd", 0.5): course(0.6)})  # fmt: skip
+    by_arm = dict(zip(result["arm"].values, result["threshold"].values, strict=True))
+    assert by_arm["gd"] == by_arm["sgd"] == 4
+    assert by_arm["heavy-ball"] == pytest.approx(2 * 1.9 / 0.5)
+    assert by_arm["adam"] == pytest.approx(3.8 / (0.1 * 0.01))
+    late = result["late_relative_sharpness"].groupby("arm").mean()
+    np.testing.assert_allclose(late.sel(arm=["adam", "gd", "sgd"]), [1, 1, 0.6], rtol=0.02)
+
+
+def test_the_rule_asks_for_step_sizes_that_are_reached_and_stay() -> None:
+    # Breaks if a step size that never got there counts for or against, or one that leaves does not count.
+    at = {("gd", eta): course(1.03, 1.05) for eta in (0.4, 0.5, 0.6)}
+    found = _edge(planted({**at, ("gd", 0.1): course(0.4)}))
+    assert found.verdict == "conditional"
+    assert found.effect == pytest.approx(1.03, rel=0.02)
+    assert "0.1: below" in found.condition
+    assert _edge(planted({**at, ("gd", 0.7): course(1.6, 1.6)})).verdict == "refuted"
+    assert _edge(planted({**at, ("gd", 0.7): course(0.5, 1.2)})).verdict == "refuted"
+    assert _edge(planted({**at, ("gd", 0.7): course(1.15, 1.2)})).verdict == "inconclusive"
+    with pytest.raises(NotDecidable, match="at 2 step size"):
+        _edge(planted({key: at[key] for key in list(at)[:2]}))
+    with pytest.raises(NotDecidable, match="gd was not run"):
+        _edge(planted({("sgd", 0.4): course(0.7)}))
+
+
+def test_diverged_seeds_are_left_out_and_counted() -> None:
+    # Breaks if a NaN lane spoils the others' interval.
+    result = planted({("gd", eta): course(1.03, 1.05) for eta in (0.4, 0.5, 0.6)})
+    lost = result["diverged"].copy(data=result["seed"].values == 2)
+    result = result.assign(diverged=lost)
+    result["late_relative_sharpness"] = result["late_relative_sharpness"].where(~lost)
+    found = _edge(result)
+    assert found.verdict == "conditional"
+    assert found.n_seeds == 4
+
+
+# The study
+
+
+def test_a_run_leaves_a_table_a_verdict_and_figures(tmp_path: Path) -> None:
+    # Breaks if the study's parts do not fit together.
+    settings = EdgeOfStabilitySettings.model_validate(
+        {
+            "seeds": 2, "updates": 20, "probes": 10, "model": {"widths": [4], "activation": "tanh"},
+            "data": {"n_train": 40, "n_test": 20}, "gd": {"step_sizes": [0.1, 0.2]},
+            "adam": {"step_sizes": [0.01]}, "heavy_ball": {"step_sizes": [0.1]},
+            "sgd": {"step_sizes": [0.1], "batch_size": 8},
+        }
+    )  # fmt: skip
+    done = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
+    assert done.result["log_sharpness"].shape == (10, 11)
+    assert (done.result["log_sharpness"] > 0).all()
+    adam = done.result["arm"].values == "adam"
+    known = np.isfinite(done.result["log_preconditioned_sharpness"].values)
+    assert known[adam][:, 1:].all()
+    assert not known[~adam].any()
+    assert done.result["log_train_loss"].attrs["units"] == "squared output"
+    entries = claims_module.to_json(done.presented.findings, STUDY.claims)
+    assert [entry["id"] for entry in entries] == ["dhand.eos"]
+    for name in ("sharpness", "loss"):
+        assert (done.out / "figures" / f"{name}.png").is_file()
+    assert len(done.presented.tables[0].rows) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"arms": ("gd", "gd")}, "twice"),
+        ({"arms": ("lion",)}, "choose among gd"),
+        ({"probes": 3}, "10"),
+        ({"gd": {"step_sizes": (-1.0,)}}, "greater than 0"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict, told: str) -> None:
+    # Breaks if a mistake shows only after a run.
+    with pytest.raises(ValueError, match=told):
+        EdgeOfStabilitySettings.model_validate(changes)
+
+
+def test_a_batch_larger_than_the_data_is_refused(dataset: Dataset) -> None:
+    # Breaks if the arm of small batches is not checked against the data.
+    settings = EdgeOfStabilitySettings.model_validate(
+        {"data": {"n_train": 20}, "sgd": {"batch_size": 64}}
+    )
+    with pytest.raises(UserError, match="64"):
+        lanes(settings, dataset, None)
