@@ -21,6 +21,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -82,6 +83,10 @@ class Estimate:
             Whether every point of the interval is less than it.
         """
         return self.high < bound or (self.high_open and self.high == bound)
+
+
+_BLOCK_NUMBERS = 4_000_000
+"""Numbers that resampling holds at once in one array."""
 
 
 def mean_interval(values: Any, level: float = 0.95) -> Estimate:
@@ -240,7 +245,9 @@ def spearman(
         1), and noted.
     """
     arms = np.zeros(np.shape(x), int)
-    return _rank_correlation(x, y, arms, level, clusters, rng_seed, n_resamples)
+    return rank_correlation(
+        x, y, arms, clusters=clusters, rng_seed=rng_seed, n_resamples=n_resamples
+    )(level)
 
 
 def pooled_spearman(
@@ -273,7 +280,9 @@ def pooled_spearman(
     Returns:
         The correlation; lanes that are alone in their arm are counted as excluded.
     """
-    return _rank_correlation(x, y, np.asarray(arms), level, clusters, rng_seed, n_resamples)
+    return rank_correlation(
+        x, y, arms, clusters=clusters, rng_seed=rng_seed, n_resamples=n_resamples
+    )(level)
 
 
 def sampling_variance_from_counts(n10: Any, n01: Any, n_test: int) -> float:
@@ -599,19 +608,26 @@ def _scipy_bootstrap(
     return float(interval.low), float(interval.high)
 
 
-def _rank_correlation(
+def rank_correlation(
     x: Any,
     y: Any,
-    arms: np.ndarray,
-    level: float,
-    clusters: Any | None,
-    rng_seed: int,
-    n_resamples: int,
-) -> Estimate:
+    arms: Any,
+    *,
+    clusters: Any | None = None,
+    rng_seed: int = 0,
+    n_resamples: int = 2000,
+) -> Callable[[float], Estimate]:
+    """Prepare :func:`pooled_spearman` for several levels, resampling once.
+
+    Arguments are those of :func:`pooled_spearman`.
+
+    Returns:
+        A function from a level to the estimate.
+    """
     from scipy import stats
 
-    _check_level(level)
     first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    arms = np.asarray(arms)
     groups = None if clusters is None else np.asarray(clusters)
     shapes = {
         first.shape,
@@ -644,9 +660,14 @@ def _rank_correlation(
         why = why or ("fewer than two seeds" if freedom < 1 else "")
     if math.isnan(value):
         why = "values without spread, or none"
-    everything = Estimate(value, -1.0, 1.0, n, level, method, excluded)
+
+    def everything(level: float, note: str) -> Estimate:
+        _check_level(level)
+        note = f"{note}: the interval is everything"
+        return Estimate(value, -1.0, 1.0, n, level, method, excluded, note)
+
     if why:
-        return replace(everything, note=f"{why}: the interval is everything")
+        return functools.partial(everything, note=why)
 
     # A perfect correlation has no z; what bounds it is the largest one that so many ranks can have
     # below.
@@ -654,18 +675,32 @@ def _rank_correlation(
     z = _z(value, cap)
     if groups is None:
         error = math.sqrt((1 + math.tanh(z) ** 2 / 2) / freedom)
-        half = float(stats.norm.ppf((1 + level) / 2)) * error
+        quantile = stats.norm.ppf
     else:
         rng = np.random.default_rng(rng_seed)
         times = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).T  # (seeds, resamples)
-        drawn = _within_arm_correlation(first, second, arm_of, times[group_of].astype(float))
+        # Some resamples at a time: many seeds would otherwise take gigabytes.
+        block = max(1, _BLOCK_NUMBERS // n_lanes)
+        parts = [
+            _within_arm_correlation(
+                first, second, arm_of, times[group_of, start : start + block].astype(float)
+            )
+            for start in range(0, n_resamples, block)
+        ]
+        drawn = np.concatenate(parts)
         drawn = _z(drawn[np.isfinite(drawn)], cap)
         if drawn.size < 2:
-            return replace(everything, note="no resample has spread: the interval is everything")
+            return functools.partial(everything, note="no resample has spread")
         error = float(np.std(drawn, ddof=1)) * math.sqrt(n / (n - 1))
-        half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-    low, high = math.tanh(z - half), math.tanh(z + half)
-    return Estimate(value, min(low, value), max(high, value), n, level, method, excluded)
+        quantile = functools.partial(stats.t.ppf, df=freedom)
+
+    def at(level: float) -> Estimate:
+        _check_level(level)
+        half = float(quantile((1 + level) / 2)) * error
+        low, high = math.tanh(z - half), math.tanh(z + half)
+        return Estimate(value, min(low, value), max(high, value), n, level, method, excluded)
+
+    return at
 
 
 def _z(r: Any, cap: float) -> Any:
@@ -680,7 +715,7 @@ def _within_arm_correlation(
     """Correlate ranks within arms for many resamples at once.
 
     A lane drawn w times counts as w tied lanes, so its rank is the number of drawn lanes below it,
-    plus half the number level with it, plus one half: a product of a 0/½/1 matrix with the counts.
+    plus half the number level with it, plus one half.
 
     Args:
         x: Shape ``(lanes,)``.
@@ -698,8 +733,11 @@ def _within_arm_correlation(
         drawn = counts.sum(axis=0)
         scores = []
         for values in (x[at], y[at]):
-            below = (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
-            scores.append((below @ counts - drawn / 2) / np.maximum(drawn, 1))
+            place = np.unique(values, return_inverse=True)[1]
+            level = np.zeros((place.max(initial=-1) + 1, counts.shape[1]))
+            np.add.at(level, place, counts)
+            below = np.cumsum(level, axis=0) - 0.5 * level
+            scores.append((below[place] - drawn / 2) / np.maximum(drawn, 1))
         for k, (i, j) in enumerate(((0, 0), (1, 1), (0, 1))):
             products[k] += (counts * scores[i] * scores[j]).sum(axis=0)
     norm = np.sqrt(products[0] * products[1])

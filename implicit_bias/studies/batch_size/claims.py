@@ -14,8 +14,7 @@ from implicit_bias.results.claims import Claim, Evidence, Finding, NotDecidable,
 from implicit_bias.results.statistics import (
     Comparison,
     mean_interval,
-    pooled_spearman,
-    spearman,
+    rank_correlation,
 )
 from implicit_bias.studies import compare
 from implicit_bias.studies.batch_size.arms import TUNING, UPDATE_RATIO_CAP
@@ -168,12 +167,12 @@ def _correlation(result: xr.Dataset) -> Evidence:
     return Evidence(
         {
             "within arms": Comparison(
-                lambda level: pooled_spearman(sharpness, error, arm, level, clusters=seed),
+                rank_correlation(sharpness, error, arm, clusters=seed),
                 SMALLEST_CORRELATION,
                 1,
             ),
             "pooled over arms": Comparison(
-                lambda level: spearman(sharpness, error, level, clusters=seed),
+                rank_correlation(sharpness, error, np.zeros(arm.shape, int), clusters=seed),
                 SMALLEST_CORRELATION,
                 1,
             ),
