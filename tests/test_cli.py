@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -484,3 +485,22 @@ def test_tune(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
 def test_processors_have_their_own_compiled_programs() -> None:
     assert commands._processor() == commands._processor()
     assert "/" not in commands._processor()
+
+
+# Breaks if Ctrl-C at a moment at which Python drops exceptions leaves the run going on.
+def test_an_interrupt_that_python_drops_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def act(out: Path) -> None:
+        Interrupted()  # as in a callback of the garbage collector, nobody sees what it raises
+        time.sleep(10)
+
+    began, before = time.monotonic(), sys.unraisablehook
+    assert _ends(monkeypatch, act) == 130
+    assert time.monotonic() - began < 9
+    assert sys.unraisablehook is before
+    assert capsys.readouterr().err.count("\n") == 1

@@ -110,7 +110,8 @@ def _no_interrupt_is_lost() -> Iterator[None]:
 
     def hook(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()
+            # Not at once: here an exception would be dropped again.
+            threading.Timer(0.05, _interrupt_main_thread).start()
         else:
             before(lost)
 
@@ -119,3 +120,11 @@ def _no_interrupt_is_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):
+        # A real signal, which also ends a wait.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+    else:
+        _thread.interrupt_main()

@@ -131,7 +131,7 @@ def save_error(
     """
     full = {errno.ENOSPC, errno.EDQUOT}
     denied = {errno.EACCES, errno.EPERM, errno.EROFS}
-    said = os.strerror(error.errno) if error.errno else str(error)
+    said = error.strerror or str(error)
     if error.errno in full:
         cause, action = f"disk full ({said})", "free space"
     elif error.errno == errno.EFBIG:

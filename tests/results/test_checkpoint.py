@@ -7,6 +7,7 @@ import io
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -318,3 +319,13 @@ def test_remove_partial_touches_nothing_else(tmp_path: Path) -> None:
     assert checkpoint.remove_partial(tmp_path) == 2
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
+
+
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    # Breaks if a result written to a device or a pipe puts a file in its place.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="no regular file"):
+        checkpoint.write_atomic(pipe, b"content")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -26,6 +26,15 @@ from implicit_bias.training.measurement import Measurer
 pytestmark = pytest.mark.usefixtures("_same_code")
 
 
+def sorted_by_cell(result: xr.Dataset) -> list[int]:
+    """Seeds of a result, those of each stage and arm in order."""
+    cells: dict[tuple[str, str], list[int]] = {}
+    rows = zip(result["stage"].values, result["arm"].values, result["seed"].values, strict=True)
+    for stage, arm, seed in rows:
+        cells.setdefault((stage, arm), []).append(int(seed))
+    return [seed for seeds in cells.values() for seed in sorted(seeds)]
+
+
 def _run(study: Study, out: Path, seeds: int = 2, **options: Any) -> runner.Run:
     settings = study.settings(seeds=seeds, **options.pop("settings", {}))
     return runner.run(study, settings, out, scale="custom", **options)
@@ -210,7 +219,9 @@ def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -
         assert len(counted.lanes) == 5
     merged = finished_runs.merge(folders, tmp_path / "merged")
     assert store.load(tmp_path / "merged").identical(merged.result)
-    # Lanes stand by identity within an arm; the arms are in the order in which they were run.
+    # Lanes stand as in one run: by stage, arm and batch size, and there by seed.
+    np.testing.assert_array_equal(merged.result["seed"].values, sorted_by_cell(whole))
+    assert merged.note == ""
     expected = whole.assign_attrs(settings=merged.result.attrs["settings"])
     assert merged.result.sortby("lane_id").identical(expected.sortby("lane_id"))
     arms = [list(dict.fromkeys(result["arm"].values)) for result in (merged.result, whole)]
@@ -241,6 +252,7 @@ def test_a_missing_shard_is_made_up_for(
     _run(small, tmp_path / "one", shard=(1, 2))
     part = finished_runs.merge([tmp_path / "one"], tmp_path / "merged")
     assert set(part.result["seed"].values) == {0}
+    assert part.note == "1 of 2 seeds: shards are missing"
     counted.clear()
     done = _run(small, tmp_path / "merged")
     assert not done.already_done
