@@ -33,17 +33,13 @@ from implicit_bias.studies.record import How
 from implicit_bias.studies.reporter import Reporter
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training import Lane, Pool, Program, make_plan
+from implicit_bias.training.ahead import compile_chunks
 from implicit_bias.training.lane import LaneInputs, initial_parameters
+from implicit_bias.training.loop import LOGGED
 from implicit_bias.training.measurement import Measurer
-from implicit_bias.training.train import (
-    LOGGED,
-    Progress,
-    Snapshot,
-    Trained,
-    compile_chunks,
-    make_pool,
-    train_chunk,
-)
+from implicit_bias.training.records import Progress, Snapshot, Trained
+from implicit_bias.training.slots import make_pool
+from implicit_bias.training.train import train_chunk
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -14,9 +14,10 @@ from implicit_bias.training.programs import Evaluator as Evaluator
 from implicit_bias.training.recipe import Budget as Budget
 from implicit_bias.training.recipe import Lane as Lane
 from implicit_bias.training.recipe import Recipe as Recipe
+from implicit_bias.training.recipe import Until as Until
 from implicit_bias.training.recipe import epochs as epochs
-from implicit_bias.training.train import Progress as Progress
-from implicit_bias.training.train import Snapshot as Snapshot
-from implicit_bias.training.train import Trained as Trained
+from implicit_bias.training.records import Progress as Progress
+from implicit_bias.training.records import Snapshot as Snapshot
+from implicit_bias.training.records import Trained as Trained
 from implicit_bias.training.train import train as train
 from implicit_bias.training.train import train_chunk as train_chunk

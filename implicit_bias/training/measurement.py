@@ -23,7 +23,7 @@ from implicit_bias.training.lanes import over_lanes
 from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.programs import Subject, beginning, draw_examples, drawing, start_lanes
 from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane
-from implicit_bias.training.train import make_pool
+from implicit_bias.training.slots import make_pool
 
 
 class FinishedLane(NamedTuple):

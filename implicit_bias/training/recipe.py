@@ -145,6 +145,30 @@ _TARGET_LOSS = Setting("target_loss", 1.0, minimum=0.0, includes_minimum=False)
 
 
 @dataclass(frozen=True)
+class Until:
+    """A reason to stop early, looked at whenever a lane is probed.
+
+    Attributes:
+        quantity: What is logged or probed: ``"train_error"``, or a scalar of the study's probe.
+        level: Where the lane stops.
+        at_least: Whether it stops where the quantity is at least, rather than at most, this large.
+    """
+
+    quantity: str
+    level: float
+    at_least: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.level):
+            raise UserError(f"a lane should stop at {self.quantity} = {self.level}; give a number")
+
+    def met(self, values: np.ndarray) -> np.ndarray:
+        """Say which values stop a lane; one that is not a number stops none."""
+        met: np.ndarray = values >= self.level if self.at_least else values <= self.level
+        return met
+
+
+@dataclass(frozen=True)
 class Budget:
     """When a lane stops.
 
@@ -153,11 +177,13 @@ class Budget:
         target_loss: Stop at the first evaluated iterate whose loss over the whole training set is at
             or below this; None trains for the full number of updates.
         evaluate_every: Updates between evaluations against ``target_loss``.
+        until: Stop at the first probe at which any of these is met.
     """
 
     updates: int
     target_loss: float | None = None
     evaluate_every: int | None = None
+    until: tuple[Until, ...] = ()
 
     def __post_init__(self) -> None:
         _make_whole(self, "updates", optional="evaluate_every")
@@ -249,6 +275,9 @@ class Lane:
             "probes": list(self.probes),
             "data": data_checksum,
         }
+        if self.budget.until:
+            stops = [(stop.quantity, stop.level, stop.at_least) for stop in self.budget.until]
+            content["until"] = stops
         if self.mask is not None:
             digest = hashlib.sha256()
             for leaf in jax.tree.leaves(self.mask):

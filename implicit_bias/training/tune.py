@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from implicit_bias.runtime import Layout
 from implicit_bias.training.plan import Plan, Program, make_plan
-from implicit_bias.training.train import make_pool, train_chunk
+from implicit_bias.training.slots import make_pool
+from implicit_bias.training.train import train_chunk
 
 TILES = (4, 16, 64)
 """Tiles tried under ``"vmap"``, as far as there are lanes to fill them."""

@@ -247,7 +247,7 @@ class EngineRunner:
         from implicit_bias.models import Dense
         from implicit_bias.optimizers import schedules
         from implicit_bias.training import Recipe
-        from implicit_bias.training.train import make_pool
+        from implicit_bias.training.slots import make_pool
 
         work = self.work
         x, y = work.data()

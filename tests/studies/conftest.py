@@ -17,7 +17,7 @@ from implicit_bias.results import provenance, store
 from implicit_bias.studies import runner, worker
 from implicit_bias.studies.base import Study
 from implicit_bias.training import Lane
-from implicit_bias.training.train import Trained
+from implicit_bias.training.records import Trained
 
 SMALL = f"{Path(__file__).with_name('small_study.py')}:STUDY"
 

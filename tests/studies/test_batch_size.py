@@ -29,7 +29,7 @@ from implicit_bias.studies.batch_size.arms import ARMS, TUNING, BatchSizeSetting
 from implicit_bias.studies.batch_size.claims import RICH, SMALLEST_GAP, SMALLEST_RATIO
 from implicit_bias.studies.settings import DataSettings, ModelSettings
 from implicit_bias.training import Lane
-from implicit_bias.training.train import LOGGED
+from implicit_bias.training.loop import LOGGED
 
 N_TEST, SEEDS = 1000, 5
 SIZES = (16, 64, 256)

@@ -16,7 +16,7 @@ from implicit_bias.keys import role_key
 from implicit_bias.training import LaneInputs
 from implicit_bias.training.lane import initial_parameters, lane_examples
 from implicit_bias.training.measurement import FinishedLane, Measurer, Variable
-from implicit_bias.training.train import make_pool
+from implicit_bias.training.slots import make_pool
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
 N = 7

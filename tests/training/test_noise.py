@@ -14,7 +14,7 @@ from implicit_bias.keys import role_key
 from implicit_bias.training import make_plan, train
 from implicit_bias.training.lane import LaneInputs, batch_gradient, initial_state, lane_examples
 from implicit_bias.training.noise import noisy_weights
-from implicit_bias.training.train import make_pool
+from implicit_bias.training.slots import make_pool
 from tests.training.conftest import make_lane, make_recipe
 
 SLOTS = 12

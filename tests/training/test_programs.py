@@ -21,7 +21,7 @@ from implicit_bias.training.programs import (
     run_segment,
     start_lanes,
 )
-from implicit_bias.training.train import make_pool, stack_inputs
+from implicit_bias.training.slots import make_pool, stack_inputs
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
 RECIPE = make_recipe(n_valid=10)

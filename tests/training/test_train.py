@@ -15,9 +15,11 @@ from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.data.batches import epoch_order
 from implicit_bias.data.transforms import split_indices
+from implicit_bias.errors import UserError
 from implicit_bias.keys import role_key
-from implicit_bias.training import Budget, make_plan, train, train_chunk
-from implicit_bias.training.train import compile_chunks, make_pool
+from implicit_bias.training import Budget, Until, make_plan, train, train_chunk
+from implicit_bias.training.ahead import compile_chunks
+from implicit_bias.training.slots import make_pool
 from tests.optimizers.harness import ROWS
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
@@ -260,6 +262,43 @@ def test_matched_loss_stops_at_the_first_evaluated_iterate_below_the_target(data
     assert result.updates.tolist() == [35, 20]
     assert result.stop_loss[0] == path[7] <= target
     assert np.isnan(result.stop_loss[1])
+
+
+def test_a_lane_stops_at_the_first_probe_that_meets_a_reason_and_harms_no_other(lanes, dataset):
+    # Breaks if a reason is looked at between probes, with the wrong sign, in the wrong slot, or if the lane
+    # goes on after it; a level that is never met must change nothing.
+    probes = (0, 3, 6, 9, 12)
+    plain = [dataclasses.replace(lane, probes=probes) for lane in lanes]
+    whole = run(plain, dataset, devices=2)
+    level = float(whole.logs["train_loss"][2, 2])
+    stops = {
+        2: (Until("train_loss", level),),
+        3: (Until("train_loss", 0.0), Until("test_error", 0.0, at_least=True)),
+        6: (Until("train_loss", -1.0),),
+    }
+    early = [
+        dataclasses.replace(lane, budget=Budget(12, until=stops.get(index, ())))
+        for index, lane in enumerate(plain)
+    ]
+    found = run(early, dataset, devices=2)
+    first = int(np.flatnonzero(whole.logs["train_loss"][2] <= level)[0])
+    assert found.updates.tolist() == [12, 12, probes[first], 0, 12, 0, 12]
+    assert found.reached.tolist() == [False, False, True, True, False, False, False]
+    assert found.stop_loss[2] == found.logs["train_loss"][2, first] <= level
+    assert np.isnan(found.logs["train_loss"][2, first + 1 :]).all()
+    assert np.array_equal(found.logs["train_loss"][6], whole.logs["train_loss"][6])
+    same_seed = dataset.checksum
+    assert early[2].identity(same_seed) != plain[2].identity(same_seed)
+    assert early[0].identity(same_seed) == plain[0].identity(same_seed)
+
+
+def test_a_reason_to_stop_that_nobody_measures_is_refused(lanes, dataset):
+    # Breaks if the lane would train to its end, or the chunk end in a traceback, when it is misspelt.
+    lane = dataclasses.replace(lanes[0], budget=Budget(12, until=(Until("train_eror", 0.1),)))
+    with pytest.raises(UserError, match="did you mean 'train_error'"):
+        run([lane], dataset)
+    with pytest.raises(UserError, match="give a number"):
+        Until("train_error", float("nan"))
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(dataset):

@@ -1,0 +1,51 @@
+"""Lanes and data on the devices: the pool, and which lane stands in which slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from implicit_bias.data.dataset import Dataset
+from implicit_bias.runtime import replicate
+from implicit_bias.training.lane import LaneInputs, Pool
+from implicit_bias.training.recipe import Lane
+
+
+def make_pool(dataset: Dataset, dtype: str, devices: int) -> Pool:
+    """Copy a dataset to every device, floating-point arrays in the given dtype."""
+
+    def cast(array: np.ndarray) -> np.ndarray:
+        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+
+    pool = Pool(*map(cast, (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)))
+    placed: Pool = replicate(pool, devices)
+    return placed
+
+
+def stack_inputs(lanes: Sequence[Lane]) -> LaneInputs:
+    """Stack the traced halves of lanes of one recipe, lane leading."""
+    recipe = lanes[0].recipe
+    values = [lane.values for lane in lanes]
+    settings = {
+        name: np.asarray([value[name] for value in values], recipe.dtype) for name in values[0]
+    }
+    mask = None
+    if recipe.masked:
+        mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in lanes])
+    return LaneInputs(np.asarray([lane.seed for lane in lanes], np.uint32), settings, mask)
+
+
+def deal(lanes: Sequence[Lane], devices: int, share: int) -> np.ndarray:
+    """Deal lanes to devices, each of which has ``share`` slots, so that all carry about the same work.
+
+    Returns:
+        (devices × share,) index of the lane in each slot, −1 for padding; the shard of a device is
+        contiguous.
+    """
+    order = sorted(range(len(lanes)), key=lambda index: -lanes[index].budget.updates)
+    slots = np.full((devices, share), -1)
+    for place, index in enumerate(order):
+        slots[place % devices, place // devices] = index
+    return slots.reshape(-1)
