@@ -1,4 +1,4 @@
-"""From finished lanes to one ``xarray.Dataset``, one row a lane."""
+"""From finished lanes and trials to one ``xarray.Dataset``, one row each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from implicit_bias.results import store
+from implicit_bias.results.trials import Trial, add_trials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,6 +45,7 @@ def assemble(
     rows: Sequence[Row],
     measurement: Measurement | None,
     *,
+    trials: Sequence[Trial] = (),
     probe: Probe | None = None,
     logged: Sequence[str],
     study: str,
@@ -55,6 +57,7 @@ def assemble(
     Args:
         rows: One for each lane, in the order they should stand.
         measurement: What was measured; lanes without measurements hold NaN, 0 or False.
+        trials: One for each seed of each experiment; they stand behind the lanes.
         probe: What was measured while lanes trained.
         logged: Names of the quantities logged at probes.
         study: The study's name.
@@ -63,7 +66,8 @@ def assemble(
 
     Returns:
         Dimension ``lane`` with coordinates ``lane_id``, ``seed``, ``stage``, the lane's tags, its batch
-        size and its traced settings; variables by lane, and ``lane × probe`` logs.
+        size and its traced settings; variables by lane, and ``lane × probe`` logs. Trials are
+        rows of the same dimension.
     """
     lanes = [row.lane for row in rows]
     coords: dict[str, Any] = {
@@ -83,40 +87,10 @@ def assemble(
     own = {lane.recipe.loss.unit for lane in lanes}
     loss_unit = own.pop() if len(own) == 1 else "loss unit"
     variables: dict[str, Any] = {
-        "updates": ("lane", np.asarray([row.trained["updates"] for row in rows], np.int64)),
-        "epochs": (
-            "lane",
-            np.asarray(
-                [row.trained["updates"] / row.lane.recipe.updates_per_epoch for row in rows]
-            ),
-        ),
-        "updates_budget": ("lane", np.asarray([lane.budget.updates for lane in lanes], np.int64)),
-        "target_loss": (
-            "lane",
-            np.asarray([lane.budget.target_loss or np.nan for lane in lanes], np.float64),
-        ),
-        "parameters": (
-            "lane",
-            np.asarray([row.trained["parameters"] for row in rows], np.int64),
-        ),
-        "diverged": ("lane", np.asarray([bool(row.trained["diverged"]) for row in rows])),
-        "reached_target": ("lane", np.asarray([bool(row.trained["reached"]) for row in rows])),
-        "stop_loss": ("lane", np.asarray([row.trained["stop_loss"] for row in rows], np.float64)),
+        "diverged": ("lane", np.asarray([bool(row.trained["diverged"]) for row in rows], bool))
     }
-    probes = max((row.trained["log_steps"].size for row in rows), default=0)
-    variables["log_step"] = (("lane", "probe"), _padded(rows, "log_steps", probes))
-    for name in logged:
-        variables[f"log_{name}"] = (("lane", "probe"), _padded(rows, f"log_{name}", probes))
-    if probe is not None:
-        for name, variable in probe.variables.items():
-            variables[f"log_{name}"] = (
-                ("lane", "probe", *variable.dims),
-                _padded(rows, f"log_{name}", probes),
-                {"long_name": variable.long_name},
-            )
-            units[f"log_{name}"] = variable.units
-        coords |= {name: list(values) for name, values in probe.coordinates.items()}
-
+    if rows:
+        variables |= _of_training(rows, logged, probe, coords, units)
     if measurement is not None and any(row.measured for row in rows):
         filled = next(row.measured for row in rows if row.measured)
         assert filled is not None
@@ -136,14 +110,60 @@ def assemble(
         units.setdefault(
             name, loss_unit if quantity.endswith("_loss") else UNITS.get(quantity, "1")
         )
+    if trials:
+        add_trials(variables, coords, units, len(rows), trials)
     return store.make(
         variables,
         coords,
         study=study,
         settings=settings,
         provenance=provenance,
-        units={**units, "step_size": UNITS["step_size"]},
+        units={**units, **({"step_size": UNITS["step_size"]} if "step_size" in coords else {})},
     )
+
+
+def _of_training(
+    rows: Sequence[Row],
+    logged: Sequence[str],
+    probe: Probe | None,
+    coords: dict[str, Any],
+    units: dict[str, str],
+) -> dict[str, Any]:
+    """Return what training leaves of each lane; add the probe's coordinates and units."""
+    variables: dict[str, Any] = {
+        "updates": ("lane", np.asarray([row.trained["updates"] for row in rows], np.int64)),
+        "epochs": (
+            "lane",
+            np.asarray(
+                [row.trained["updates"] / row.lane.recipe.updates_per_epoch for row in rows]
+            ),
+        ),
+        "updates_budget": ("lane", np.asarray([row.lane.budget.updates for row in rows], np.int64)),
+        "target_loss": (
+            "lane",
+            np.asarray([row.lane.budget.target_loss or np.nan for row in rows], np.float64),
+        ),
+        "parameters": (
+            "lane",
+            np.asarray([row.trained["parameters"] for row in rows], np.int64),
+        ),
+        "reached_target": ("lane", np.asarray([bool(row.trained["reached"]) for row in rows])),
+        "stop_loss": ("lane", np.asarray([row.trained["stop_loss"] for row in rows], np.float64)),
+    }
+    probes = max((row.trained["log_steps"].size for row in rows), default=0)
+    variables["log_step"] = (("lane", "probe"), _padded(rows, "log_steps", probes))
+    for name in logged:
+        variables[f"log_{name}"] = (("lane", "probe"), _padded(rows, f"log_{name}", probes))
+    if probe is not None:
+        for name, variable in probe.variables.items():
+            variables[f"log_{name}"] = (
+                ("lane", "probe", *variable.dims),
+                _padded(rows, f"log_{name}", probes),
+                {"long_name": variable.long_name},
+            )
+            units[f"log_{name}"] = variable.units
+        coords |= {name: list(values) for name, values in probe.coordinates.items()}
+    return variables
 
 
 def _tag_values(values: Sequence[Any]) -> np.ndarray:

@@ -9,6 +9,7 @@ from implicit_bias.plugins import load_attribute
 from implicit_bias.studies.base import Drawing as Drawing
 from implicit_bias.studies.base import Stage as Stage
 from implicit_bias.studies.base import Study as Study
+from implicit_bias.studies.base import Trials as Trials
 from implicit_bias.studies.settings import StudySettings as StudySettings
 
 STUDIES: dict[str, str] = {

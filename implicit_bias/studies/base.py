@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from implicit_bias.data import Dataset
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training import Lane
+from implicit_bias.training.experiment import Experiment
 from implicit_bias.training.measurement import Measurement
 from implicit_bias.training.probe import Probe
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """A sweep within a study.
+    """A sweep of training runs within a study.
 
     Attributes:
         name: Shown in progress and stored with its lanes.
@@ -35,6 +36,19 @@ class Stage:
     name: str
     lanes: Callable[[Any, Dataset, xr.Dataset | None], Sequence[Lane]]
     measured: bool = True
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A stage that trains nothing: an experiment, once a seed, alone or between lanes of the stages before.
+
+    Attributes:
+        name: Shown in progress and stored with its rows, as their stage and their arm.
+        experiment: From settings and data to what is done.
+    """
+
+    name: str
+    experiment: Callable[[Any, Dataset], Experiment]
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Study:
         name: As on the command line.
         title: One line.
         settings: Class of its settings.
-        stages: What it trains, in order.
+        stages: What it trains and tries, in order.
         measurement: From settings and data to what is measured of each lane; None measures nothing.
         probe: From settings and data to what is measured while lanes train, at their probes; None logs losses
             and errors alone.
@@ -69,7 +83,7 @@ class Study:
     name: str
     title: str
     settings: type[StudySettings]
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | Trials, ...]
     claims: tuple[Claim, ...]
     measurement: Callable[[Any, Dataset], Measurement] | None = None
     probe: Callable[[Any, Dataset], Probe] | None = None

@@ -12,7 +12,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.results import provenance, store
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.results.lock import RunLock
-from implicit_bias.studies.base import Study
+from implicit_bias.studies.base import Stage, Study, Trials
 from implicit_bias.studies.interrupts import interrupts_between_segments
 from implicit_bias.studies.lanes import of_shard, unique_lanes
 from implicit_bias.studies.present import Presented, present
@@ -32,7 +32,7 @@ class Run:
 
     Attributes:
         out: Its folder.
-        result: One row a lane.
+        result: One row a lane, or a seed of an experiment.
         presented: Verdicts, tables and figures made from the result.
         already_done: Whether it was finished before and nothing was computed now.
         note: What the reader must know beside the result, such as missing shards.
@@ -106,6 +106,9 @@ def run(
     _first_plan(study, settings, dataset, how, shard)
     if study.measurement is not None:
         study.measurement(settings, dataset)
+    for stage in study.stages:
+        if isinstance(stage, Trials):
+            stage.experiment(settings, dataset)
 
     with RunLock(out), interrupts_between_segments(reporter) as interrupted:
         how = record.check(resume, how)
@@ -134,7 +137,9 @@ def _first_plan(
 ) -> Plan:
     unique: dict[str, Lane] = {}
     for stage in study.stages:
-        unique |= unique_lanes(
-            stage, of_shard(stage.lanes(settings, dataset, None), shard), dataset
-        )
+        if isinstance(stage, Stage):
+            lanes = of_shard(stage.lanes(settings, dataset, None), shard)
+            unique |= unique_lanes(stage, lanes, dataset)
+    if not any(isinstance(stage, Stage) for stage in study.stages):
+        return Plan((), dataset, how.memory, ())
     return make_plan(list(unique.values()), dataset, **dataclasses.asdict(how))

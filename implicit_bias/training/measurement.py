@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -22,7 +23,7 @@ from implicit_bias.training.lane import LaneExamples, LaneInputs, LaneState, Par
 from implicit_bias.training.lanes import over_lanes
 from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.programs import Subject, beginning, draw_examples, drawing, start_lanes
-from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane
+from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane, Recipe
 from implicit_bias.training.slots import make_pool
 
 
@@ -123,6 +124,7 @@ class Measurer:
         self.size, self.drawn = devices * chunk, devices * slots
         self.pool = make_pool(dataset, recipe.dtype, devices) if pool is None else pool
         subject = Subject(recipe.model, recipe.loss)
+        self._begin = partial(begin_lanes, recipe, dataset, self.pool, self.layout)
 
         def compile_program() -> Callable[..., dict[str, jax.Array]]:
             lanes = [lane] * self.size
@@ -187,26 +189,45 @@ class Measurer:
                     on_chunk(first + rows[present], part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _begin(self, lanes: Sequence[Lane], slots: int) -> tuple[LaneExamples, LaneState]:
-        """Draw the examples and initial states of at most ``slots`` lanes; what is left over is empty."""
-        recipe, devices = self.recipe, self.layout.devices
-        padded = [*lanes, *[lanes[0]] * (slots - len(lanes))]
-        # Optimisers may differ between lanes, and no beginning depends on them.
-        defaults = recipe.beginning.setting_defaults()
-        settings = {
-            name: np.asarray(
-                [lane.values[name] if name in ENGINE_SETTINGS else default for lane in padded],
-                recipe.dtype,
-            )
-            for name, default in defaults.items()
-        }
-        mask = None
-        if recipe.masked:
-            mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in padded])
-        seeds = np.asarray([lane.seed for lane in padded], np.uint32)
-        inputs = spread(LaneInputs(seeds, settings, mask), devices)
-        present = spread(np.arange(slots) < len(lanes), devices)
-        return (
-            draw_examples(**drawing(recipe, self.layout, self.dataset, inputs, present)),
-            start_lanes(**beginning(recipe, self.layout, self.pool, inputs, present)),
+
+def begin_lanes(
+    recipe: Recipe,
+    dataset: Dataset,
+    pool: Pool,
+    layout: Layout,
+    lanes: Sequence[Lane],
+    slots: int,
+) -> tuple[LaneExamples, LaneState]:
+    """Draw again what lanes began with: their examples and initial states.
+
+    Args:
+        recipe: Recipe of any of the lanes; their architectures and set sizes are equal.
+        dataset: What they are trained on.
+        pool: The dataset on the devices.
+        layout: Where they stand.
+        lanes: At most ``slots`` lanes.
+        slots: Lanes drawn in one call, a multiple of the devices; what is left over is empty.
+
+    Returns:
+        Examples and states, slot leading.
+    """
+    padded = [*lanes, *[lanes[0]] * (slots - len(lanes))]
+    # Optimisers may differ between lanes, and no beginning depends on them.
+    defaults = recipe.beginning.setting_defaults()
+    settings = {
+        name: np.asarray(
+            [lane.values[name] if name in ENGINE_SETTINGS else default for lane in padded],
+            recipe.dtype,
         )
+        for name, default in defaults.items()
+    }
+    mask = None
+    if recipe.masked:
+        mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in padded])
+    seeds = np.asarray([lane.seed for lane in padded], np.uint32)
+    inputs = spread(LaneInputs(seeds, settings, mask), layout.devices)
+    present = spread(np.arange(slots) < len(lanes), layout.devices)
+    return (
+        draw_examples(**drawing(recipe, layout, dataset, inputs, present)),
+        start_lanes(**beginning(recipe, layout, pool, inputs, present)),
+    )

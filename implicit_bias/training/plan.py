@@ -103,6 +103,8 @@ class Plan:
 
     def describe(self) -> str:
         """Return the plan as text: programs, lanes, chunks, devices, memory, expected time, reasons."""
+        if not self.programs:
+            return f"nothing is trained; experiments on {self.dataset.name}"
         lines = [
             f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
             f"{self.dataset.name}; about {_duration(self.seconds)} of training, besides compiling and "

@@ -14,7 +14,7 @@ import xarray as xr
 
 from implicit_bias import studies
 from implicit_bias.results import provenance, store
-from implicit_bias.studies import runner, worker
+from implicit_bias.studies import runner, trainer, workbench
 from implicit_bias.studies.base import Study
 from implicit_bias.training import Lane
 from implicit_bias.training.records import Trained
@@ -53,7 +53,7 @@ def _same_code(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _always_save(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save after every segment, however short."""
-    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(workbench, "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +87,12 @@ class Counter:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """Count what the runner trains."""
     counter = Counter()
-    train_chunk: Callable[..., Trained] = worker.train_chunk
+    train_chunk: Callable[..., Trained] = trainer.train_chunk
 
     def counting(program: Any, chunk: Sequence[Lane], *rest: Any, **options: Any) -> Trained:
         resume = options["resume"]
         counter.chunks.append((chunk, 0 if resume is None else resume.step))
         return train_chunk(program, chunk, *rest, **options)
 
-    monkeypatch.setattr(worker, "train_chunk", counting)
+    monkeypatch.setattr(trainer, "train_chunk", counting)
     return counter

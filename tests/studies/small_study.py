@@ -1,14 +1,15 @@
 """A small study with all that the runner has to handle; tests load it as a user's file.
 
 Two stages, the second choosing from the first; lanes that two arms share; a lane that diverges; a
-target loss; a cheap measurement with a dimension of its own; a probe that carries something.
+target loss; a cheap measurement with a dimension of its own; a probe that carries something; an experiment
+between lanes, and one of the seed alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from implicit_bias.data import Dataset
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.results.claims import Claim, Finding
-from implicit_bias.studies import Stage, Study, StudySettings
+from implicit_bias.studies import Stage, Study, StudySettings, Trials
 from implicit_bias.studies.settings import DataSettings, ModelSettings
 from implicit_bias.training import Budget, Lane, Pool, Recipe
 from implicit_bias.training.measurement import FinishedLane, Variable
@@ -149,6 +150,71 @@ class Path:
         return {"path": length}, (lane.params, length)
 
 
+@dataclass(frozen=True)
+class Between:
+    """How far two lanes of a seed are apart, layer by layer; compiled."""
+
+    compiled: bool = True
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured."""
+        return {
+            "apart": Variable(("layer",), "parameter", "distance of the layers of two lanes"),
+            "same_start": Variable((), "1", "whether they began alike, on the same examples"),
+        }
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Layers, as for the norms."""
+        return {"layer": ("first", "second")}
+
+    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
+        """Choose by arm."""
+        by_arm = {lane.tags["arm"]: lane for lane in lanes}
+        return {"one": by_arm["chosen"], "other": by_arm["target"]}
+
+    def __call__(
+        self, pool: Pool, seed: jax.Array, lanes: Mapping[str, FinishedLane]
+    ) -> Mapping[str, jax.Array]:
+        """Measure one seed."""
+        one, other = lanes["one"], lanes["other"]
+        difference = jax.tree.map(jnp.subtract, one.params, other.params)
+        layers = [jax.tree.leaves(difference[name]) for name in sorted(difference)]
+        squares = jnp.stack([sum(jnp.sum(leaf**2) for leaf in layer) for layer in layers])
+        alike = [
+            jnp.all(a == b)
+            for a, b in zip(
+                jax.tree.leaves((one.initial, one.examples, one.seed)),
+                jax.tree.leaves((other.initial, other.examples, seed)),
+                strict=True,
+            )
+        ]
+        return {
+            "apart": jnp.sqrt(squares),
+            "same_start": jnp.all(jnp.stack(alike)).astype(squares.dtype),
+        }
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A number of the seed alone, in plain Python and double precision."""
+
+    compiled: bool = False
+    variables: ClassVar = {"third": Variable((), "1", "one third of the seed")}
+    coordinates: ClassVar[Mapping[str, Sequence[Any]]] = {}
+
+    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
+        """Need none."""
+        return {}
+
+    def __call__(
+        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
+    ) -> Mapping[str, Any]:
+        """Divide."""
+        return {"third": jnp.asarray(seed, float) / 3}
+
+
 def count(result: xr.Dataset) -> Finding:
     """Count seeds."""
     return Finding("supported", n_seeds=len(np.unique(result["seed"])))
@@ -158,7 +224,12 @@ STUDY = Study(
     name="small-study",
     title="All that a runner must handle",
     settings=SmallSettings,
-    stages=(Stage("search", search, measured=False), Stage("arms", arms)),
+    stages=(
+        Stage("search", search, measured=False),
+        Stage("arms", arms),
+        Trials("between", lambda settings, dataset: Between()),
+        Trials("exact", lambda settings, dataset: Exact()),
+    ),
     claims=(Claim("small.count", "identity", "none", "There are seeds", None, "some", count),),
     measurement=lambda settings, dataset: Norms(),
     probe=lambda settings, dataset: Path(),

@@ -18,8 +18,8 @@ import implicit_bias
 from implicit_bias.errors import UserError
 from implicit_bias.results import lane_store, provenance, store
 from implicit_bias.studies import finished as finished_runs
-from implicit_bias.studies import runner, worker
-from implicit_bias.studies.base import Stage, Study
+from implicit_bias.studies import runner, trainer
+from implicit_bias.studies.base import Stage, Study, Trials
 from implicit_bias.studies.record import How
 from implicit_bias.training.measurement import Measurer
 
@@ -60,12 +60,19 @@ def test_what_a_run_leaves(small: Study, whole: xr.Dataset, tmp_path: Path) -> N
     left = {path.name for path in run.out.iterdir()}
     assert {"results.nc", "run.json", "plan.json", "claims.json", "report.html"} <= left
     kinds = {path.name.split("-")[0] for path in (run.out / "lanes").iterdir()}
-    assert kinds == {"trained", "measured"}
+    assert kinds == {"trained", "measured", "trial"}
     record = json.loads((run.out / "run.json").read_text())
     assert (record["complete"], record["seeds"], record["shard"]) == (True, 2, None)
     # How long it took stands beside the result, not in it.
     timing = store.load_timing(run.out)
-    parts = {"wall_seconds", "train_search", "train_arms", "measure_arms"}
+    parts = {
+        "wall_seconds",
+        "train_search",
+        "train_arms",
+        "measure_arms",
+        "try_between",
+        "try_exact",
+    }
     assert set(timing.data_vars) == parts
 
 
@@ -101,6 +108,66 @@ def test_what_is_measured(whole: xr.Dataset) -> None:
     assert whole["layer"].values.tolist() == ["first", "second"]
 
 
+# Breaks if an experiment sees lanes of another seed, other parameters than the last, or lanes that did not
+# begin as training began them; or if rows of lanes and of other experiments hold its numbers.
+def test_what_is_tried(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
+    between, exact = (whole["stage"].values == name for name in ("between", "exact"))
+    assert whole["seed"].values[between].tolist() == whole["seed"].values[exact].tolist() == [0, 1]
+    assert (whole["arm"].values[between | exact] == whole["stage"].values[between | exact]).all()
+    np.testing.assert_array_equal(np.isfinite(whole["apart"].values).all(axis=1), between)
+    np.testing.assert_array_equal(np.isfinite(whole["third"].values), exact)
+    assert whole["third"].dtype == np.float64
+    np.testing.assert_array_equal(whole["third"].values[exact], [0, 1 / 3])
+    np.testing.assert_array_equal(whole["same_start"].values[between], [1, 1])
+    assert np.isnan(whole["step_size"].values[between]).all()
+    assert (whole["updates_budget"].values[between] == 0).all()
+    run = _run(small, tmp_path, settings={"keep_params": True}).result
+    for seed in (0, 1):
+        one, other = (
+            lane_store.load_params(tmp_path, str(run["lane_id"].values[row]))
+            for arm in ("chosen", "target")
+            for row in np.flatnonzero((run["arm"].values == arm) & (run["seed"].values == seed))
+        )
+        expected = [
+            np.sqrt(sum(np.sum((one[layer][k] - other[layer][k]) ** 2) for k in one[layer]))
+            for layer in ("layer_0", "layer_1")
+        ]
+        found = run["apart"].values[np.flatnonzero(between)[seed]]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# Breaks if an experiment is tried on lanes that diverged, or what it then lacks passes for numbers.
+def test_an_experiment_with_a_diverged_lane(small: Study, tmp_path: Path) -> None:
+    between = small.stages[2].experiment(None, None)
+
+    class Hot(type(between)):
+        def partners(self, lanes: Any) -> Any:
+            by_arm = {lane.tags["arm"]: lane for lane in lanes}
+            return {"one": by_arm["chosen"], "other": by_arm["hot"]}
+
+    for compiled in (True, False):
+        stages = (*small.stages[:2], Trials("between", lambda *_, c=compiled: Hot(c)))
+        study = dataclasses.replace(small, stages=stages)
+        rows = _run(study, tmp_path / str(compiled), 1).result
+        tried = rows.isel(lane=np.flatnonzero(rows["stage"].values == "between"))
+        assert tried["diverged"].values.all()
+        assert np.isnan(tried["apart"].values).all()
+
+
+# Breaks if a study without training needs a plan or a lane, or its seeds and shards behave otherwise.
+def test_a_study_of_experiments_alone(small: Study, tmp_path: Path) -> None:
+    study = dataclasses.replace(small, stages=small.stages[3:], measurement=None, probe=None)
+    run = _run(study, tmp_path / "one", 3)
+    assert run.result["third"].values.tolist() == [0, 1 / 3, 2 / 3]
+    assert "updates" not in run.result
+    assert "nothing is trained" in runner.plan_study(study, small.settings()).describe()
+    folders = [tmp_path / f"shard {index}" for index in (1, 2)]
+    for index, folder in enumerate(folders, start=1):
+        _run(study, folder, 3, shard=(index, 2))
+    merged = finished_runs.merge(folders, tmp_path / "merged").result
+    assert merged.sortby("seed").identical(run.result)
+
+
 # Breaks if a shared lane is trained or measured for each arm that names it.
 def test_shared_lanes_run_once(
     small: Study, tmp_path: Path, counted: Any, monkeypatch: pytest.MonkeyPatch
@@ -114,7 +181,7 @@ def test_shared_lanes_run_once(
 
     monkeypatch.setattr(Measurer, "__call__", counting)
     result = _run(small, tmp_path).result
-    assert result.sizes["lane"] == 12
+    assert (result["updates_budget"].values > 0).sum() == 12
     assert len(counted.lanes) == 10
     assert sum(measured) == 6
 
@@ -230,7 +297,8 @@ def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -
     backwards = finished_runs.merge(folders[::-1], tmp_path / "backwards").result
     assert backwards.sortby("lane_id").identical(merged.result.sortby("lane_id"))
     # The merged folder is a run like any other.
-    lane = str(merged.result["lane_id"].values[-1])
+    trained = merged.result["updates_budget"].values > 0
+    lane = str(merged.result["lane_id"].values[trained][-1])
     for mine, theirs in zip(
         jax.tree.leaves(lane_store.load_params(tmp_path / "merged", lane)),
         jax.tree.leaves(lane_store.load_params(folders[1], lane)),
@@ -423,7 +491,7 @@ def test_the_layout_is_repeated(
         layouts.append((program.layout.strategy, program.layout.tile))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worker, "train_chunk", stop)
+    monkeypatch.setattr(trainer, "train_chunk", stop)
     for how in (How("vmap", 2), How(), How("vmap"), How(tile=2)):
         with pytest.raises(KeyboardInterrupt):
             _run(small, tmp_path, how=how)

@@ -24,7 +24,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from implicit_bias.errors import UserError
 from implicit_bias.results import checkpoint, store
-from implicit_bias.studies import finished, runner, worker
+from implicit_bias.studies import finished, runner, workbench
 from implicit_bias.studies.base import Study
 from implicit_bias.studies.reporter import Silent
 
@@ -113,7 +113,7 @@ def test_interrupted_again_and_again(
     assert interrupted >= 3
     assert result.identical(whole)
     assert store.load(tmp_path).identical(whole)
-    assert _left(tmp_path) == {"trained", "measured"}
+    assert _left(tmp_path) == {"trained", "measured", "trial"}
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -128,7 +128,7 @@ def test_ctrl_c_saves(
     small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any, monkeypatch: pytest.MonkeyPatch,
     stage: str, report: int, kind: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", float("inf"))
+    monkeypatch.setattr(workbench, "CHECKPOINT_SECONDS", float("inf"))
     handler = signal.getsignal(signal.SIGINT)
     reporter = At(report, _ctrl_c, stage)
     with pytest.raises(KeyboardInterrupt):
@@ -147,7 +147,7 @@ def test_ctrl_c_saves(
 
 # Breaks if somebody who presses Ctrl-C twice has to wait for a segment.
 def test_ctrl_c_twice(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", float("inf"))
+    monkeypatch.setattr(workbench, "CHECKPOINT_SECONDS", float("inf"))
 
     def twice() -> None:
         _ctrl_c()
@@ -187,7 +187,7 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[3])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from implicit_bias import studies
 from implicit_bias.results import checkpoint, provenance
-from implicit_bias.studies import reporter, runner, worker
+from implicit_bias.studies import reporter, runner, workbench
 
 def step(what):
     print(what, flush=True)
@@ -204,7 +204,7 @@ def flush_after(path):
 
 checkpoint._flush = flush_after
 provenance.git_state = lambda folder: {"commit": None, "dirty": None}
-worker.CHECKPOINT_SECONDS = 0
+workbench.CHECKPOINT_SECONDS = 0
 importlib.import_module("implicit_bias.training.train").SEGMENT_SECONDS = 0
 study = studies.get(sys.argv[1])
 runner.run(study, study.settings(), Path(sys.argv[2]), scale="custom", reporter=Reporter())
