@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from implicit_bias.data.digits import digits
 from implicit_bias.data.prepare import PUBLIC
 from implicit_bias.data.raw import RawData
 from implicit_bias.data.synthetic import GENERATORS
-from implicit_bias.data.transforms import Standardisation
+from implicit_bias.data.transforms import Standardisation, select_classes
 from implicit_bias.data.transforms import standardise as standardised
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.plugins import is_plugin, load_attribute, one_line
@@ -30,6 +30,7 @@ def load(
     flatten: bool = True,
     n_train: int | None = None,
     n_test: int | None = None,
+    classes: Sequence[int] | None = None,
     subset_seed: int = 0,
     dtype: npt.DTypeLike = "float32",
     cache_dir: str | os.PathLike[str] | None = None,
@@ -59,6 +60,8 @@ def load(
         n_train: Keep so many training examples, drawn at random with the classes in proportion; for
             what is drawn, how many to draw. None takes all (or the generator's default).
         n_test: The same for test examples.
+        classes: Keep the examples of these classes alone, renumbered 0, 1, … in this order; before
+            examples are drawn and standardised.
         subset_seed: Seed of these draws (not of a lane's: lanes draw theirs from what is kept).
         dtype: Floating-point type of inputs and regression targets.
         cache_dir: Where prepared datasets are; see :func:`implicit_bias.data.cache.directory`.
@@ -71,6 +74,13 @@ def load(
     if not isinstance(name, str) or not name:
         raise UserError(f"the dataset is {name!r}; give a name, a file or module:attribute")
     sizes = {"n_train": n_train, "n_test": n_test}
+    if classes is not None:
+        whole = load(
+            name, standardise="none", flatten=flatten, dtype=dtype, cache_dir=cache_dir, **options
+        )
+        kept = _subset(select_classes(whole, classes), sizes, subset_seed)
+        drawn = name in GENERATORS or (not name.endswith(".npz") and is_plugin(name))
+        return standardised(kept, standardise or ("none" if drawn else "pixel"), min_std=min_std)
     default: Standardisation = "pixel"
     if name in GENERATORS:
         default = "none"

@@ -85,6 +85,48 @@ def standardise(
     )
 
 
+def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
+    """Keep the examples of some classes, renumbered 0, 1, … in the order given.
+
+    Args:
+        dataset: A classification dataset.
+        classes: At least two different labels.
+
+    Returns:
+        A new dataset, with ``provenance["classes"]`` saying what was kept.
+
+    Raises:
+        UserError: The task is not classification, fewer than two classes are named, one is named twice or
+            is not there, or a part of the data has none of their examples.
+    """
+    if dataset.task != "classification":
+        raise UserError(
+            f"classes are {list(classes)}, but {dataset.name} is {dataset.task}; leave them out"
+        )
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise UserError(f"classes are {list(classes)}; name at least two different ones")
+    for label in classes:
+        if not 0 <= label < dataset.n_outputs:
+            raise UserError(
+                f"classes name {label}; {dataset.name} has labels 0 to {dataset.n_outputs - 1}"
+            )
+    changes: dict[str, Any] = {}
+    for part in ("train", "test", "valid"):
+        x, y = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
+        if y is None:
+            continue
+        kept = np.isin(y, classes)
+        if not kept.any():
+            raise UserError(f"{dataset.name} has no {part} example of classes {list(classes)}")
+        places = np.zeros(dataset.n_outputs, np.int32)
+        places[list(classes)] = np.arange(len(classes), dtype=np.int32)
+        changes |= {f"x_{part}": x[kept], f"y_{part}": places[y[kept]]}
+    said = {"classes": [int(label) for label in classes]}
+    return dataset.replace(
+        n_outputs=len(classes), provenance={**dataset.provenance, **said}, **changes
+    )
+
+
 def _moments(
     x: npt.NDArray[Any], *, per_feature: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -35,6 +35,9 @@ class DataSettings(Section):
     )
     n_valid: int = Field(0, ge=0, description="examples held out of training for validation")
     n_test: Count | None = Field(None, description="test examples, the first of the set; none: all")
+    classes: tuple[int, ...] | None = Field(
+        None, description="classes kept, renumbered 0, 1, …; none: all"
+    )
     standardise: Literal["pixel", "global", "none"] = Field(
         "pixel", description="standardisation with training statistics"
     )
@@ -45,7 +48,11 @@ class DataSettings(Section):
     def load(self) -> Dataset:
         """Return the dataset these settings name."""
         return load(
-            self.name, standardise=self.standardise, min_std=self.min_std, n_test=self.n_test
+            self.name,
+            standardise=self.standardise,
+            min_std=self.min_std,
+            n_test=self.n_test,
+            classes=self.classes,
         )
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
@@ -93,6 +100,9 @@ class StudySettings(Section):
         Seeds are left out so that more seeds extend a finished run instead of starting another.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "keep_params"})
+        if self.data.classes is None:
+            # Runs made before there was this choice keep their hash.
+            del content["data"]["classes"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def to_json(self) -> dict[str, Any]:

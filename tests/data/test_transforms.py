@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from implicit_bias.data import (
     Dataset,
     class_quotas,
+    load,
     random_split,
     split_indices,
     standardise,
@@ -263,3 +264,35 @@ def test_noise_is_pure_in_key_and_rate_and_grows_with_the_rate() -> None:
         np.testing.assert_array_equal(lower[flipped], higher[flipped])
     other = np.asarray(symmetric_label_noise(role_key(1, "label_noise"), labels, 0.4, 3))
     assert (other != noisy[1]).any()
+
+
+def test_selected_classes_are_renumbered_in_the_order_given():
+    # Breaks if examples of other classes stay, labels keep their numbers, or inputs lose their labels.
+    whole = load("digits", standardise="none")
+    kept = load("digits", standardise="none", classes=(7, 2))
+    assert kept.n_outputs == 2
+    for part in ("train", "test"):
+        x, y = getattr(whole, f"x_{part}"), getattr(whole, f"y_{part}")
+        rows = (y == 7) | (y == 2)
+        np.testing.assert_array_equal(getattr(kept, f"x_{part}"), x[rows])
+        np.testing.assert_array_equal(getattr(kept, f"y_{part}"), (y[rows] == 2).astype(int))
+    assert kept.describe()["provenance"]["classes"] == [7, 2]
+    # Statistics are those of what is kept.
+    assert abs(load("digits", classes=(7, 2)).x_train.mean(axis=0)).max() < 1e-5
+    assert load("digits", classes=(7, 2), n_train=50, n_test=20).n_train == 50
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [((1,), "at least two"), ((1, 1), "at least two different"), ((0, 10), "labels 0 to 9")],
+)
+def test_classes_that_cannot_be_selected(classes, message):
+    # Breaks if one class trains a constant, or a label that is not there ends in a traceback.
+    with pytest.raises(UserError, match=message):
+        load("digits", classes=classes)
+
+
+def test_classes_of_a_regression_are_refused():
+    # Breaks if targets are taken for labels.
+    with pytest.raises(UserError, match="regression"):
+        load("linear-regression", classes=(0, 1))
