@@ -22,6 +22,7 @@ Role = Literal[
     "probe",
     "split",
     "data",
+    "gradient_rule",
 ]
 
 ROLES: dict[str, int] = {
@@ -34,6 +35,7 @@ ROLES: dict[str, int] = {
     "probe": 6,
     "split": 7,
     "data": 8,
+    "gradient_rule": 9,
 }
 """Role numbers. Append only: renumbering changes every result ever made."""
 

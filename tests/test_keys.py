@@ -21,6 +21,7 @@ PINNED = {
     "probe": 6,
     "split": 7,
     "data": 8,
+    "gradient_rule": 9,
 }
 SEEDS = (0, 1, 12345, 2**31, 2**32 - 1)
 

@@ -1,5 +1,10 @@
 """Geometry of the loss around a set of parameters, and of the way to it."""
 
+from implicit_bias.geometry.adversarial import RobustAccuracy as RobustAccuracy
+from implicit_bias.geometry.adversarial import fgsm as fgsm
+from implicit_bias.geometry.adversarial import pgd as pgd
+from implicit_bias.geometry.adversarial import pixel_box as pixel_box
+from implicit_bias.geometry.adversarial import robust_accuracy as robust_accuracy
 from implicit_bias.geometry.connectivity import Interpolation as Interpolation
 from implicit_bias.geometry.connectivity import barrier as barrier
 from implicit_bias.geometry.connectivity import instability as instability
@@ -12,6 +17,8 @@ from implicit_bias.geometry.directions import trajectory_pca as trajectory_pca
 from implicit_bias.geometry.keskar import KeskarSharpness as KeskarSharpness
 from implicit_bias.geometry.keskar import keskar_sharpness as keskar_sharpness
 from implicit_bias.geometry.keskar import random_basis as random_basis
+from implicit_bias.geometry.margin import certified_radii as certified_radii
+from implicit_bias.geometry.margin import output_margins as output_margins
 from implicit_bias.geometry.matching import Matching as Matching
 from implicit_bias.geometry.matching import permute_units as permute_units
 from implicit_bias.geometry.matching import weight_matching as weight_matching

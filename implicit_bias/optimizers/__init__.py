@@ -8,9 +8,13 @@ from implicit_bias.errors import UserError, unknown
 from implicit_bias.optimizers import schedules as schedules
 from implicit_bias.optimizers.adam import ADAM as ADAM
 from implicit_bias.optimizers.adamw import ADAMW as ADAMW
-from implicit_bias.optimizers.base import Ascent as Ascent
+from implicit_bias.optimizers.base import GradientRule as GradientRule
 from implicit_bias.optimizers.base import Optimizer as Optimizer
 from implicit_bias.optimizers.base import Settings as Settings
+from implicit_bias.optimizers.base import with_rule as with_rule
+from implicit_bias.optimizers.curvature_penalty import top_penalty as top_penalty
+from implicit_bias.optimizers.curvature_penalty import trace_penalty as trace_penalty
+from implicit_bias.optimizers.gradient_flow import GRADIENT_FLOW as GRADIENT_FLOW
 from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
 from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
 from implicit_bias.optimizers.ranges import Setting as Setting
@@ -21,10 +25,16 @@ from implicit_bias.optimizers.schedules import Schedule as Schedule
 from implicit_bias.optimizers.sgd import SGD as SGD
 
 _REGISTRY: dict[str, Optimizer] = {
-    optimizer.name: optimizer for optimizer in (SGD, HEAVY_BALL, NESTEROV, ADAM, ADAMW, RMSPROP)
+    optimizer.name: optimizer
+    for optimizer in (SGD, HEAVY_BALL, NESTEROV, ADAM, ADAMW, RMSPROP, GRADIENT_FLOW)
 }
 
-_WRAPPERS: dict[str, Callable[[Optimizer], Optimizer]] = {"sam": sam, "asam": asam}
+_WRAPPERS: dict[str, Callable[[Optimizer], Optimizer]] = {
+    "sam": sam,
+    "asam": asam,
+    "trace_penalty": trace_penalty,
+    "top_penalty": top_penalty,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -36,9 +46,10 @@ def get(spec: object) -> Optimizer:
     """Find an optimiser.
 
     Args:
-        spec: A registered name; ``"sam(name)"`` or ``"asam(name)"`` around one, where ``"sam"`` alone
-            is around SGD; ``"module:attribute"`` or ``"file.py:attribute"`` naming an
-            ``Optimizer``; or an ``Optimizer`` itself.
+        spec: A registered name; ``"sam(name)"``, ``"asam(name)"``, ``"trace_penalty(name)"`` or
+            ``"top_penalty(name)"`` around one, where the first word alone is around SGD;
+            ``"module:attribute"`` or ``"file.py:attribute"`` naming an ``Optimizer``; or an
+            ``Optimizer`` itself.
 
     Returns:
         An optimiser.

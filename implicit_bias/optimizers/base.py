@@ -10,13 +10,18 @@ size, schedule and both kinds of weight decay are the same for all and are added
 The transformation is built inside the compiled lane from the lane's settings, so that changing a
 number never recompiles. It carries only the state it needs: plain SGD none, a constant step size no
 counter.
+
+An optimiser may replace ∇L(w) by something else computed from gradients of the same batch: its
+:class:`GradientRule`. SAM, the curvature penalties and the gradient flow are such rules; all that
+follows, the direction and the decays, is as above.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,26 +32,61 @@ from implicit_bias.optimizers.ranges import Setting
 from implicit_bias.optimizers.schedules import Schedule
 
 Settings = Mapping[str, float | jax.Array]
+Params = Any
+GradientOf = Callable[[Params], Params]
 
 STEP_SIZE = Setting("step_size", 0.1, minimum=0.0, includes_minimum=False)
 WEIGHT_DECAY = Setting("weight_decay", 0.0, minimum=0.0)
 DECOUPLED_WEIGHT_DECAY = Setting("decoupled_weight_decay", 0.0, minimum=0.0)
 
 
+class Evaluate(Protocol):
+    """How a rule turns the batch's gradient into the gradient of the update."""
+
+    def __call__(
+        self,
+        settings: Settings,
+        step_size: jax.Array,
+        gradient: Params,
+        gradient_of: GradientOf,
+        params: Params,
+        key: jax.Array,
+        /,
+    ) -> Params:
+        """Return the gradient of the update, a tree like the parameters.
+
+        Args:
+            settings: The rule's own, of the parameters' dtype.
+            step_size: That of this update, of the parameters' dtype.
+            gradient: Gradient of the batch at ``params``.
+            gradient_of: Gradient of the same batch, under the same dropout and injected noise, at
+                other parameters; may be differentiated (``jax.jvp``), and mapped. Where a mask
+                holds parameters at zero it is that of the loss of the others alone: it ignores
+                what it is given for the held ones, and is zero there.
+            params: Parameters before the update.
+            key: For the rule alone, another at each update.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Ascent:
-    """Where an update takes its gradient, if not at the parameters themselves; hashable.
+class GradientRule:
+    """What an update uses in place of the gradient at the parameters; hashable.
 
     Attributes:
         name: Name in configs and results.
-        climb: From settings of the parameters' dtype, the batch gradient at the parameters, and the
-            parameters, to the parameters at which the gradient of the update is taken.
+        gradients: What an update costs, in gradients of the batch, for the plan's estimate.
+        evaluate: The rule; see :class:`Evaluate`.
         hyperparameters: Its own traced settings.
+        includes_decay: Whether the rule is of the gradient with both weight decays, which are then
+            not added to what it returns. Otherwise it sees gradients without decay.
     """
 
     name: str
-    climb: Callable[[Settings, Any, Any], Any]
-    hyperparameters: tuple[Setting, ...]
+    gradients: int
+    evaluate: Evaluate
+    hyperparameters: tuple[Setting, ...] = ()
+    includes_decay: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +100,7 @@ class Optimizer:
         hyperparameters: The optimiser's own traced settings.
         step_size: Default and range of the step size.
         decoupled_weight_decay: Default and range of the decoupled decay.
-        ascent: Where gradients are taken, if not at the parameters (SAM).
+        rule: What is used in place of the gradient at the parameters, if anything.
     """
 
     name: str
@@ -68,12 +108,12 @@ class Optimizer:
     hyperparameters: tuple[Setting, ...] = ()
     step_size: Setting = STEP_SIZE
     decoupled_weight_decay: Setting = DECOUPLED_WEIGHT_DECAY
-    ascent: Ascent | None = None
+    rule: GradientRule | None = None
 
     @property
     def gradients(self) -> int:
-        """Gradients computed for one update."""
-        return 1 if self.ascent is None else 2
+        """What one update costs, in gradients of the batch."""
+        return 1 if self.rule is None else self.rule.gradients
 
     def build(self, schedule: Schedule, settings: Settings) -> optax.GradientTransformation:
         """Build the transformation of one lane.
@@ -103,10 +143,15 @@ class Optimizer:
             dtype = jax.tree.leaves(params)[0].dtype
             cast = {s.name: jnp.asarray(settings[s.name], dtype) for s in needed}
             step = cast["step_size"] if schedule.is_constant else schedule.build(cast)
+            decays = ("weight_decay", "decoupled_weight_decay")
+            if self.rule is not None and self.rule.includes_decay:
+                coupled, decoupled = optax.identity(), optax.identity()
+            else:
+                coupled, decoupled = (_decay(settings[name], dtype) for name in decays)
             return optax.chain(
-                _decay(settings["weight_decay"], dtype),
+                coupled,
                 self.direction(cast),
-                _decay(settings["decoupled_weight_decay"], dtype),
+                decoupled,
                 optax.scale_by_learning_rate(step),
             )
 
@@ -121,19 +166,53 @@ class Optimizer:
 
         return optax.GradientTransformation(init, update)
 
-    def climb(self, settings: Settings, gradient: Any, params: Any) -> Any:
-        """Return the parameters at which the gradient of an update is taken.
+    def update_gradient(
+        self,
+        schedule: Schedule,
+        settings: Settings,
+        update: jax.Array,
+        gradient: Params,
+        gradient_of: GradientOf,
+        params: Params,
+        key: jax.Array,
+    ) -> Params:
+        """Return the gradient that an update is made of: what the rule makes of the batch's.
 
         Args:
+            schedule: As for :meth:`build`.
             settings: As for :meth:`build`.
+            update: How many updates were made before, an integer scalar.
             gradient: Gradient of the batch at ``params``, without decay.
+            gradient_of: The same at other parameters; see :class:`Evaluate`.
             params: Parameters before the update.
+            key: For the rule alone, another at each update.
+
+        Returns:
+            A tree like the parameters; ``gradient`` itself where there is no rule.
         """
-        if self.ascent is None:
-            return params
+        if self.rule is None:
+            return gradient
         dtype = jax.tree.leaves(params)[0].dtype
-        own = {s.name: jnp.asarray(settings[s.name], dtype) for s in self.ascent.hyperparameters}
-        return self.ascent.climb(own, gradient, params)
+        needed = (self.step_size, *self.rule.hyperparameters, *schedule.parameters)
+        cast = {s.name: jnp.asarray(settings[s.name], dtype) for s in needed}
+        step_size = cast["step_size"] if schedule.is_constant else schedule.build(cast)(update)
+        own = {s.name: cast[s.name] for s in self.rule.hyperparameters}
+        if not self.rule.includes_decay:
+            return self.rule.evaluate(own, step_size, gradient, gradient_of, params, key)
+        rate = sum(
+            jnp.asarray(settings[name], dtype)
+            for name in ("weight_decay", "decoupled_weight_decay")
+        )
+
+        def decayed(gradient: Params, params: Params) -> Params:
+            return jax.tree.map(lambda g, w: g + rate * w, gradient, params)
+
+        def decayed_gradient_of(params: Params) -> Params:
+            return decayed(gradient_of(params), params)
+
+        return self.rule.evaluate(
+            own, step_size, decayed(gradient, params), decayed_gradient_of, params, key
+        )
 
     def settings(self, schedule: Schedule | None = None) -> dict[str, float]:
         """Return the names of all traced settings with their defaults.
@@ -174,11 +253,31 @@ class Optimizer:
         return (
             self.step_size,
             *self.hyperparameters,
-            *(self.ascent.hyperparameters if self.ascent is not None else ()),
+            *(self.rule.hyperparameters if self.rule is not None else ()),
             WEIGHT_DECAY,
             self.decoupled_weight_decay,
             *schedule.parameters,
         )
+
+
+def with_rule(base: Optimizer, rule: GradientRule) -> Optimizer:
+    """Return an optimiser on a rule's gradients, named ``"rule(base)"``.
+
+    Raises:
+        UserError: The optimiser has a rule already, or a setting of the same name.
+    """
+    if base.rule is not None:
+        raise UserError(
+            f"optimiser {base.name!r} has the gradient rule {base.rule.name!r} already, so {rule.name!r} "
+            "cannot be added; choose one of them"
+        )
+    taken = {s.name for s in base.hyperparameters} & {s.name for s in rule.hyperparameters}
+    for name in sorted(taken):
+        raise UserError(
+            f"optimiser {base.name!r} and the gradient rule {rule.name!r} both have a setting {name!r}; "
+            "rename one of them"
+        )
+    return dataclasses.replace(base, name=f"{rule.name}({base.name})", rule=rule)
 
 
 def _decay(rate: float | jax.Array, dtype: jax.typing.DTypeLike) -> optax.GradientTransformation:

@@ -18,23 +18,48 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.optimizers.base import Ascent, Optimizer, Settings
+from implicit_bias.optimizers.base import (
+    GradientOf,
+    GradientRule,
+    Optimizer,
+    Params,
+    Settings,
+    with_rule,
+)
 from implicit_bias.optimizers.ranges import Setting
 
 RHO = Setting("rho", 0.05, minimum=0.0)
 ETA = Setting("eta", 0.01, minimum=0.0)
 
 
-def _sam(settings: Settings, gradient: Any, params: Any) -> Any:
+def _sam(
+    settings: Settings,
+    step_size: jax.Array,
+    gradient: Params,
+    gradient_of: GradientOf,
+    params: Params,
+    key: jax.Array,
+) -> Params:
+    del step_size, key
     scale = _over(settings["rho"], _norm(gradient))
-    return jax.tree.map(lambda w, g: w + scale * g, params, gradient)
+    return gradient_of(jax.tree.map(lambda w, g: w + scale * g, params, gradient))
 
 
-def _asam(settings: Settings, gradient: Any, params: Any) -> Any:
+def _asam(
+    settings: Settings,
+    step_size: jax.Array,
+    gradient: Params,
+    gradient_of: GradientOf,
+    params: Params,
+    key: jax.Array,
+) -> Params:
+    del step_size, key
     size = jax.tree.map(lambda w: jnp.abs(w) + settings["eta"], params)
     scaled = jax.tree.map(jnp.multiply, size, gradient)
     scale = _over(settings["rho"], _norm(scaled))
-    return jax.tree.map(lambda w, t, s: w + scale * t * s, params, size, scaled)
+    return gradient_of(
+        jax.tree.map(lambda w, t, s: w + scale * t * s, params, size, scaled),
+    )
 
 
 def _norm(tree: Any) -> jax.Array:
@@ -48,19 +73,15 @@ def _over(rho: float | jax.Array, length: jax.Array) -> jax.Array:
     return jnp.where(positive, rho / jnp.where(positive, length, jnp.ones_like(length)), 0 * rho)
 
 
-SAM = Ascent("sam", _sam, (RHO,))
-ASAM = Ascent("asam", _asam, (dataclasses.replace(RHO, default=0.5), ETA))
+SAM = GradientRule("sam", 2, _sam, (RHO,))
+ASAM = GradientRule("asam", 2, _asam, (dataclasses.replace(RHO, default=0.5), ETA))
 
 
 def sam(base: Optimizer) -> Optimizer:
     """Return the base optimiser on SAM's gradients; ``rho`` = 0 is the base optimiser, bit for bit."""
-    return _wrapped(base, SAM)
+    return with_rule(base, SAM)
 
 
 def asam(base: Optimizer) -> Optimizer:
     """Return the base optimiser on ASAM's gradients; ``rho`` = 0 is the base optimiser, bit for bit."""
-    return _wrapped(base, ASAM)
-
-
-def _wrapped(base: Optimizer, ascent: Ascent) -> Optimizer:
-    return dataclasses.replace(base, name=f"{ascent.name}({base.name})", ascent=ascent)
+    return with_rule(base, ASAM)

@@ -163,12 +163,25 @@ def run_updates(
             recipe, pool, inputs, examples, state, step, indices, weights
         )
         gradient = _masked(gradient, inputs.mask)
-        if recipe.optimizer.ascent is not None:
-            above = recipe.optimizer.climb(inputs.settings, gradient, state.params)
-            _, _, gradient = batch_gradient(
-                recipe, pool, inputs, examples, state._replace(params=above), step, indices, weights
+        if recipe.optimizer.rule is not None:
+
+            def gradient_of(params: Params) -> Params:
+                there = state._replace(params=_masked(params, inputs.mask))
+                _, _, found = batch_gradient(
+                    recipe, pool, inputs, examples, there, step, indices, weights
+                )
+                return _masked(found, inputs.mask)
+
+            rule_key = jax.random.fold_in(role_key(inputs.seed, "gradient_rule"), step)
+            gradient = recipe.optimizer.update_gradient(
+                recipe.schedule,
+                inputs.settings,
+                step,
+                gradient,
+                gradient_of,
+                state.params,
+                rule_key,
             )
-            gradient = _masked(gradient, inputs.mask)
         updates, optimizer_state = transform.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, _masked(updates, inputs.mask))
         return LaneState(params, model_state, optimizer_state), total + value

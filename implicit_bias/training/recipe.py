@@ -308,6 +308,8 @@ def _own_code(recipe: Recipe) -> list[str]:
     """
     model = recipe.model
     parts = [recipe.loss.function, recipe.optimizer.direction, model]
+    if recipe.optimizer.rule is not None:
+        parts.append(recipe.optimizer.rule.evaluate)
     parts += [getattr(model, name) for name in ("module", "factory") if hasattr(model, name)]
     names = []
     for part in parts:

@@ -183,6 +183,37 @@ def loop(
     return params
 
 
+def trajectory(
+    optimizer: Optimizer,
+    settings: Mapping[str, float],
+    params: Any,
+    gradient: Callable[[Any], Any],
+    steps: int,
+    *,
+    schedule: Schedule = CONSTANT,
+) -> Any:
+    """Train as the engine does: gradient, rule, update; compiled, settings of the parameters' dtype."""
+
+    @jax.jit
+    def run(params: Any, settings: Any) -> Any:
+        transform = optimizer.build(schedule, settings)
+
+        def step(carry: Any, number: jax.Array) -> tuple[Any, None]:
+            params, state = carry
+            key = jax.random.fold_in(jax.random.key(5), number)
+            found = optimizer.update_gradient(
+                schedule, settings, number, gradient(params), gradient, params, key
+            )
+            updates, state = plain_update(transform, found, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        numbers = jnp.arange(steps, dtype=jnp.int32)
+        return jax.lax.scan(step, (params, transform.init(params)), numbers)[0][0]
+
+    dtype = jax.tree.leaves(params)[0].dtype
+    return run(params, {name: jnp.asarray(value, dtype) for name, value in settings.items()})
+
+
 def assert_equal(a: Any, b: Any) -> None:
     jax.tree.map(lambda u, v: np.testing.assert_array_equal(np.asarray(u), np.asarray(v)), a, b)
 

@@ -42,8 +42,11 @@ def ours(row: Row, settings: dict[str, Any], steps: int, schedule: Schedule = CO
 
 
 def test_every_registered_optimiser_has_a_row():
-    # Broken by a new optimiser that skips the harness.
-    assert {row.name for row in ROWS} == set(optimizers.names())
+    # Broken by a new optimiser that skips the harness. Those with a gradient rule of their own have
+    # no counterpart in Optax or PyTorch, and tests of their own.
+    plain = {name for name in optimizers.names() if optimizers.get(name).rule is None}
+    assert {row.name for row in ROWS} == plain
+    assert set(optimizers.names()) - plain == {"gradient_flow"}
 
 
 @every_row
