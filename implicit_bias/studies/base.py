@@ -53,11 +53,19 @@ class Trials:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a study: file stem, caption, and how it is drawn."""
+    """A figure of a study.
+
+    Attributes:
+        name: File stem.
+        caption: For the report.
+        draw: From a result to the figure.
+        when: Whether a result holds what is drawn; settings may leave out arms.
+    """
 
     name: str
     caption: str
     draw: Callable[[xr.Dataset], Figure]
+    when: Callable[[xr.Dataset], bool] = lambda result: True
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from jax.flatten_util import ravel_pytree
+from scipy.linalg import expm
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
+from implicit_bias.keys import ROLES, role_key
 from implicit_bias.results import claims as claims_module
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.studies import runner
@@ -24,7 +26,8 @@ from implicit_bias.studies.edge_of_stability.arms import (
     derive,
     lanes,
 )
-from implicit_bias.studies.edge_of_stability.claims import _edge
+from implicit_bias.studies.edge_of_stability.claims import _edge, _small_steps, _starts
+from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.probe import Sharpness
 from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
 
@@ -84,26 +87,45 @@ def test_the_probe_is_the_largest_eigenvalue_of_the_dense_hessian(dataset: Datas
 
 def test_adam_s_preconditioned_sharpness_is_that_of_the_dense_matrices(dataset: Dataset) -> None:
     # Breaks if ν is not that of the iterate, a bias correction is missing, or P enters once too often.
-    settings = {"step_size": 0.02, "b1": B1, "b2": B2, "eps": EPS}
-    found = trained(dataset, "adam", (0, 1, 4), **settings).probed["preconditioned_sharpness"][0]
+    steps = (0, 1, 4)
+    found = trained(dataset, "adam", steps, step_size=0.02, b1=B1, b2=B2, eps=EPS)
+    found = found.probed["preconditioned_sharpness"][0]
     assert np.isnan(found[0])
-    nu: Any = 0.0
+    # Adam from NumPy and dense derivatives alone.
+    params = MODEL.init(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
+    flat, unravel = ravel_pytree(params)
+    theta, mu, nu = np.asarray(flat, np.float64), np.zeros(flat.size), np.zeros(flat.size)
     for step in range(1, 5):
-        start = trained(dataset, "adam", (1,), **{**settings, "step_size": 1e-300})
-        before = start.params if step == 1 else None
-        params = (
-            jax.tree.map(lambda leaf: leaf[0], before)
-            if before is not None
-            else iterate(dataset, "adam", step - 1, **settings)
-        )
-        _, gradient = dense(dataset, params)
-        nu = B2 * nu + (1 - B2) * gradient**2
-        if step in (1, 4):
-            hessian, _ = dense(dataset, iterate(dataset, "adam", step, **settings))
-            size = (1 - B1**step) * (np.sqrt(nu / (1 - B2**step)) + EPS)
-            root = 1 / np.sqrt(size)
+        _, gradient = dense(dataset, unravel(jnp.asarray(theta)))
+        mu, nu = B1 * mu + (1 - B1) * gradient, B2 * nu + (1 - B2) * gradient**2
+        size = np.sqrt(nu / (1 - B2**step)) + EPS
+        theta = theta - 0.02 * mu / (1 - B1**step) / size
+        if step in steps:
+            hessian, _ = dense(dataset, unravel(jnp.asarray(theta)))
+            root = 1 / np.sqrt((1 - B1**step) * size)
             top = np.linalg.eigvalsh(root[:, None] * hessian * root[None, :])[-1]
-            np.testing.assert_allclose(found[1 if step == 1 else 2], top, rtol=1e-5)
+            np.testing.assert_allclose(found[steps.index(step)], top, rtol=1e-5)
+
+
+def test_projections_are_linear_and_the_same_at_every_probe(dataset: Dataset) -> None:
+    # Breaks if directions change between probes, or if their lengths do not keep the size of distances.
+    found = trained(dataset, "sgd", (0, 1, 2), step_size=0.1)
+    twice = trained(dataset, "sgd", (0, 1), step_size=0.2).probed["projection"][0]
+    ends = found.probed["projection"][0]
+    assert ends.shape == (3, 32)
+    # One step of twice the size goes twice as far, along the same directions.
+    np.testing.assert_allclose(twice[1] - twice[0], 2 * (ends[1] - ends[0]), rtol=1e-9, atol=1e-12)
+    way = iterate(dataset, "sgd", 2, step_size=0.1)
+    start = MODEL.init(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
+    length = np.linalg.norm(ravel_pytree(way)[0] - ravel_pytree(start)[0])
+    # Mean square of 32 normal products: a quarter off is one standard deviation.
+    size = np.sqrt(np.mean((ends[2] - ends[0]) ** 2) * way_size(way))
+    assert 0.4 < size / length < 1.8
+
+
+def way_size(tree: Any) -> int:
+    """Number of parameters, which projections are divided by the square root of."""
+    return ravel_pytree(tree)[0].size
 
 
 # Planted results
@@ -127,7 +149,8 @@ def planted(relative: dict[tuple[str, float], Any], seeds: int = 5) -> xr.Datase
                 "log_step": (("lane", "probe"), np.tile(steps.astype(float), (len(rows), 1))),
                 "log_sharpness": (("lane", "probe"), np.where(adam, 1.0, values), {"units": "1"}),
                 "log_preconditioned_sharpness": (("lane", "probe"), np.where(adam, values, np.nan)),
-                "updates_budget": ("lane", np.full(len(rows), 100)),
+                "log_projection": (("lane", "probe", "direction"), np.zeros((*values.shape, 1))),
+                "updates": ("lane", np.full(len(rows), 100)),
                 "diverged": ("lane", np.zeros(len(rows), bool)),
             },
             {
@@ -186,6 +209,95 @@ def test_diverged_seeds_are_left_out_and_counted() -> None:
     assert found.n_seeds == 4
 
 
+def test_a_lane_that_stopped_early_has_its_last_fifth_before_that() -> None:
+    # Breaks if the last fifth is that of the budget.
+    result = planted({("gd", 0.5): course(1)})
+    short = result.assign(updates=("lane", np.full(result.sizes["lane"], 60)))
+    values = np.where(short["log_step"].values <= 60, short["log_sharpness"].values, np.nan)
+    short["log_sharpness"] = short["log_sharpness"].copy(data=values)
+    late = derive(short)["late_relative_sharpness"].values
+    np.testing.assert_allclose(late, values[:, 5:7].mean(axis=1) * 0.5 / 2)
+
+
+@pytest.fixture(scope="module")
+def linear() -> dict[str, np.ndarray]:
+    """Three seeds of the exact problem."""
+    experiment = LinearFlow()
+    rows = [experiment(None, seed, {}) for seed in range(3)]  # type: ignore[arg-type]
+    return {name: np.stack([row[name] for row in rows]) for name in experiment.variables}
+
+
+def test_least_squares_ends_where_the_pseudoinverse_says(linear: dict[str, np.ndarray]) -> None:
+    # Breaks if the iteration, its step size or its length is wrong, or two starts share an end.
+    assert (linear["endpoint_error"] < 1e-12).all()
+    assert (linear["endpoints_apart"] > 0.5).all()
+    rng = np.random.default_rng([0, ROLES["data"]])
+    x, y = rng.normal(size=(10, 30)), rng.normal(size=10)
+    w = rng.normal(size=(4, 30))[-1]
+    # The same distance by another route: the matrix exponential, and powers of the iteration matrix.
+    hessian = x.T @ x / 10
+    top = np.linalg.eigvalsh(hessian)[-1]
+    end = w + np.linalg.pinv(x) @ (y - x @ w)
+    step, count = 0.08 / top, 100
+    gaps = [
+        np.linalg.norm(
+            (np.linalg.matrix_power(np.eye(30) - step * hessian, k) - expm(-hessian * step * k))
+            @ (w - end)
+        )
+        for k in range(count + 1)
+    ]
+    way = np.linalg.norm((np.eye(30) - expm(-hessian * step * count)) @ (w - end))
+    np.testing.assert_allclose(linear["linear_distance"][0, 0], max(gaps) / way, rtol=1e-9)
+
+
+def small_steps(order: float, linear: dict[str, np.ndarray], noise: float = 0.005) -> xr.Dataset:
+    """A result whose networks leave the flow at an order in the step size."""
+    rng = np.random.default_rng(1)
+    steps, seeds = np.tile([0.01, 0.02, 0.04], 4), np.repeat(np.arange(4), 3)
+    distance = steps**order * np.exp(noise * rng.normal(size=12))
+    return xr.Dataset(
+        {
+            "flow_distance": ("lane", np.concatenate([distance, np.full(3, np.nan)])),
+            **{
+                name: (
+                    ("lane", "step_fraction")[: values.ndim],
+                    np.concatenate([np.full((12, *values.shape[1:]), np.nan), values]),
+                )
+                for name, values in linear.items()
+            },
+        },
+        {
+            "arm": ("lane", np.array(["small-steps"] * 12 + ["least-squares"] * 3, object)),
+            "step_size": ("lane", np.concatenate([steps, np.full(3, np.nan)])),
+            "seed": ("lane", np.concatenate([seeds, np.arange(3)])),
+            "step_fraction": list(LinearFlow().fractions),
+        },
+    )
+
+
+def test_the_order_decides_whether_small_steps_follow_the_flow(
+    linear: dict[str, np.ndarray],
+) -> None:
+    # Breaks if slopes are of the wrong sign or base, or lanes that are no small steps count.
+    found = _small_steps(small_steps(1.0, linear))
+    assert found.verdict == "supported"
+    assert found.effect == pytest.approx(1, abs=0.02)
+    assert found.details["least squares"]["order"] == pytest.approx(1, abs=0.03)
+    assert _small_steps(small_steps(0.5, linear)).verdict == "refuted"
+    assert _small_steps(small_steps(1.0, linear, noise=0.5)).verdict == "inconclusive"
+    with pytest.raises(NotDecidable, match="small-steps"):
+        _small_steps(small_steps(1.0, linear).isel(lane=slice(12, None)))
+
+
+def test_the_rule_of_starts(linear: dict[str, np.ndarray]) -> None:
+    # Breaks if an end that is off, or ends that coincide, pass.
+    good = small_steps(1.0, linear)
+    assert _starts(good).verdict == "supported"
+    off = good.assign(endpoint_error=good["endpoint_error"] + 1e-9)
+    assert _starts(off).verdict == "refuted"
+    assert _starts(good.assign(endpoints_apart=good["endpoints_apart"] * 0)).verdict == "refuted"
+
+
 # The study
 
 
@@ -197,21 +309,31 @@ def test_a_run_leaves_a_table_a_verdict_and_figures(tmp_path: Path) -> None:
             "data": {"n_train": 40, "n_test": 20}, "gd": {"step_sizes": [0.1, 0.2]},
             "adam": {"step_sizes": [0.01]}, "heavy_ball": {"step_sizes": [0.1]},
             "sgd": {"step_sizes": [0.1], "batch_size": 8},
+            "flow": {"step_size": 0.1, "time": 2, "until_sharpness": 1e-3},
+            "small_steps": {"step_sizes": [0.02, 0.01], "time": 0.2},
         }
     )  # fmt: skip
     done = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
-    assert done.result["log_sharpness"].shape == (10, 11)
-    assert (done.result["log_sharpness"] > 0).all()
+    trained = done.result["updates_budget"].values > 0
+    # Five groups of two seeds, the flow, two small step sizes and their reference; two exact problems.
+    assert trained.sum() == 18
+    assert done.result["log_sharpness"].shape == (20, 11)
+    assert (done.result["log_sharpness"].values[trained, 0] > 0).all()
+    flow = done.result["arm"].values == "flow"
+    # It stops where its sharpness is reached, which here it is before the first update.
+    assert done.result["updates"].values[flow].tolist() == [0, 0]
+    assert np.isfinite(done.result["flow_distance"].values).sum() == 4
     adam = done.result["arm"].values == "adam"
     known = np.isfinite(done.result["log_preconditioned_sharpness"].values)
     assert known[adam][:, 1:].all()
     assert not known[~adam].any()
     assert done.result["log_train_loss"].attrs["units"] == "squared output"
     entries = claims_module.to_json(done.presented.findings, STUDY.claims)
-    assert [entry["id"] for entry in entries] == ["dhand.eos"]
-    for name in ("sharpness", "loss"):
+    ids = ["dhand.eos", "dhand.sec-2.2", "dhand.lr-7.2-small"]
+    assert [entry["id"] for entry in entries] == ids
+    for name in ("sharpness", "flow", "small_steps", "loss"):
         assert (done.out / "figures" / f"{name}.png").is_file()
-    assert len(done.presented.tables[0].rows) == 5
+    assert [len(table.rows) for table in done.presented.tables] == [6, 8]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +342,8 @@ def test_a_run_leaves_a_table_a_verdict_and_figures(tmp_path: Path) -> None:
         ({"arms": ("gd", "gd")}, "twice"),
         ({"arms": ("lion",)}, "choose among gd"),
         ({"probes": 3}, "10"),
+        ({"small_steps": {"step_sizes": (0.3, 0.1), "time": 1.0}}, "no multiple of step size 0.3"),
+        ({"until_error": 1.0}, "less than 1"),
         ({"gd": {"step_sizes": (-1.0,)}}, "greater than 0"),
     ],
 )

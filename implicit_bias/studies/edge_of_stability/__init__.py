@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from implicit_bias.studies.base import Stage, Study
+from implicit_bias.studies.base import Stage, Study, Trials
 from implicit_bias.studies.edge_of_stability.arms import (
     EdgeOfStabilitySettings,
     derive,
@@ -10,13 +10,17 @@ from implicit_bias.studies.edge_of_stability.arms import (
     probe,
 )
 from implicit_bias.studies.edge_of_stability.claims import CLAIMS
+from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.presentation import DRAWINGS, METHODS, tables
 
 STUDY = Study(
     name="edge-of-stability",
     title="Sharpness at the edge of stability",
     settings=EdgeOfStabilitySettings,
-    stages=(Stage("arms", lanes, measured=False),),
+    stages=(
+        Stage("arms", lanes, measured=False),
+        Trials("least-squares", lambda settings, dataset: LinearFlow()),
+    ),
     claims=CLAIMS,
     probe=probe,
     derive=derive,

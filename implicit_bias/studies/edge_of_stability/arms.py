@@ -1,7 +1,8 @@
-"""What the edge-of-stability study trains: full-batch arms over step sizes, and one of small batches."""
+"""What the edge-of-stability study trains: full-batch arms over step sizes, small batches, and the flow."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from implicit_bias.studies.settings import (
     Section,
     StudySettings,
 )
-from implicit_bias.training import Budget, Lane, Recipe
+from implicit_bias.training import Budget, Lane, Recipe, Until
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,12 +33,12 @@ class Arm:
     Attributes:
         optimizer: Its name.
         what: One line, for the report.
-        formula: The threshold as people write it.
+        formula: The threshold as people write it; empty where there is none.
     """
 
     optimizer: str
     what: str
-    formula: str
+    formula: str = ""
 
 
 ARMS: dict[str, Arm] = {
@@ -46,7 +47,12 @@ ARMS: dict[str, Arm] = {
     "adam": Arm("adam", "Adam, whole training set; preconditioned sharpness",
                 "(2 + 2β₁)/((1 − β₁)η)"),
     "sgd": Arm("sgd", "stochastic gradient descent, small batches", "2/η"),
+    "flow": Arm("gradient_flow", "gradient flow, whole training set, by Runge–Kutta steps"),
+    "small-steps": Arm("sgd", "gradient descent at step sizes far below the edge, a short time", "2/η"),
 }  # fmt: skip
+
+REFERENCE = "small-steps-flow"
+"""Lanes that the arm ``small-steps`` is held against: the flow over the same short time."""
 
 
 class GradientDescent(Section):
@@ -78,6 +84,25 @@ class SmallBatches(Section):
     batch_size: Count = 16
 
 
+class Flow(Section):
+    """The arm of gradient flow: what gradient descent would do if it were never unstable."""
+
+    step_size: Positive = Field(
+        0.05, description="time of one Runge–Kutta step; below 2.78 / sharpness"
+    )
+    time: Positive = Field(50.0, description="time it follows the flow, at most")
+    until_sharpness: Positive | None = Field(
+        None, description="sharpness at which it stops; none: never"
+    )
+
+
+class SmallSteps(Section):
+    """Gradient descent that should follow the flow: the distance after a time against the step size."""
+
+    step_sizes: tuple[Positive, ...] = Field((0.02, 0.01, 0.005), min_length=2)
+    time: Positive = Field(4.0, description="time followed; a multiple of each step size")
+
+
 class EdgeOfStabilitySettings(StudySettings):
     """Settings of the edge-of-stability study."""
 
@@ -89,7 +114,13 @@ class EdgeOfStabilitySettings(StudySettings):
     heavy_ball: HeavyBall = HeavyBall()
     adam: AdamArm = AdamArm()
     sgd: SmallBatches = SmallBatches()
-    updates: Count = Field(1000, description="updates of every arm")
+    flow: Flow = Flow()
+    small_steps: SmallSteps = SmallSteps()
+    init_scale: Positive = Field(1.0, description="initial weights are multiplied by it")
+    updates: Count = Field(1000, description="updates of every arm but the flow and small-steps")
+    until_error: float | None = Field(
+        None, ge=0, lt=1, description="training error at which lanes stop; none: never"
+    )
     probes: int = Field(50, ge=10, description="measurements of the sharpness, evenly spaced")
     tol: Positive = Field(1e-3, description="residual of the sharpness, relative to it, at most")
     max_products: Count = Field(60, description="Hessian-vector products at a probe, at most")
@@ -101,6 +132,13 @@ class EdgeOfStabilitySettings(StudySettings):
                 raise ValueError(f"arms names {arm!r}; choose among {', '.join(ARMS)}")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError("arms names one twice; name each once")
+        for step in self.small_steps.step_sizes:
+            updates = self.small_steps.time / step
+            if abs(updates - round(updates)) > 1e-6 * updates:
+                raise ValueError(
+                    f"small_steps.time is {self.small_steps.time:g}, which is no multiple of step size "
+                    f"{step:g}; choose one that is"
+                )
         return self
 
 
@@ -114,42 +152,109 @@ def lanes(
     settings: EdgeOfStabilitySettings, dataset: Dataset, earlier: xr.Dataset | None
 ) -> list[Lane]:
     """Return all lanes: arms × step sizes × seeds."""
-    n_train, n_valid = settings.data.sizes(dataset)
-    steps = np.linspace(0, settings.updates, settings.probes + 1).round().astype(int)
-    probes = tuple(sorted({int(step) for step in steps}))
-    model, loss = settings.model.build(dataset.n_outputs), losses.get(settings.loss)
-    made: list[Lane] = []
-    for name in settings.arms:
-        own = {"gd": settings.gd, "heavy-ball": settings.heavy_ball, "adam": settings.adam,
-               "sgd": settings.sgd}[name]  # fmt: skip
-        numbers = own.model_dump()
-        step_sizes = numbers.pop("step_sizes")
-        recipe = Recipe(
-            model=model,
-            loss=loss,
-            optimizer=optimizers.get(ARMS[name].optimizer),
-            schedule=optimizers.Schedule(),
-            batch_size=numbers.pop("batch_size", n_train),
-            n_train=n_train,
-            n_valid=n_valid,
-            dtype=settings.dtype,
+    return [
+        lane
+        for arm in settings.arms
+        for lane in (
+            _short(settings, dataset)
+            if arm == "small-steps"
+            else _flow(settings, dataset)
+            if arm == "flow"
+            else _arm(settings, dataset, arm)
         )
-        budget = Budget(settings.updates)
+    ]
+
+
+def _arm(settings: EdgeOfStabilitySettings, dataset: Dataset, name: str) -> list[Lane]:
+    own = {
+        "gd": settings.gd, "heavy-ball": settings.heavy_ball, "adam": settings.adam,
+        "sgd": settings.sgd,
+    }[name]  # fmt: skip
+    numbers = own.model_dump()
+    steps = numbers.pop("step_sizes")
+    recipe = _recipe(settings, dataset, ARMS[name].optimizer, numbers.pop("batch_size", None))
+    stops = () if settings.until_error is None else (Until("train_error", settings.until_error),)
+    budget = Budget(settings.updates, until=stops)
+    return _sweep(settings, name, recipe, dict.fromkeys(steps, budget), settings.probes, numbers)
+
+
+def _flow(settings: EdgeOfStabilitySettings, dataset: Dataset) -> list[Lane]:
+    flow = settings.flow
+    recipe = _recipe(settings, dataset, ARMS["flow"].optimizer)
+    stops = []
+    if flow.until_sharpness is not None:
+        stops.append(Until("sharpness", flow.until_sharpness, at_least=True))
+    if settings.until_error is not None:
+        stops.append(Until("train_error", settings.until_error))
+    budget = Budget(max(1, round(flow.time / flow.step_size)), until=tuple(stops))
+    return _sweep(settings, "flow", recipe, {flow.step_size: budget}, settings.probes)
+
+
+def _short(settings: EdgeOfStabilitySettings, dataset: Dataset) -> list[Lane]:
+    """Return gradient descent at small step sizes, and the flow at the largest of them, for one time."""
+    short = settings.small_steps
+
+    def budgets(steps: Sequence[float]) -> dict[float, Budget]:
+        return {step: Budget(round(short.time / step)) for step in steps}
+
+    descent = _recipe(settings, dataset, ARMS["small-steps"].optimizer)
+    flow = _recipe(settings, dataset, ARMS["flow"].optimizer)
+    return [
+        *_sweep(settings, "small-steps", descent, budgets(short.step_sizes), 1),
+        *_sweep(settings, REFERENCE, flow, budgets([max(short.step_sizes)]), 1),
+    ]
+
+
+def _recipe(
+    settings: EdgeOfStabilitySettings,
+    dataset: Dataset,
+    optimizer: str,
+    batch_size: int | None = None,
+) -> Recipe:
+    n_train, n_valid = settings.data.sizes(dataset)
+    return Recipe(
+        model=settings.model.build(dataset.n_outputs),
+        loss=losses.get(settings.loss),
+        optimizer=optimizers.get(optimizer),
+        schedule=optimizers.Schedule(),
+        batch_size=batch_size or n_train,
+        n_train=n_train,
+        n_valid=n_valid,
+        dtype=settings.dtype,
+    )
+
+
+def _sweep(
+    settings: EdgeOfStabilitySettings,
+    arm: str,
+    recipe: Recipe,
+    budgets: Mapping[float, Budget],
+    probes: int,
+    numbers: Mapping[str, float] | None = None,
+) -> list[Lane]:
+    """Return the lanes of an arm: step sizes, each with its budget, × seeds; ``probes`` of each, evenly."""
+    own = {**(numbers or {}), "init_scale": settings.init_scale}
+    made = []
+    for step, budget in budgets.items():
+        at = np.linspace(0, budget.updates, probes + 1).round().astype(int)
         made += [
-            Lane(recipe, seed, {"step_size": step, **numbers}, budget, probes, {"arm": name})
-            for step in step_sizes
+            Lane(recipe, seed, {"step_size": step, **own}, budget,
+                 tuple(sorted({int(update) for update in at})), {"arm": arm})
             for seed in range(settings.seeds)
-        ]
+        ]  # fmt: skip
     return made
 
 
 def derive(result: xr.Dataset) -> xr.Dataset:
-    """Add each lane's threshold, its sharpness relative to it, and whether it came there.
+    """Add each lane's threshold, its sharpness relative to it, whether it came there, and its time.
 
     ``threshold`` is the sharpness above which the lane's optimiser is unstable on a quadratic (Cohen et al.
     2021, section 2; 2022, eq. 2). ``log_relative_sharpness`` is the sharpness, for Adam the preconditioned
     one, divided by it. ``reached`` says whether that was at least 1 at some probe after the first, in the
-    first four fifths of the run; ``late_relative_sharpness`` is its median over the last fifth.
+    first four fifths of the run; ``late_relative_sharpness`` is its median over the last fifth. A flow has
+    none of them. ``log_time`` is the step size times the updates. ``flow_distance``, for small steps, is the
+    distance of the last iterate from the flow of the same seed at the same time, relative to the way of the
+    flow, both projected on the same random directions.
     """
     arm, step = result["arm"], result["step_size"]
     absent: Any = 0.0
@@ -157,9 +262,11 @@ def derive(result: xr.Dataset) -> xr.Dataset:
     b1 = result["b1"].fillna(0.0) if "b1" in result.coords else absent
     threshold = 2 * (1 + momentum) / step
     threshold = threshold.where(arm != "adam", (2 + 2 * b1) / ((1 - b1) * step))
+    threshold = threshold.where(~arm.isin(["flow", REFERENCE]))
     sharpness = result["log_sharpness"].where(arm != "adam", result["log_preconditioned_sharpness"])
     relative = sharpness / threshold
-    after = result["log_step"] / result["updates_budget"]
+    # A lane that stopped early has its last fifth before that.
+    after = result["log_step"] / result["updates"].where(result["updates"] > 0)
     late = relative.where(after > 0.8)
     early = relative.where((after > 0) & (after <= 0.8))
     added = {
@@ -167,9 +274,24 @@ def derive(result: xr.Dataset) -> xr.Dataset:
         "log_relative_sharpness": relative,
         "reached": (early >= 1).any("probe"),
         "late_relative_sharpness": late.median("probe", skipna=True).where(~result["diverged"]),
+        "log_time": result["log_step"] * step,
+        "flow_distance": _flow_distance(result),
     }
     for name, values in added.items():
         values.attrs = {"units": "1"}
         values.name = name
     threshold.attrs = {"units": result["log_sharpness"].attrs["units"]}
     return result.assign(added)
+
+
+def _flow_distance(result: xr.Dataset) -> xr.DataArray:
+    """Return the relative distance of each small-steps lane from the flow of its seed at the end."""
+    arm, seed = result["arm"].values, result["seed"].values
+    projection = result["log_projection"].values
+    distance = result["step_size"].copy(data=np.full(arm.shape, np.nan))
+    for row in np.flatnonzero(arm == "small-steps"):
+        for reference in np.flatnonzero((arm == REFERENCE) & (seed == seed[row])):
+            end, start = projection[reference, 1], projection[reference, 0]
+            way = np.linalg.norm(end - start)
+            distance[row] = np.linalg.norm(projection[row, 1] - end) / way
+    return distance

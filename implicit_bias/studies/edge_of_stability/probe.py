@@ -35,12 +35,15 @@ class Sharpness:
         fresh: Length of the random part of the start vector beside the eigenvector of the last probe, which
             has length one: enough to find another eigenvalue that has overtaken it.
         loss_unit: Unit of the loss.
+        directions: Random directions that the parameters are projected on, the same at every probe of a
+            seed.
     """
 
     tol: float = 1e-3
     max_products: int = 60
     fresh: float = 0.3
     loss_unit: str = "squared output"
+    directions: int = 32
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -53,12 +56,15 @@ class Sharpness:
             "preconditioned_sharpness": Variable(
                 (), "1 per step size", "largest eigenvalue of Adam's preconditioned Hessian"
             ),
+            "projection": Variable(
+                ("direction",), "parameter", "parameters along random directions of mean length 1"
+            ),
         }
 
     @property
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """None beside lane and probe."""
-        return {}
+        """Random directions, numbered."""
+        return {"direction": range(self.directions)}
 
     def start(self, params: Params) -> Any:
         """Return eigenvectors of length zero: the first probe begins at random."""
@@ -86,6 +92,7 @@ class Sharpness:
             "sharpness_products": top.products.astype(hessian.dtype),
             "preconditioned_sharpness": jnp.full((), jnp.nan, hessian.dtype),
         }
+        values["projection"] = self._project(lane)
         kept = {"hessian": _unless_failed(top.vectors[0], carried["hessian"])}
         kept["preconditioned"] = carried["preconditioned"]
         scale = _preconditioner(lane)
@@ -102,6 +109,17 @@ class Sharpness:
             values["preconditioned_sharpness"] = jnp.where(begun, second.values[0], nothing)
             kept["preconditioned"] = _unless_failed(second.vectors[0], carried["preconditioned"])
         return values, kept
+
+    def _project(self, lane: ProbedLane) -> jax.Array:
+        """Return the parameters along random directions, drawn one at a time: p numbers each."""
+        flat, _ = ravel_pytree(lane.params)
+        key = jax.random.fold_in(role_key(lane.seed, "probe"), 2**32 - 1)
+        length = jnp.sqrt(jnp.asarray(flat.size, flat.dtype))
+
+        def along(key: jax.Array) -> jax.Array:
+            return jnp.vdot(jax.random.normal(key, flat.shape, flat.dtype), flat) / length
+
+        return jax.lax.map(along, jax.random.split(key, self.directions))
 
     def _top(self, operator: LinearOperator, key: jax.Array, last: jax.Array) -> Any:
         random = jax.random.normal(key, last.shape, last.dtype)
