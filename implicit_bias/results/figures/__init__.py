@@ -1,8 +1,9 @@
 """Figures: primitives that every study draws with.
 
-Curves with interval bands, scatter plots, forest plots, small multiples, legends that lie outside
-the data, and saving. Matplotlib is imported by the functions that draw, through its object-oriented
-API: no figure is registered anywhere, and no setting outlives a call.
+Curves with interval bands, scatter plots, forest plots, planes and lines through the loss, spectra,
+small multiples, legends that lie outside the data, and saving. Matplotlib is imported by the
+functions that draw, through its object-oriented API: no figure is registered anywhere, and no
+setting outlives a call.
 """
 
 from implicit_bias.results.figures.draw import (
@@ -23,6 +24,18 @@ from implicit_bias.results.figures.draw import (
 from implicit_bias.results.figures.forest import (
     forest as forest,
 )
+from implicit_bias.results.figures.landscape import (
+    contour as contour,
+)
+from implicit_bias.results.figures.landscape import (
+    contour_levels as contour_levels,
+)
+from implicit_bias.results.figures.landscape import (
+    overlay as overlay,
+)
+from implicit_bias.results.figures.landscape import (
+    trajectory as trajectory,
+)
 from implicit_bias.results.figures.layout import (
     axes as axes,
 )
@@ -41,6 +54,9 @@ from implicit_bias.results.figures.layout import (
 from implicit_bias.results.figures.layout import (
     save as save,
 )
+from implicit_bias.results.figures.measures import (
+    scatter_measures as scatter_measures,
+)
 from implicit_bias.results.figures.series import (
     Curve as Curve,
 )
@@ -49,6 +65,18 @@ from implicit_bias.results.figures.series import (
 )
 from implicit_bias.results.figures.series import (
     curves as curves,
+)
+from implicit_bias.results.figures.slices import (
+    interpolation as interpolation,
+)
+from implicit_bias.results.figures.slices import (
+    slice_lines as slice_lines,
+)
+from implicit_bias.results.figures.spectrum import (
+    density as density,
+)
+from implicit_bias.results.figures.spectrum import (
+    spectrum as spectrum,
 )
 from implicit_bias.results.figures.style import (
     Style as Style,
@@ -61,4 +89,7 @@ from implicit_bias.results.figures.style import (
 )
 from implicit_bias.results.figures.style import (
     style as style,
+)
+from implicit_bias.results.figures.surface import (
+    surface as surface,
 )
