@@ -1,0 +1,91 @@
+"""Numbers with as many digits as they deserve."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from implicit_bias.results.table import format_estimate, format_number
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (1.6132, 1.203, 2.018, "1.61 [1.20, 2.02]"),
+        (0.0312, 0.0298, 0.0326, "0.0312 [0.0298, 0.0326]"),
+        (3.0, 0.15, 59.0, "3.0 [0.1, 59.0]"),  # a ratio: its lower end is not 0
+        (448.2, 1.25, 916.4, "448 [1, 916]"),  # nor here, where both sides are long
+        (12345, 11000, 14000, "12300 [11000, 14000]"),
+        (1.61e-5, 1.2e-5, 2.02e-5, "1.61 [1.20, 2.02] × 10⁻⁵"),
+        (3e7, 2.5e7, 3.6e7, "3.00 [2.50, 3.60] × 10⁷"),
+        (-0.0004, -0.012, 0.011, "0.000 [-0.012, 0.011]"),  # never -0.000
+        (0.0, 0.0, 0.0, "0 [0, 0]"),
+        (1.0, 1.0, 1.0, "1.000 [1.000, 1.000]"),  # no width says nothing of digits
+        (1.5, -math.inf, 2.0, "1.50 [-∞, 2.00]"),
+        (1.5, -math.inf, math.inf, "1.500 [-∞, ∞]"),
+        (5.0, math.nan, math.nan, "5 [no interval]"),
+        (math.nan, math.nan, math.nan, "n/a"),
+        (None, None, None, "n/a"),
+    ],
+)
+def test_estimates(value: Any, low: Any, high: Any, text: str) -> None:
+    # Breaks if the digits do not follow the interval, or the three numbers differ in form.
+    assert format_estimate(value, low, high) == text
+
+
+@given(
+    st.floats(-1e12, 1e12),
+    st.floats(1e-12, 1e12),
+    st.floats(1e-3, 1e3),
+)
+def test_an_estimate_reads_back_within_its_digits(
+    value: float, half: float, lopsided: float
+) -> None:
+    # Breaks if rounding moves a bound by more than a twentieth of the interval's width.
+    assume(half > 1e-7 * abs(value))  # far below that, four digits of the value stand
+    low, high = value - half, value + half * lopsided
+    text = format_estimate(value, low, high)
+    found = re.fullmatch(r"(\S+) \[(\S+), (\S+)\](?: × 10([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+))?", text)
+    assert found, text
+    power = int((found[4] or "0").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")))
+    tolerance = (high - low) / 20 + 1e-10 * max(abs(low), abs(high))
+    for shown, true in zip(found.groups()[:3], (value, low, high), strict=True):
+        assert abs(float(shown) * 10.0**power - true) <= tolerance
+
+
+def test_percent() -> None:
+    # Breaks if the value is scaled and the interval is not.
+    assert format_estimate(0.0312, 0.0298, 0.0326, percent=True) == "3.12 [2.98, 3.26] %"
+
+
+def test_diverged() -> None:
+    # Breaks if a lane that diverged reads "nan".
+    assert format_estimate(None, missing="diverged") == "diverged"
+    assert format_number(math.nan, missing="diverged") == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.42131, "0.4213"),
+        (2048.0, "2048"),
+        (1.61e-5, "1.610 × 10⁻⁵"),
+        (9.99996, "10.00"),
+        (99999.96, "100000"),
+        (0.99996, "1.000"),
+        (123456.7, "123500"),
+        (1e6, "1.000 × 10⁶"),
+        (-0.0, "0"),
+        (math.inf, "∞"),
+        (-math.inf, "-∞"),
+        (None, "n/a"),
+    ],
+)
+def test_numbers(value: Any, text: str) -> None:
+    # Breaks at the edges: rounding up into another power of ten, negative zero, whole numbers.
+    assert format_number(value) == text
