@@ -2,11 +2,14 @@
 
     python scripts/benchmark.py engine                 # about five minutes on two cores
     python scripts/benchmark.py engine --json out.json --shapes 8x100x32 --repeats 9
+    python scripts/benchmark.py curvature              # about five minutes on two cores
 
 ``engine`` trains many small networks with the engine and with PyTorch (one network after another,
-on one thread, in two processes, and batched by ``torch.func.vmap``). Runners live in processes of
-their own and take turns. PyTorch is optional (``pip install 'implicit-bias[peers]'``). Each library
-uses the accelerator it sees.
+on one thread, in two processes, and batched by ``torch.func.vmap``). ``curvature`` finds the largest
+Hessian eigenvalues of a network trained on MNIST, and its spectral density, with this package,
+PyHessian, and SciPy over curvlinops; values and residuals are judged in float64. Runners live in
+processes of their own and take turns. PyTorch and the other peers are optional (``pip install
+'implicit-bias[peers]'``). Each library uses the accelerator it sees.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import engine
+from benchmarks import curvature, engine
 
-SUBJECTS = {"engine": engine}
+SUBJECTS = {"curvature": curvature, "engine": engine}
 """What can be measured: modules with ``add_arguments(parser)`` and ``run(arguments) -> dict``."""
 
 

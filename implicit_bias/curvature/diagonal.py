@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from implicit_bias.curvature.eigenpairs import inner
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.curvature.trace import TraceEstimate, check_probes, mean_and_standard_error
 from implicit_bias.errors import UserError
+from implicit_bias.random_probes import TraceEstimate, check_probes, mean_and_standard_error
 
 
 @jax.tree_util.register_dataclass

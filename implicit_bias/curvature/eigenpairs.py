@@ -1,14 +1,15 @@
-"""The record that every eigenvalue method returns."""
+"""The record that every eigenvalue method returns, and what all methods check and compute alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.errors import UserError
+from implicit_bias.errors import UserError, unknown
 
 
 @jax.tree_util.register_dataclass
@@ -37,18 +38,34 @@ class Eigenpairs:
     converged: jax.Array
 
 
-def check_request(operator: LinearOperator, k: int, max_products: int, tol: float) -> None:
+def check_count(k: int, dimension: int) -> None:
+    """Refuse more eigenpairs than there are, or none.
+
+    Raises:
+        UserError: If ``k`` is below one or above the dimension.
+    """
+    if not 1 <= k <= dimension:
+        raise UserError(
+            f"k is {k}, but the operator has dimension {dimension}; choose 1 <= k <= {dimension}"
+        )
+
+
+def check_request(
+    operator: LinearOperator,
+    k: int,
+    max_products: int,
+    tol: float,
+    *,
+    start: jax.Array | None = None,
+    start_shape: tuple[int, ...] = (),
+) -> None:
     """Refuse what no method can deliver.
 
     Raises:
-        UserError: If ``k`` is below one or above the dimension, ``max_products`` below ``k``, or
-            ``tol`` not positive.
+        UserError: If ``k`` is below one or above the dimension, ``max_products`` below ``k``,
+            ``tol`` not positive, or ``start`` given in another shape than ``start_shape``.
     """
-    if not 1 <= k <= operator.dimension:
-        raise UserError(
-            f"k is {k}, but the operator has dimension {operator.dimension}; "
-            f"choose 1 <= k <= {operator.dimension}"
-        )
+    check_count(k, operator.dimension)
     if max_products < k:
         raise UserError(
             f"max_products is {max_products}, too few for k = {k} eigenpairs; "
@@ -56,6 +73,70 @@ def check_request(operator: LinearOperator, k: int, max_products: int, tol: floa
         )
     if not tol > 0:
         raise UserError(f"tol is {tol}; choose tol > 0, such as 1e-3")
+    if start is not None and start.shape != start_shape:
+        raise UserError(f"start has shape {start.shape}; give shape {start_shape}")
+
+
+def check_choice(kind: str, given: str, choices: Any) -> None:
+    """Refuse a word that is not one of a ``Literal``'s.
+
+    Raises:
+        UserError: If it is not; ``kind`` says what it is a choice of.
+    """
+    if given not in get_args(choices):
+        raise unknown(kind, given, get_args(choices))
+
+
+def recompute(
+    operator: LinearOperator, vectors: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return Rayleigh quotients, unit vectors and residuals, by one product with each vector.
+
+    Args:
+        operator: Symmetric, of dimension p.
+        vectors: Shape (k, p), in rows.
+    """
+
+    def check(vector: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        vector = vector / norm(vector)
+        image = operator.product(vector)
+        value = inner(vector, image)
+        return value, vector, norm(image - value * vector)
+
+    return jax.lax.map(check, vectors)
+
+
+def finished(
+    values: jax.Array,
+    vectors: jax.Array,
+    residuals: jax.Array,
+    *,
+    products: jax.Array,
+    settled: jax.Array,
+    allowed: jax.Array,
+    bad: jax.Array,
+) -> Eigenpairs:
+    """Make the record: NaN where there is no pair, converged where all is well.
+
+    Args:
+        values: Shape (k,).
+        vectors: Shape (k, p).
+        residuals: Shape (k,).
+        products: How many were used.
+        settled: Whether the method expects nothing better.
+        allowed: Largest residual that is accepted.
+        bad: Shape () or (k,), which pairs are not there: a number was not finite, or the pair was
+            not begun.
+    """
+    bad = jnp.broadcast_to(bad, values.shape)
+    nan = jnp.asarray(jnp.nan, values.dtype)
+    return Eigenpairs(
+        values=jnp.where(bad, nan, values),
+        vectors=jnp.where(bad[:, None], nan, vectors),
+        residuals=jnp.where(bad, nan, residuals),
+        products=products,
+        converged=settled & ~jnp.any(bad) & jnp.all(residuals <= allowed),
+    )
 
 
 def inner(left: jax.Array, right: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.curvature.trace import check_probes, mean_and_standard_error
+from implicit_bias.random_probes import check_probes, mean_and_standard_error
 
 
 @jax.tree_util.register_dataclass

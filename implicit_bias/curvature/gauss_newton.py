@@ -11,17 +11,10 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.curvature.blocks import Block, select
-from implicit_bias.curvature.operators import (
-    Batch,
-    LinearOperator,
-    Params,
-    checked_chunk_size,
-    checked_weights,
-    chunked_sum,
-    example_count,
-    prepared,
-)
+from implicit_bias.chunks import Batch
+from implicit_bias.curvature.blocks import Block
+from implicit_bias.curvature.example_sum import ExampleSum, example_sum
+from implicit_bias.curvature.operators import LinearOperator, Params
 from implicit_bias.errors import UserError
 
 
@@ -72,25 +65,18 @@ def gauss_newton(
         outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
         loss_of_outputs: Maps ``(outputs, batch)`` to the losses of the c examples, shape (c,), such
             as ``lambda f, batch: loss.per_example(f, batch[1])``.
-        params: Any pytree of floating arrays; p numbers in all.
-        data: Pytree of arrays with one leading axis of n examples.
-        chunk_size: Examples per chunk; ``None`` for all at once. The result does not depend on it,
-            beyond rounding.
-        weights: Shape (n,), what each example counts; 1/n by default, which gives the mean.
-        linearize: Run the forward pass and all else that does not depend on the vector once, when
-            the operator is built, and share it among the products. It is kept in memory: a few
-            floats per example and unit. ``False`` recomputes it in every product, in memory for one
-            chunk.
-        block: Which parameters to differentiate with respect to, all by default; see
-            ``blocks.select``. The others are constants.
+        params: As in ``hessian``.
+        data: As in ``hessian``.
+        chunk_size: As in ``hessian``.
+        weights: As in ``hessian``.
+        linearize: As in ``hessian``.
+        block: As in ``hessian``.
 
     Returns:
-        The operator, of dimension p or the block's size, and the function from flat vectors to
-        trees like ``params``, zero outside the block.
+        As ``hessian``.
 
     Raises:
-        UserError: If there are no examples, ``chunk_size`` is below one, weights, outputs or losses
-            have another shape, or the block is unknown or empty.
+        UserError: If outputs or losses have another shape, or as ``hessian``.
 
     References:
         Schraudolph, *Fast curvature matrix-vector products for second-order gradient descent*,
@@ -110,16 +96,8 @@ def gauss_newton(
     def metric(f: jax.Array, batch: Batch, direction: jax.Array) -> jax.Array:
         return jax.jvp(jax.grad(lambda f: total(f, batch)), (f,), (direction,))[1]
 
-    return output_metric(
-        outputs,
-        metric,
-        params,
-        data,
-        chunk_size=chunk_size,
-        weights=weights,
-        linearize=linearize,
-        block=block,
-    )
+    terms = example_sum(params, data, chunk_size, weights, block)
+    return pulled_back(outputs, metric, terms, linearize)
 
 
 def output_metric(
@@ -141,24 +119,42 @@ def output_metric(
     Args:
         outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
         metric: Applies the matrices M_i; see ``Metric``.
-        params: As in ``gauss_newton``.
-        data: As in ``gauss_newton``.
-        chunk_size: As in ``gauss_newton``.
-        weights: As in ``gauss_newton``.
-        linearize: As in ``gauss_newton``.
-        block: As in ``gauss_newton``.
+        params: As in ``hessian``.
+        data: As in ``hessian``.
+        chunk_size: As in ``hessian``.
+        weights: As in ``hessian``.
+        linearize: As in ``hessian``.
+        block: As in ``hessian``.
 
     Returns:
-        As ``gauss_newton``.
+        As ``hessian``.
 
     Raises:
         UserError: As ``gauss_newton``.
     """
-    selected = select(params, block)
+    terms = example_sum(params, data, chunk_size, weights, block)
+    return pulled_back(outputs, metric, terms, linearize)
+
+
+def pulled_back(
+    outputs: Outputs, metric: Metric, terms: ExampleSum, linearize: bool
+) -> tuple[LinearOperator, Callable[[jax.Array], Params]]:
+    """Build the operator of ``output_metric`` from checked parts.
+
+    Args:
+        outputs: As in ``output_metric``.
+        metric: As in ``output_metric``.
+        terms: What to sum over.
+        linearize: As in ``hessian``.
+
+    Returns:
+        As ``hessian``.
+
+    Raises:
+        UserError: If outputs have another shape.
+    """
+    selected = terms.selected
     flat = selected.flat
-    n = example_count(data)
-    size = checked_chunk_size(chunk_size, n)
-    weights = checked_weights(weights, n, 1 / n, flat.dtype)
 
     def chunk_product(vector: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
         f, forward = jax.linearize(lambda theta: outputs(selected.rebuild(theta), batch), flat)
@@ -173,6 +169,6 @@ def output_metric(
         return gradient
 
     def product(vector: jax.Array) -> jax.Array:
-        return chunked_sum(lambda batch, w: chunk_product(vector, batch, w), data, weights, size)
+        return terms.total(lambda batch, w: chunk_product(vector, batch, w))
 
-    return prepared(product, flat, linearize), selected.unravel
+    return terms.operator(product, linearize)

@@ -1,4 +1,7 @@
-"""The Hessian of a loss over a whole dataset."""
+"""The Hessian of a loss over a whole dataset.
+
+The options of ``hessian`` are those of all operators over a dataset, and are explained there.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,10 @@ from collections.abc import Callable
 
 import jax
 
-from implicit_bias.curvature.blocks import Block, select
-from implicit_bias.curvature.operators import (
-    Batch,
-    LinearOperator,
-    Params,
-    WeightedLoss,
-    checked_chunk_size,
-    checked_weights,
-    chunked_sum,
-    example_count,
-)
+from implicit_bias.chunks import Batch
+from implicit_bias.curvature.blocks import Block
+from implicit_bias.curvature.example_sum import example_sum
+from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss
 
 
 def hessian(
@@ -61,21 +57,13 @@ def hessian(
     References:
         Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
     """
-    selected = select(params, block)
-    flat = selected.flat
-    n = example_count(data)
-    size = checked_chunk_size(chunk_size, n)
-    weights = checked_weights(weights, n, 1 / n, flat.dtype)
-
-    def chunk_gradient(flat: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
-        return jax.grad(lambda theta: loss(selected.rebuild(theta), batch, chunk_weights))(flat)
+    terms = example_sum(params, data, chunk_size, weights, block)
+    flat = terms.selected.flat
 
     if linearize:
         with jax.default_matmul_precision("highest"):
             _, product = jax.linearize(
-                lambda theta: chunked_sum(
-                    lambda batch, w: chunk_gradient(theta, batch, w), data, weights, size
-                ),
+                lambda theta: terms.total(lambda batch, w: terms.gradient(loss, theta, batch, w)),
                 flat,
             )
     else:
@@ -83,10 +71,12 @@ def hessian(
         def product(vector: jax.Array) -> jax.Array:
             def chunk_product(batch: Batch, chunk_weights: jax.Array) -> jax.Array:
                 return jax.jvp(
-                    lambda theta: chunk_gradient(theta, batch, chunk_weights), (flat,), (vector,)
+                    lambda theta: terms.gradient(loss, theta, batch, chunk_weights),
+                    (flat,),
+                    (vector,),
                 )[1]
 
             with jax.default_matmul_precision("highest"):
-                return chunked_sum(chunk_product, data, weights, size)
+                return terms.total(chunk_product)
 
-    return LinearOperator(product, flat.size, flat.dtype), selected.unravel
+    return LinearOperator(product, flat.size, flat.dtype), terms.selected.unravel

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax.experimental.sparse.linalg import lobpcg_standard
 
-from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request
+from implicit_bias.curvature.eigenpairs import (
+    Eigenpairs,
+    check_choice,
+    check_request,
+    finished,
+    recompute,
+)
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.curvature.thick_restart import recompute, thick_restart_lanczos
-from implicit_bias.errors import UserError, unknown
+from implicit_bias.curvature.thick_restart import thick_restart_lanczos
+from implicit_bias.errors import UserError
 
 End = Literal["LA", "SA"]
 
@@ -65,17 +71,14 @@ def lobpcg(
         Duersch, Shao, Yang & Gu, *A robust and efficient implementation of LOBPCG*, SIAM J. Sci.
         Comput. 40 (2018), which JAX's routine follows.
     """
-    check_request(operator, k, max_products, tol)
     p, dtype = operator.dimension, operator.dtype
-    if which not in get_args(End):
-        raise unknown("end of the spectrum", which, get_args(End))
+    check_request(operator, k, max_products, tol, start=start, start_shape=(k, p))
+    check_choice("end of the spectrum", which, End)
     if 5 * k >= p:
         raise UserError(
             f"k is {k}, but LOBPCG needs 5 k below the dimension {p}; choose k <= {(p - 1) // 5}, "
             "or another method"
         )
-    if start is not None and start.shape != (k, p):
-        raise UserError(f"start has shape {start.shape}; give shape ({k}, {p})")
     range_products = min(_RANGE_PRODUCTS, p) + 1
     iterations = (max_products - range_products - 2 * k) // (4 * k)
     if iterations < 1:
@@ -113,12 +116,12 @@ def lobpcg(
     order = jnp.argsort(-sign * values)
     values, rows, residuals = values[order], rows[order], residuals[order]
     scale = jnp.maximum(largest, jnp.max(jnp.abs(values)))
-    bad = ~jnp.all(jnp.isfinite(residuals)) | ~jnp.isfinite(shift)
-    nan = jnp.asarray(jnp.nan, dtype)
-    return Eigenpairs(
-        values=jnp.where(bad, nan, values),
-        vectors=jnp.where(bad, nan, rows),
-        residuals=jnp.where(bad, nan, residuals),
+    return finished(
+        values,
+        rows,
+        residuals,
         products=ends.products + (2 * k + 4 * k * used).astype(jnp.int32),
-        converged=~bad & jnp.all(residuals <= tol * scale),
+        settled=jnp.bool_(True),
+        allowed=tol * scale,
+        bad=~jnp.all(jnp.isfinite(residuals)) | ~jnp.isfinite(shift),
     )

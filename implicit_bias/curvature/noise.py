@@ -14,17 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.chunks import Batch, checked_chunk_size, chunked_sum, example_count
 from implicit_bias.curvature.eigenpairs import inner
-from implicit_bias.curvature.operators import (
-    Batch,
-    Params,
-    WeightedLoss,
-    checked_chunk_size,
-    chunked_sum,
-    example_count,
-)
-from implicit_bias.curvature.trace import mean_and_standard_error
+from implicit_bias.curvature.operators import Params, WeightedLoss
 from implicit_bias.errors import UserError
+from implicit_bias.random_probes import mean_and_standard_error
 
 
 @jax.tree_util.register_dataclass
@@ -67,7 +61,7 @@ def gradient_covariance_trace(
     Raises:
         UserError: If there are fewer than two examples or ``chunk_size`` is below one.
     """
-    n = _at_least_two(data)
+    n = at_least_two(data)
     size = checked_chunk_size(chunk_size, n)
     ones = jnp.ones((n,), ravel_pytree(params)[0].dtype)
     mean = _gradient(loss, params, data, ones / n)
@@ -144,7 +138,7 @@ def minibatch_gradient_covariance_trace(
     Raises:
         UserError: If the batch does not fit, or there are fewer than two batches or examples.
     """
-    n = _at_least_two(data)
+    n = at_least_two(data)
     _check_batch(batch_size, n, replacement)
     if n_batches < 2:
         raise UserError(f"n_batches is {n_batches}; choose n_batches >= 2 for a standard error")
@@ -170,7 +164,12 @@ def _gradient(loss: WeightedLoss, params: Params, batch: Batch, weights: jax.Arr
         return ravel_pytree(jax.grad(loss)(params, batch, weights))[0]
 
 
-def _at_least_two(data: Batch) -> int:
+def at_least_two(data: Batch) -> int:
+    """Return the number of examples of data that is to have a covariance.
+
+    Raises:
+        UserError: If there are fewer than two.
+    """
     n = example_count(data)
     if n < 2:
         raise UserError(f"the data has {n} example; a covariance needs at least 2")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request, inner, norm
+from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request, finished, inner, norm
 from implicit_bias.curvature.operators import LinearOperator
 
 _WARM_UP = 10  # products from a new start before the sign of the dominant eigenvalue is judged
@@ -143,14 +143,14 @@ def power_iteration(
         ),
     )
     values, vectors, residuals = _rayleigh_ritz(state.vectors, state.images, rank < state.begun)
-    bad = state.failed | (rank >= state.begun)
-    nan = jnp.asarray(jnp.nan, dtype)
-    return Eigenpairs(
-        values=jnp.where(bad, nan, values),
-        vectors=jnp.where(bad[:, None], nan, vectors),
-        residuals=jnp.where(bad, nan, residuals),
+    return finished(
+        values,
+        vectors,
+        residuals,
         products=state.products,
-        converged=(state.found == k) & ~state.failed & jnp.all(residuals <= tol * state.scale),
+        settled=state.found == k,
+        allowed=tol * state.scale,
+        bad=state.failed | (rank >= state.begun),
     )
 
 

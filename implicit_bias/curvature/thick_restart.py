@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request, inner, norm
-from implicit_bias.curvature.lanczos import BLOCK, Which, orthogonalise
+from implicit_bias.curvature.eigenpairs import (
+    Eigenpairs,
+    check_choice,
+    check_request,
+    finished,
+    norm,
+    recompute,
+)
+from implicit_bias.curvature.krylov import Which, expand, padded, random_direction
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.errors import UserError, unknown
+from implicit_bias.curvature.search import Ritz, State, judge, rayleigh_ritz
+from implicit_bias.errors import UserError
 
 Verify = Literal["each", "together"]
 
 _COLUMNS = 8192  # of the basis, rotated at once: in place, and near a core
-_CONVINCING = 0.1  # residual, relative to a chain's own scale, from which its best value is trusted
-_WORK = 11  # vectors held beside the basis and the result: mostly a block of the basis
-
-
-class _State(NamedTuple):
-    """What the loops carry.
-
-    The rows of the basis are, in this order: locked vectors (of earlier chains), Ritz vectors kept
-    at the last restart, Lanczos vectors. The latter two belong to the current chain. ``matrix`` is
-    the operator's projection on the basis; no entry couples a locked row with another.
-    """
-
-    vector: jax.Array  # (p,) to be multiplied next, unless a chain begins
-    basis: jax.Array  # (rows, p): orthonormal rows, then zeros
-    matrix: jax.Array  # (m, m), symmetric
-    couplings: jax.Array  # (m,) of the rows with ``vector``
-    errors: jax.Array  # (m,) residuals of the locked rows
-    size: jax.Array  # rows of the basis that have been multiplied
-    locked: jax.Array  # of them, those of earlier chains
-    chain: jax.Array  # chains before this one
-    products: jax.Array
-    scale: jax.Array  # largest |C q| seen, at most the operator's norm
-    chain_scale: jax.Array  # the same, in this chain
-    largest: jax.Array  # largest absolute Ritz value of the last test
-    settled: jax.Array  # nothing better is expected
-    lock: jax.Array  # the chain has nothing more to give; begin another
-    failed: jax.Array  # a number that is not finite turned up
-
-
-class _Ritz(NamedTuple):
-    """All pairs of the projected matrix, in no useful order."""
-
-    values: jax.Array  # (m,)
-    weights: jax.Array  # (m, m): column i holds pair i's coordinates in the basis
-    residuals: jax.Array  # (m,)
-    score: jax.Array  # (m,): higher is better, minus infinity where there is no pair
-    in_chain: jax.Array  # (m,): not locked
 
 
 def thick_restart_lanczos(
@@ -134,16 +104,12 @@ def thick_restart_lanczos(
         Matrix Anal. Appl. 22 (2000), section 3. Parlett, *The Symmetric Eigenvalue Problem* (1998),
         section 6.9 (twice is enough). The chains and the joint check are this module's own.
     """
-    check_request(operator, k, max_products, tol)
-    if which not in get_args(Which):
-        raise unknown("choice of eigenvalues", which, get_args(Which))
-    if verify not in get_args(Verify):
-        raise unknown("way to verify", verify, get_args(Verify))
+    p, dtype = operator.dimension, operator.dtype
+    check_request(operator, k, max_products, tol, start=start, start_shape=(p,))
+    check_choice("choice of eigenvalues", which, Which)
+    check_choice("way to verify", verify, Verify)
     if check_every < 1:
         raise UserError(f"check_every is {check_every}; choose check_every >= 1")
-    p, dtype = operator.dimension, operator.dtype
-    if start is not None and start.shape != (p,):
-        raise UserError(f"start has shape {start.shape}; give shape ({p},)")
     least = min(k + 2, p)
     if subspace is None:
         subspace = max(40, 3 * k)
@@ -157,30 +123,19 @@ def thick_restart_lanczos(
     tolerance = jnp.asarray(0.9 * tol / (math.sqrt(k + 1) if copies else 1), dtype)
     rounding = 50 * float(jnp.finfo(dtype).eps)
 
-    def ritz(state: _State) -> _Ritz:
-        return _rayleigh_ritz(state, which)
-
-    def fresh(basis: jax.Array, chain: jax.Array, size: jax.Array) -> jax.Array:
-        vector = jax.random.normal(jax.random.fold_in(key, chain), (p,), dtype)
-        vector = orthogonalise(basis, vector, size)
-        return vector / norm(vector)
-
-    def step(state: _State) -> _State:
+    def step(state: State) -> State:
         j, count = state.size, state.size + 1
         begins = j == state.locked
         if start is not None:
             begins = begins & (state.chain > 0)
         vector = jax.lax.cond(
-            begins, lambda: fresh(state.basis, state.chain, j), lambda: state.vector
+            begins,
+            lambda: random_direction(jax.random.fold_in(key, state.chain), state.basis, j),
+            lambda: state.vector,
         )
-        basis = jax.lax.dynamic_update_index_in_dim(state.basis, vector, j, 0)
-        image = operator.product(vector)
-        length = norm(image)
+        basis, rest, alpha, beta, length = expand(operator, state.basis, vector, j)
         scale = jnp.maximum(state.scale, length)
         chain_scale = jnp.maximum(state.chain_scale, length)
-        alpha = inner(vector, image)
-        rest = orthogonalise(basis, image, count)
-        beta = norm(rest)
         failed = ~(jnp.isfinite(scale) & jnp.isfinite(beta))
         # A coupling that is rounding, or so weak that all pairs of the chain are found.
         negligible = jnp.maximum(0.05 * tol * chain_scale, rounding * scale)
@@ -205,8 +160,8 @@ def thick_restart_lanczos(
         ask = due | broken | (count == m) | (state.products == max_products)
         largest, settled, lock = jax.lax.cond(
             ask & (count >= k) & ~failed,
-            lambda: _judge(
-                ritz(state),
+            lambda: judge(
+                rayleigh_ritz(state, which),
                 state,
                 k=k,
                 tolerance=tolerance,
@@ -218,15 +173,15 @@ def thick_restart_lanczos(
         )
         return state._replace(largest=largest, settled=settled, lock=lock)
 
-    def unfinished(state: _State) -> jax.Array:
+    def unfinished(state: State) -> jax.Array:
         return (state.products < max_products) & ~state.settled & ~state.failed
 
-    def cycle(state: _State) -> _State:
+    def cycle(state: State) -> State:
         state = jax.lax.while_loop(
             lambda state: unfinished(state) & (state.size < m) & ~state.lock, step, state
         )
         return _restart(
-            ritz(state),
+            rayleigh_ritz(state, which),
             state,
             k=k,
             allowed=tolerance * state.largest,
@@ -234,12 +189,12 @@ def thick_restart_lanczos(
         )
 
     zero, count = jnp.zeros((), dtype), jnp.int32(0)
-    basis = jnp.zeros((-(-m // BLOCK) * BLOCK, p), dtype)
+    basis = jnp.zeros((padded(m), p), dtype)
     no, row = jnp.bool_(False), jnp.zeros((m,), dtype)
     state = jax.lax.while_loop(
         unfinished,
         cycle,
-        _State(
+        State(
             vector=basis[0] if start is None else start / norm(start),
             basis=basis,
             matrix=jnp.zeros((m, m), dtype),
@@ -264,102 +219,18 @@ def thick_restart_lanczos(
         signs = jax.random.rademacher(jax.random.fold_in(key, max_products + 1), (k,), dtype)
         values, vectors, residuals = _check_together(operator, state, signs)
         checks = 1
-    bad = state.failed | ~jnp.all(jnp.isfinite(residuals))
-    nan = jnp.asarray(jnp.nan, dtype)
-    return Eigenpairs(
-        values=jnp.where(bad, nan, values),
-        vectors=jnp.where(bad, nan, vectors),
-        residuals=jnp.where(bad, nan, residuals),
+    return finished(
+        values,
+        vectors,
+        residuals,
         products=state.products + checks,
-        converged=state.settled & ~bad & jnp.all(residuals <= tol * state.largest),
+        settled=state.settled,
+        allowed=tol * state.largest,
+        bad=state.failed | ~jnp.all(jnp.isfinite(residuals)),
     )
 
 
-def _rayleigh_ritz(state: _State, which: Which) -> _Ritz:
-    """Find the pairs of the projected matrix: the chain's by ``eigh``, the locked as they are.
-
-    They are kept apart because a locked value and its copy in the chain would otherwise be mixed,
-    and nobody could tell which of them the chain has found.
-    """
-    matrix, size, locked = state.matrix, state.size, state.locked
-    m = matrix.shape[0]
-    index = jnp.arange(m, dtype=jnp.int32)
-    chain = (index >= locked) & (index < size)
-    nothing = jnp.zeros_like(matrix)
-    matrix = jnp.where(chain[:, None] & chain[None, :], matrix, nothing)
-    # Other rows get an eigenvalue above all of the chain (Gershgorin), so that its pairs come
-    # first.
-    reach = jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
-    above = jnp.where(reach > 0, 2 * reach, jnp.ones_like(reach))
-    matrix = matrix + jnp.diag(jnp.where(chain, jnp.zeros_like(above), above))
-    values, weights = jnp.linalg.eigh(matrix, symmetrize_input=False)
-
-    in_chain = index < size - locked
-    source = index - (size - locked)  # after the chain's pairs, the locked rows in their order
-    there = jnp.clip(source, 0, m - 1)
-    unit = (index[:, None] == source[None, :]).astype(matrix.dtype)
-    weights = jnp.where(in_chain[None, :], weights, unit)
-    values = jnp.where(in_chain, values, jnp.diagonal(state.matrix)[there])
-    beta = state.couplings[jnp.maximum(size - 1, 0)]
-    last = jnp.abs(jnp.take(weights, jnp.maximum(size - 1, 0), axis=0))
-    residuals = jnp.where(in_chain, beta * last, state.errors[there])
-    score = {"LA": values, "SA": -values, "LM": jnp.abs(values)}[which]
-    return _Ritz(values, weights, residuals, jnp.where(index < size, score, -jnp.inf), in_chain)
-
-
-def _judge(
-    ritz: _Ritz,
-    state: _State,
-    *,
-    k: int,
-    tolerance: jax.Array,
-    copies: bool,
-    trust_first: bool,
-    complete: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Say whether the search is over, or the chain.
-
-    Args:
-        ritz: All pairs.
-        state: As of this product.
-        k: How many pairs are wanted.
-        tolerance: Largest residual accepted, relative to the largest absolute value.
-        copies: Whether a first chain that did not break down needs another after it.
-        trust_first: Whether the first chain started from a random vector, so that an invariant
-            subspace holds the best eigenvalue.
-        complete: The basis spans the whole space.
-
-    Returns:
-        Largest absolute Ritz value; whether nothing better is expected; whether to lock what there
-        is and begin a new chain.
-    """
-    best, order = jax.lax.top_k(ritz.score, k)
-    zeros = jnp.zeros_like(ritz.values)
-    sizes = jnp.where(ritz.score > -jnp.inf, jnp.abs(ritz.values), zeros)
-    largest = jnp.max(sizes)
-    allowed = tolerance * largest
-    wanted = jnp.all(ritz.residuals[order] <= allowed)
-
-    # A later chain starts from a random vector orthogonal to what is locked, so its best value is
-    # the best that was left out. It must be good on the chain's own scale: a random vector's
-    # residual is small against the largest eigenvalue before anything is found.
-    chain_score = jnp.where(ritz.in_chain, ritz.score, -jnp.inf)
-    top = jnp.argmax(chain_score)
-    chain_largest = jnp.max(jnp.where(ritz.in_chain, sizes, zeros))
-    ended = state.lock
-    first = state.chain == 0
-    convincing = ended | (ritz.residuals[top] <= _CONVINCING * chain_largest)
-    exhausted = convincing & (chain_score[top] + ritz.residuals[top] <= best[k - 1] + allowed)
-    if not trust_first:
-        exhausted = exhausted & ~first
-    enough = exhausted | complete
-    if not copies:
-        enough = enough | (first & ~ended)
-    contributed = chain_score[top] >= best[k - 1]
-    return largest, wanted & enough, ended | (wanted & ~enough & convincing & contributed)
-
-
-def _restart(ritz: _Ritz, state: _State, *, k: int, allowed: jax.Array, stay: jax.Array) -> _State:
+def _restart(ritz: Ritz, state: State, *, k: int, allowed: jax.Array, stay: jax.Array) -> State:
     """Replace the basis by its best vectors.
 
     Args:
@@ -431,22 +302,8 @@ def _rotate(basis: jax.Array, weights: jax.Array) -> jax.Array:
     return rotate(basis, jnp.int32(whole * _COLUMNS), remainder) if remainder else basis
 
 
-def recompute(
-    operator: LinearOperator, vectors: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return Rayleigh quotients, unit vectors and residuals, by one product with each vector."""
-
-    def check(vector: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        vector = vector / norm(vector)
-        image = operator.product(vector)
-        value = inner(vector, image)
-        return value, vector, norm(image - value * vector)
-
-    return jax.lax.map(check, vectors)
-
-
 def _check_together(
-    operator: LinearOperator, state: _State, signs: jax.Array
+    operator: LinearOperator, state: State, signs: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return Ritz values, vectors, and residuals that a product with their sum has confirmed.
 
@@ -461,81 +318,3 @@ def _check_together(
     said = jnp.matmul(signs * values, vectors, precision=highest)
     said = said + jnp.sum(signs * couplings) * state.vector
     return values, vectors, state.errors[:k] + norm(image - said)
-
-
-@dataclass(frozen=True)
-class SubspacePlan:
-    """How eigenpairs are found within a memory budget.
-
-    Attributes:
-        subspace: Basis vectors to give to ``thick_restart_lanczos``.
-        vector_bytes: Memory of one vector.
-        memory_bytes: Memory of all vectors together: the basis, the result, and a few more. What
-            the operator itself holds (data, activations) comes on top.
-        restarts: Whether the basis is smaller than was wished for, so that the search restarts
-            more often than it need.
-    """
-
-    subspace: int
-    vector_bytes: int
-    memory_bytes: int
-    restarts: bool
-
-    def __str__(self) -> str:
-        """Return one line for a report."""
-        how = "thick restarts" if self.restarts else "the whole basis asked for"
-        return (
-            f"{self.subspace} basis vectors of {self.vector_bytes / 1e6:.3g} MB, "
-            f"{self.memory_bytes / 1e9:.3g} GB in all, {how}"
-        )
-
-
-def plan_subspace(
-    dimension: int, k: int, memory_bytes: int, dtype: Any = jnp.float32, *, wish: int = 150
-) -> SubspacePlan:
-    """Say how many basis vectors fit in a memory budget.
-
-    Args:
-        dimension: Number of parameters p.
-        k: How many eigenpairs are wanted.
-        memory_bytes: What all vectors of the search may take together.
-        dtype: Of the vectors.
-        wish: How many basis vectors one would like; no more are planned.
-
-    Returns:
-        The plan.
-
-    Raises:
-        UserError: If the budget does not hold the three vectors of one product (the parameters, the
-            vector, its image), or not the least that k pairs need; or k or wish is out of range.
-    """
-    if not 1 <= k <= dimension:
-        raise UserError(
-            f"k is {k}, but the operator has dimension {dimension}; choose 1 <= k <= {dimension}"
-        )
-    least = min(k + 2, dimension)
-    wish = min(wish, dimension)
-    if wish < least:
-        raise UserError(
-            f"wish is {wish}, too few vectors for k = {k} eigenpairs; choose wish >= {least}"
-        )
-    vector = dimension * jnp.dtype(dtype).itemsize
-    if memory_bytes < 3 * vector:
-        raise UserError(
-            f"memory_bytes is {memory_bytes}, too small for one product in dimension {dimension}; "
-            f"choose memory_bytes >= {3 * vector}"
-        )
-
-    others = k + max(k + 2, _WORK)  # the result, and during its verification a second copy
-
-    def total(rows: int) -> int:
-        return (-(-rows // BLOCK) * BLOCK + others) * vector
-
-    if memory_bytes < total(least):
-        raise UserError(
-            f"memory_bytes is {memory_bytes}, too small for k = {k} eigenpairs in dimension "
-            f"{dimension}; choose memory_bytes >= {total(least)}"
-        )
-    rows = (memory_bytes // vector - others) // BLOCK * BLOCK
-    subspace = min(wish, rows)
-    return SubspacePlan(subspace, vector, total(subspace), subspace < wish)

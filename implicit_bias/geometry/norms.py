@@ -12,12 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.curvature.operators import checked_chunk_size, chunked_sum, example_count
-from implicit_bias.curvature.trace import TraceEstimate, mean_and_standard_error
+from implicit_bias.chunks import Batch, checked_chunk_size, chunked_sum, example_count
 from implicit_bias.errors import UserError
+from implicit_bias.random_probes import TraceEstimate, mean_and_standard_error
 
 Params = Any
-Batch = Any
 
 
 def fisher_rao_norm(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,56 @@ from implicit_bias.models import Model
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
+
+
+class Largest(NamedTuple):
+    """The largest eigenvalue, from the better of two starts.
+
+    Attributes:
+        value: Rayleigh quotient.
+        residual: ``|C v - value v|``.
+        products: Products of both starts.
+        converged: Whether the start that was kept met its tolerance.
+    """
+
+    value: jax.Array
+    residual: jax.Array
+    products: jax.Array
+    converged: jax.Array
+
+
+def largest_eigenvalue(
+    operator: curvature.LinearOperator, key: jax.Array, *, max_products: int, tol: float
+) -> Largest:
+    """Run Lanczos from two independent random vectors and keep the larger eigenvalue.
+
+    A small residual proves an eigenvalue, not the largest: where the first two lie close together, a
+    start vector with little of the first may end at the second. Two starts both do so with the square
+    of that chance. On prescribed spectra, of 400 single starts with tol 1e-3, 46 stopped at the second
+    eigenvalue where it lies 0.5 % below the first, and 64 too low where three lie within that; of as
+    many pairs of starts, 6 and 8. With tol 1e-4 it was 3 and 5 of 400 single starts, and no pair.
+
+    Alternatives, on the same spectra: chains of ``thick_restart_lanczos(copies=True)`` stop with the
+    first for a single eigenvalue, and miss as often. Asking for two pairs (k = 2) costs only 10 % more
+    products where two lie together, and never missed there; but it missed 27 of 400 where three do, and
+    takes three times the products where a lone first eigenvalue stands above a dense bulk. Two starts
+    take twice those of one everywhere.
+
+    Args:
+        operator: Symmetric.
+        key: For the start vectors. The first start is that of ``curvature.lanczos`` with this key.
+        max_products: Most products of each start.
+        tol: Largest residual, relative to the largest absolute eigenvalue.
+    """
+
+    def search(key: jax.Array) -> Largest:
+        found = curvature.lanczos(operator, key, max_products=max_products, tol=tol)
+        return Largest(found.values[0], found.residuals[0], found.products, found.converged)
+
+    # One after the other in one program: the second start costs no compilation.
+    both = jax.lax.map(search, jnp.stack([key, jax.random.fold_in(key, 1)]))
+    kept = jax.tree.map(lambda leaf: leaf[jnp.argmax(both.value)], both)
+    return kept._replace(products=jnp.sum(both.products))
 
 
 @dataclass(frozen=True)
@@ -30,11 +80,10 @@ class Endpoint:
         filter_radii: Lengths of filter-normalised perturbations, relative to each unit's weights.
         directions: Random directions at each radius.
         trace_probes: Probes of the Hutchinson trace.
-        tol: Residual of the Lanczos eigenvalue relative to it, at most. At 1e-3 one lane in some hundreds
-            stopped at the second largest eigenvalue.
+        tol: Residual of the Lanczos eigenvalue relative to it, at most; see ``largest_eigenvalue``.
         power_tol: The same for power iteration.
-        max_products: Hessian-vector products Lanczos may use; power iteration may use five times
-            that.
+        max_products: Hessian-vector products each of two Lanczos starts may use; power iteration may
+            use five times that.
         probe_set: Test examples on which the kernel is compared with its initial value.
         noise_batches: Batch sizes whose gradient covariance is compared, drawn with replacement.
         noise_draws: Batches drawn of each size.
@@ -148,9 +197,9 @@ class Endpoint:
             weighted, params, data, chunk_size=None if whole else self.chunk_size
         )
         keys = jax.random.split(key, 6)
-        top = curvature.lanczos(hessian, keys[0], max_products=self.max_products, tol=self.tol)
-        values["lambda_max"] = top.values[0]
-        values["lambda_max_residual"] = top.residuals[0]
+        top = largest_eigenvalue(hessian, keys[0], max_products=self.max_products, tol=self.tol)
+        values["lambda_max"] = top.value
+        values["lambda_max_residual"] = top.residual
         values["lambda_max_products"] = top.products
         values["lambda_max_converged"] = top.converged
         second = curvature.power_iteration(

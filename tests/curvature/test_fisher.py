@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from implicit_bias.curvature import dense, gradient_covariance_trace
-from implicit_bias.curvature.fisher import (
-    empirical_fisher,
-    gradient_covariance,
-    sampled_fisher,
-    true_fisher,
-)
+from implicit_bias.curvature import dense
+from implicit_bias.curvature.fisher import sampled_fisher, true_fisher
 from implicit_bias.curvature.gauss_newton import gauss_newton
 from implicit_bias.errors import UserError
 from tests.curvature import cases
@@ -36,99 +31,73 @@ def build_sampled(problem, params, data, **options):
     )
 
 
-def build_empirical(problem, params, data, **options):
-    return empirical_fisher(problem.weighted, params, data, **options)
-
-
-def build_covariance(problem, params, data, **options):
-    return gradient_covariance(problem.weighted, params, data, **options)
-
-
-BUILDS = [build_true, build_sampled, build_empirical, build_covariance]
+BUILDS = (build_true, build_sampled)
 every_build = pytest.mark.parametrize("build", BUILDS)
 
 
-@cases.every_case
-def test_true_fisher_equals_the_dense_matrix(case):
-    # Broken by: the wrong density or output Fisher matrix, a transpose, a lost example or block.
+def true_oracle(exact, case, lane):
     # The expectation is written out over classes here; a normal distribution has the unit matrix.
-    def oracle(exact, case, lane):
-        if case.loss == "squared":
-            return exact.pulled_back(exact.metric)
-        f = np.concatenate([exact.outputs, 0 * exact.outputs], axis=1)[:, : max(2, cases.CLASSES)]
-        if case.loss == "logistic":
-            f = f[:, :2]  # class one has the output, class zero a zero
+    if case.loss == "squared":
+        return exact.pulled_back(exact.metric)
+    f = np.concatenate([exact.outputs, 0 * exact.outputs], axis=1)[:, : max(2, cases.CLASSES)]
+    if case.loss == "logistic":
+        f = f[:, :2]  # class one has the output, class zero a zero
+    p = np.exp(f) / np.sum(np.exp(f), axis=1, keepdims=True)
+    scores = np.eye(p.shape[1])[None] - p[:, None, :]  # (n, class, output)
+    scores = scores[:, :, : exact.outputs.shape[1]]
+    return exact.pulled_back(np.einsum("ny,nyk,nyl->nkl", p, scores, scores))
+
+
+@functools.partial(cases.quick, static_argnames="loss")
+def drawn_targets(f, loss):
+    """Draw each example's targets as documented: from the key folded with the example's number."""
+
+    def draw(number, f):
+        key = jax.random.fold_in(jax.random.key(SEED), number)
+        if loss == "squared":
+            return jax.random.normal(key, (DRAWS, *f.shape), f.dtype)
+        if loss == "logistic":
+            return jax.random.bernoulli(key, jax.nn.sigmoid(f)[None, :], (DRAWS, 1))
+        return jax.random.categorical(key, f, shape=(DRAWS,))
+
+    return jax.vmap(draw)(jnp.arange(len(f), dtype=jnp.int32), f)
+
+
+def sampled_oracle(exact, case, lane):
+    f = exact.outputs
+    drawn = np.asarray(drawn_targets(f.astype(case.dtype), case.loss))
+    if case.loss == "squared":
+        scores = drawn.astype(np.float64)
+    elif case.loss == "logistic":
+        scores = drawn - (1 / (1 + np.exp(-f)))[:, None, :]
+    else:
         p = np.exp(f) / np.sum(np.exp(f), axis=1, keepdims=True)
-        scores = np.eye(p.shape[1])[None] - p[:, None, :]  # (n, class, output)
-        scores = scores[:, :, : exact.outputs.shape[1]]
-        return exact.pulled_back(np.einsum("ny,nyk,nyl->nkl", p, scores, scores))
-
-    cases.check(case, build_true, oracle)
+        scores = np.eye(cases.CLASSES)[drawn] - p[:, None, :]
+    return exact.pulled_back(np.einsum("ndk,ndl->nkl", scores, scores) / DRAWS)
 
 
 @cases.every_case
-def test_sampled_fisher_equals_the_dense_matrix(case):
-    # Broken by: draws that depend on the chunk or the lane's place, or are made anew by each
-    # product; a mean over draws taken twice; besides all that breaks the true one.
-    def oracle(exact, case, lane):
-        problem, params, data = cases.lane_of(case, lane)
-        outputs = problem.outputs(params, jax.tree.map(jnp.asarray, data))
-        scores = []
-        for number, f in enumerate(outputs):
-            key = jax.random.fold_in(jax.random.key(SEED), number)
-            p = np.exp(exact.outputs[number])
-            if case.loss == "squared":
-                drawn = jax.random.normal(key, (DRAWS, *f.shape), f.dtype)
-                scores.append(np.asarray(drawn, np.float64))
-            elif case.loss == "logistic":
-                drawn = jax.random.bernoulli(key, jax.nn.sigmoid(f)[None, :], (DRAWS, 1))
-                scores.append(np.asarray(drawn, np.float64) - p / (1 + p))
-            else:
-                drawn = np.asarray(jax.random.categorical(key, f, shape=(DRAWS,)))
-                scores.append(np.eye(cases.CLASSES)[drawn] - p / p.sum())
-        scores = np.array(scores)
-        return exact.pulled_back(np.einsum("ndk,ndl->nkl", scores, scores) / DRAWS)
-
-    cases.check(case, build_sampled, oracle)
+def test_equal_the_dense_matrices(case):
+    # Broken by: the wrong density or output Fisher matrix, a transpose, a lost example or block;
+    # draws that depend on the chunk or the lane's place, or are made anew by each product; a mean
+    # over draws taken twice.
+    cases.check(case, (build_true, true_oracle), (build_sampled, sampled_oracle))
 
 
-@cases.every_case
-def test_empirical_fisher_equals_the_dense_matrix(case):
-    # Broken by: gradients weighted twice or centred, an example of the last chunk counted twice.
-    def oracle(exact, case, lane):
-        return np.einsum("n,np,nq->pq", exact.mean_weights, exact.gradients, exact.gradients)
-
-    cases.check(case, build_empirical, oracle)
-
-
-@cases.every_case
-def test_gradient_covariance_equals_the_dense_matrix(case):
-    # Broken by: a mean over a chunk in place of all, the divisor n, weights left out of the mean.
-    def oracle(exact, case, lane):
-        if exact.weights is None:
-            return np.cov(exact.gradients.T)
-        weights = exact.weights
-        return np.cov(exact.gradients.T, aweights=weights, ddof=0) * weights.sum()
-
-    cases.check(case, build_covariance, oracle)
-
-
-@every_build
 @cases.semi_definite
 @given(
     seed=st.integers(0, 10**6),
     scale=st.floats(0.01, 10),
     loss=st.sampled_from(list(cases.DENSITIES)),
 )
-def test_positive_semi_definite(build, seed, scale, loss):
+def test_positive_semi_definite(seed, scale, loss):
     # Broken by: two sides of the product that differ, as with draws made anew.
-    cases.check_semi_definite(build, loss, seed, scale)
+    cases.check_semi_definite(BUILDS, loss, seed, scale)
 
 
-@every_build
-def test_padding_adds_only_zeros(build):
+def test_padding_adds_only_zeros():
     # Broken by: a padded unit that a product reaches.
-    cases.check_padding(build)
+    cases.check_padding(*BUILDS)
 
 
 @every_build
@@ -139,7 +108,7 @@ def test_forward_pass_is_shared(build):
 
 @every_build
 def test_highest_precision(build):
-    # Broken by: a product, or the mean gradient, traced outside the precision context.
+    # Broken by: a product traced outside the precision context.
     cases.check_precision(build)
 
 
@@ -205,36 +174,6 @@ def test_drawn_targets_average_to_the_true_matrix(density):
     assert gap(*both(params)) < 0.06
 
 
-def test_trace_is_that_of_the_noise_module():
-    # Broken by: another divisor or mean than gradient_covariance_trace has.
-    problem, params, data = cases.plain()
-
-    @cases.quick
-    def both(params):
-        operator, _ = build_covariance(problem, params, data)
-        return jnp.trace(dense(operator)), gradient_covariance_trace(problem.weighted, params, data)
-
-    np.testing.assert_allclose(*both(params), rtol=1e-12)
-
-
-@pytest.mark.parametrize("chunk_size", [None, 3])
-def test_a_large_mean_gradient_does_not_drown_the_covariance(chunk_size):
-    # Broken by: the difference of E[g gᵀ] and m mᵀ, of which float32 leaves nothing where the mean
-    # is 1000 times the spread; or by the rounding of the deviations' sum times the mean.
-    rng = np.random.default_rng(0)
-    gradients = (1000 + rng.normal(size=(40, 5))).astype(np.float32)
-
-    def loss(params, batch, weights):
-        return jnp.sum(weights * jnp.matmul(batch, params))
-
-    @cases.quick
-    def matrix(gradients):
-        params = jnp.zeros(5, gradients.dtype)
-        return dense(gradient_covariance(loss, params, gradients, chunk_size=chunk_size)[0])
-
-    assert gap(matrix(gradients), np.cov(gradients.astype(np.float64).T)) < 2e-3
-
-
 @every_build
 @cases.every_bad_request
 def test_bad_requests(build, change, message):
@@ -244,9 +183,8 @@ def test_bad_requests(build, change, message):
     assert message in str(caught.value)
 
 
-def test_bad_densities_draws_and_examples():
-    # Broken by: an unknown name taken for some density; no draws, whose mean is NaN; one example,
-    # whose covariance divides by zero.
+def test_bad_densities_and_draws():
+    # Broken by: an unknown name taken for some density; no draws, whose mean is NaN.
     problem, params, data = cases.plain()
     with pytest.raises(UserError, match="did you mean 'categorical'"):
         true_fisher(problem.outputs, "categoric", params, data)
@@ -255,5 +193,3 @@ def test_bad_densities_draws_and_examples():
         sampled("poisson", params, data, jax.random.key(0))
     with pytest.raises(UserError, match="n_draws is 0"):
         sampled("gaussian", params, data, jax.random.key(0), n_draws=0)
-    with pytest.raises(UserError, match="at least 2"):
-        build_covariance(problem, params, (data[0][:1], data[1][:1]))

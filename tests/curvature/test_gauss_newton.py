@@ -24,7 +24,7 @@ def build(problem, params, data, **options):
 def test_equals_the_dense_matrix(case):
     # Broken by: anything wrong in a product: a transpose, a mean taken twice, a wrong block, an
     # example of the last chunk lost, the curvature of the network left in.
-    cases.check(case, build, lambda exact, *_: exact.pulled_back(exact.metric))
+    cases.check(case, (build, lambda exact, *_: exact.pulled_back(exact.metric)))
 
 
 @cases.semi_definite
@@ -35,7 +35,7 @@ def test_equals_the_dense_matrix(case):
 )
 def test_positive_semi_definite(seed, scale, loss):
     # Broken by: a term with the network's own curvature, whose sign is arbitrary.
-    cases.check_semi_definite(build, loss, seed, scale)
+    cases.check_semi_definite((build,), loss, seed, scale)
 
 
 def test_padding_adds_only_zeros():

@@ -23,7 +23,7 @@ def solve(matrix, start=None, **options):
 
 @pytest.mark.parametrize(
     ("dtype", "which", "tol"),
-    [("float64", "LA", 1e-9), ("float64", "SA", 1e-9), ("float32", "LA", 1e-4)],
+    [("float64", "SA", 1e-9), ("float32", "LA", 1e-4)],  # float64 and LA: the test after this
 )
 def test_prescribed_spectrum(spectrum, with_spectrum, which, dtype, tol):
     # Broken by: a shift that leaves wanted values negative, values of the shifted operator, the
@@ -42,29 +42,25 @@ def test_prescribed_spectrum(spectrum, with_spectrum, which, dtype, tol):
     assert np.all(recomputed <= 1.01 * tol * scale + 1e-30)
 
 
-def test_budget_spent_is_not_convergence(with_spectrum):
-    # Broken by: reporting converged because the loop ended, or spending more than was allowed.
-    matrix = jnp.asarray(with_spectrum(np.linspace(0, 1, 60)))
-    found = solve(matrix, k=2, tol=1e-10, max_products=40)
-    assert not bool(found.converged)
-    assert int(found.products) <= 40
-
-
-def test_start_near_the_answer_saves_products(with_spectrum):
-    # Broken by: a start that is ignored or transposed.
-    matrix = with_spectrum(np.linspace(0, 1, 60) ** 3)
-    far = np.random.default_rng(0).normal(size=(2, 60))
-    near = np.linalg.eigh(matrix)[1][:, -2:].T + 1e-6 * far
-    options = {"k": 2, "tol": 1e-8, "max_products": 1000}
+def test_start_near_the_answer_suffices_where_the_budget_does_not(with_spectrum):
+    # Broken by: a start that is ignored or transposed; reporting converged because the loop ended;
+    # spending more than was allowed.
+    values = np.linspace(0, 1, 24) ** 3
+    matrix = with_spectrum(values)
+    far = np.random.default_rng(0).normal(size=(2, 24))
+    near = np.linalg.eigh(matrix)[1][:, -2:].T + 1e-10 * far
+    options = {"k": 2, "tol": 1e-9, "max_products": 60}
     warm, cold = (solve(jnp.asarray(matrix), jnp.asarray(v), **options) for v in (near, far))
     assert bool(warm.converged)
-    assert int(warm.products) < int(cold.products) / 2
+    np.testing.assert_allclose(warm.values, values[::-1][:2], atol=1e-12)
+    assert not bool(cold.converged)
+    assert int(warm.products) < int(cold.products) <= 60
 
 
 def test_not_finite():
     # Broken by: numbers made from NaN.
     matrix = jnp.full((24, 24), jnp.nan)
-    found = solve(matrix, k=3, tol=1e-9, which="LA", max_products=4000)
+    found = solve(matrix, k=3, tol=1e-9, which="SA", max_products=4000)
     assert not bool(found.converged)
     assert np.all(np.isnan(found.values))
     assert np.all(np.isnan(found.vectors))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from implicit_bias.curvature import LinearOperator, dense, hessian, matrix_operator, restrict
-from implicit_bias.curvature.operators import chunked_sum, prepared
+from implicit_bias.curvature.operators import prepared
 from implicit_bias.errors import UserError
 from tests.curvature import cases
 
@@ -40,23 +40,6 @@ def test_mask_restricts_to_the_live_block():
     full, mask = rng.normal(size=(7, 7)), np.array([0.0, 1, 1, 0, 1, 1, 0])
     live = dense(restrict(matrix_operator(jnp.asarray(full)), jnp.asarray(mask)))
     np.testing.assert_allclose(live, full * mask[:, None] * mask[None, :], atol=1e-15)
-
-
-@pytest.mark.parametrize("chunk_size", [1, 3, 4, 11])
-def test_chunked_sum(chunk_size):
-    # Broken by: an example of the last chunk dropped or counted twice, or a value without a shape.
-    rng = np.random.default_rng(7)
-    x, weights = rng.normal(size=(11, 2)), rng.normal(size=11)
-
-    @cases.quick
-    def total(x, weights):
-        return chunked_sum(
-            lambda batch, w: (jnp.matmul(w, batch["x"]), jnp.sum(w)), {"x": x}, weights, chunk_size
-        )
-
-    vector, scalar = total(x, weights)
-    np.testing.assert_allclose(vector, weights @ x, rtol=1e-12)
-    np.testing.assert_allclose(scalar, weights.sum(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("linearize", [False, True])

@@ -16,12 +16,12 @@ from implicit_bias.curvature.lanczos import lanczos
 from implicit_bias.curvature.operators import LinearOperator, matrix_operator
 from implicit_bias.curvature.spectral_density import spectral_density
 from implicit_bias.errors import UserError
+from tests.curvature import cases
 
 KEY = jax.random.key(7)
 
 
-@functools.partial(jax.jit, static_argnames=("n_probes", "depth"))
-def estimate(diagonal, grid=None, width=None, deflate=None, *, n_probes=16, depth=40):
+def density(diagonal, grid=None, width=None, deflate=None, *, n_probes=16, depth=40):
     operator = LinearOperator(lambda v: diagonal * v, diagonal.shape[0], diagonal.dtype)
     return spectral_density(
         operator,
@@ -32,6 +32,9 @@ def estimate(diagonal, grid=None, width=None, deflate=None, *, n_probes=16, dept
         width=width,
         deflate=deflate,
     )
+
+
+estimate = cases.quick(density, static_argnames=("n_probes", "depth"))
 
 
 def exact_density(values: np.ndarray, grid: np.ndarray, width: float, p: int) -> np.ndarray:
@@ -95,7 +98,7 @@ def test_pairs_found_by_lanczos_deflate():
     # Broken by: start vectors or products that leave the complement of inexact pairs.
     values, p = bulk_and_spikes(), 800
     operator = LinearOperator(lambda v: jnp.asarray(values) * v, p, jnp.float64)
-    pairs = jax.jit(lambda: lanczos(operator, KEY, k=4, which="LM", tol=1e-6))()
+    pairs = cases.quick(lambda: lanczos(operator, KEY, k=4, which="LM", tol=1e-6))()
     found = estimate(jnp.asarray(values), deflate=pairs)
     exact = estimate(jnp.asarray(values), deflate=exact_pairs(values, np.arange(p - 4, p), p))
     for power in (1, 2):
@@ -142,7 +145,8 @@ def test_probes_extend_and_lanes_do_not_meet():
     few, many = (estimate(values, n_probes=n, depth=8) for n in (2, 16))
     np.testing.assert_allclose(many.nodes[:2], few.nodes, rtol=1e-9, atol=1e-9)
     stack = jnp.stack([values, jnp.full((60,), jnp.nan), jnp.ones(60)])
-    found = jax.lax.map(lambda values: estimate(values, n_probes=2, depth=8), stack)
+    each = functools.partial(density, n_probes=2, depth=8)
+    found = cases.quick(lambda stack: jax.lax.map(each, stack))(stack)
     np.testing.assert_allclose(found.density[0], few.density, rtol=1e-9, atol=1e-12)
     assert np.all(np.isnan(found.density[1]))
     assert np.all(np.isfinite(found.density[2]))

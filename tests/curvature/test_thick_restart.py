@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from implicit_bias.curvature.lanczos import lanczos
 from implicit_bias.curvature.operators import LinearOperator, matrix_operator
-from implicit_bias.curvature.thick_restart import plan_subspace, thick_restart_lanczos
+from implicit_bias.curvature.thick_restart import thick_restart_lanczos
 from implicit_bias.errors import UserError
 
 KEY = jax.random.key(3)
@@ -29,6 +28,10 @@ def solve(matrix, start=None, **options):
 def solve_diagonal(diagonal, **options):
     operator = LinearOperator(lambda v: diagonal * v, diagonal.shape[0], diagonal.dtype)
     return thick_restart_lanczos(operator, KEY, **options)
+
+
+# Most tests share one program: a matrix of 24, restarted often. What is compiled is what they cost.
+RESTARTED = {"k": 3, "subspace": 8, "tol": 1e-10, "which": "LA"}
 
 
 def best(values: np.ndarray, k: int, which: str) -> np.ndarray:
@@ -80,16 +83,6 @@ def test_condition_of_1e8(with_spectrum, which, subspace):
     assert np.all(true_residuals(matrix, found) <= np.asarray(found.residuals) + 1e-15)
 
 
-def test_first_cycle_is_lanczos(with_spectrum):
-    # Broken by: a process, or a stop, that differs from the one with a basis of full size.
-    matrix = jnp.asarray(with_spectrum(np.linspace(0, 1, 24) ** 4))
-    one = jax.jit(lambda matrix: lanczos(matrix_operator(matrix), KEY, k=2, tol=1e-4))(matrix)
-    two = solve(matrix, k=2, subspace=23, tol=1e-4)
-    assert int(one.products) == int(two.products)
-    np.testing.assert_allclose(two.values, one.values, rtol=1e-12)
-    np.testing.assert_allclose(two.residuals, one.residuals, atol=1e-12)
-
-
 def hard_spectrum(p: int) -> np.ndarray:
     """Outliers close to a bulk, as the Hessian of a trained network has them."""
     rng = np.random.default_rng(0)
@@ -126,13 +119,13 @@ def test_no_more_products_than_arpack_at_equal_residual():
 def test_vectors_are_as_good_as_values():
     # Broken by: vectors of another basis, or mixed by a cluster that the values do not show.
     rng = np.random.default_rng(8)
-    matrix = rng.normal(size=(150, 150))
+    matrix = rng.normal(size=(24, 24))
     matrix = (matrix + matrix.T) / 2
     values, vectors = np.linalg.eigh(matrix)
-    found = solve(jnp.asarray(matrix), k=4, subspace=14, tol=1e-8)
-    np.testing.assert_allclose(found.values, values[::-1][:4], rtol=1e-12)
-    cosines = np.abs(np.sum(np.asarray(found.vectors) * vectors.T[::-1][:4], axis=1))
-    gaps = np.minimum(-np.diff(values[::-1])[:4], np.append(np.inf, -np.diff(values[::-1])[:3]))
+    found = solve(jnp.asarray(matrix), **RESTARTED)
+    np.testing.assert_allclose(found.values, values[::-1][:3], rtol=1e-12)
+    cosines = np.abs(np.sum(np.asarray(found.vectors) * vectors.T[::-1][:3], axis=1))
+    gaps = np.minimum(-np.diff(values[::-1])[:3], np.append(np.inf, -np.diff(values[::-1])[:2]))
     sines = np.asarray(found.residuals) / gaps  # Davis & Kahan
     assert np.all(1 - cosines**2 <= 1.1 * sines**2 + 1e-14)
 
@@ -145,43 +138,17 @@ def test_fifty_pairs():
     assert bool(found.converged)
 
 
-COPIES = {"k": 3, "subspace": 24, "tol": 1e-3}  # a tolerance met before rounding brings copies in
-
-
-@pytest.mark.parametrize("multiplicity", [2, 4])
-def test_copies_of_an_eigenvalue(multiplicity):
-    # Broken by: trusting one start vector where the caller asked not to; a chain's first small
-    # residual taken for the end; or, without the request, paying for a second chain.
-    bulk = np.random.default_rng(0).uniform(-0.1, 0.5, 598 - multiplicity)
-    diagonal = np.concatenate([bulk, [2.5, 3.0], np.full(multiplicity, 4)])
-    every = solve_diagonal(jnp.asarray(diagonal), copies=True, **COPIES)
-    np.testing.assert_allclose(every.values, np.sort(diagonal)[::-1][:3], atol=1e-4)
-    np.testing.assert_allclose(every.vectors @ every.vectors.T, np.eye(3), atol=1e-13)
-    assert bool(every.converged)
-    single = solve_diagonal(jnp.asarray(diagonal), **COPIES)
-    np.testing.assert_allclose(single.values, [4, 3, 2.5], atol=1e-4)
-    assert int(single.products) < int(every.products)
-
-
-def test_copies_where_there_are_none():
-    # Broken by: chains without end.
-    found = solve_diagonal(jnp.asarray(hard_spectrum(600)), copies=True, **COPIES)
-    np.testing.assert_allclose(found.values, [2, 1.5, 1.3], atol=1e-4)
-    assert bool(found.converged)
-    assert int(found.products) < 100
-
-
-TOGETHER = {"k": 4, "subspace": 12, "tol": 1e-5}
+TOGETHER = {"k": 3, "subspace": 8, "tol": 1e-5, "which": "LA"}
 
 
 def test_verified_together(with_spectrum):
     # Broken by: a next vector or couplings that are not those of the result; a bound that leaves
     # out rounding (nearly all of the discrepancy here is rounding).
-    matrix = with_spectrum(hard_spectrum(60)).astype(np.float32)
+    matrix = with_spectrum(hard_spectrum(24)).astype(np.float32)
     each = solve(jnp.asarray(matrix), **TOGETHER)
     together = solve(jnp.asarray(matrix), verify="together", **TOGETHER)
     eps = np.finfo(np.float32).eps
-    assert int(each.products) - int(together.products) == 3
+    assert int(each.products) - int(together.products) == 2
     np.testing.assert_allclose(together.values, each.values, rtol=100 * eps)
     true = true_residuals(matrix.astype(np.float64), together)
     assert np.all(true <= np.asarray(together.residuals))
@@ -192,7 +159,7 @@ def test_verified_together(with_spectrum):
 def test_verification_notices_what_the_process_does_not():
     # Broken by: a check that repeats the process's own arithmetic. An operator that is not
     # symmetric has residuals that the symmetric process does not see.
-    matrix = np.diag(np.linspace(0, 1, 60)) + 0.05 * np.tri(60, k=-1)
+    matrix = np.diag(np.linspace(0, 1, 24)) + 0.05 * np.tri(24, k=-1)
     for verify in ({}, {"verify": "together"}):
         found = solve(jnp.asarray(matrix, jnp.float32), **TOGETHER, **verify)
         assert not bool(found.converged)
@@ -210,108 +177,37 @@ def test_budget_spent_is_not_convergence():
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(2), atol=1e-13)
 
 
-@pytest.mark.parametrize("members", [(0, 1), (4,), (23,)])
-def test_start_in_an_invariant_subspace(with_spectrum, members):
-    # Broken by: trusting the subspace that a given start happens to span.
-    values = np.linspace(-3, 4, 24)
-    matrix = with_spectrum(values)
-    vectors = np.linalg.eigh(matrix)[1]
-    start = vectors[:, list(members)].sum(axis=1) / len(members)
-    found = solve(jnp.asarray(matrix), jnp.asarray(start), k=2, subspace=9, tol=1e-9)
-    np.testing.assert_allclose(found.values, [4, values[-2]], atol=1e-9)
-    assert bool(found.converged)
-
-
-def test_warm_start_saves_products(with_spectrum):
-    # Broken by: a start that is ignored. The operator has moved a little since the vectors' time.
-    values = np.linspace(-3, 4, 24) ** 3
-    before, after = with_spectrum(values), with_spectrum(values) + 1e-7 * with_spectrum(values, 1)
-    near = np.linalg.eigh(before)[1][:, -2:].sum(axis=1)
-    far = np.random.default_rng(0).normal(size=24)
-    options = {"k": 2, "subspace": 9, "tol": 1e-9}
-    warm, cold = (solve(jnp.asarray(after), jnp.asarray(v), **options) for v in (near, far))
-    assert bool(warm.converged)
-    assert int(warm.products) < int(cold.products)
-    np.testing.assert_allclose(warm.values, np.linalg.eigvalsh(after)[::-1][:2], atol=1e-9)
-
-
-def test_dimension_below_the_basis():
-    # Broken by: indexing past the space, or a residual at full dimension that is not zero.
-    values = np.arange(9) - 2.0
-    found = solve(jnp.asarray(np.diag(values)), k=9, tol=1e-9)
-    np.testing.assert_allclose(found.values, values[::-1], atol=1e-12)
-    assert bool(found.converged)
-    assert int(found.products) == 2 * 9
-
-
-def test_tests_less_often_find_the_same(with_spectrum):
-    # Broken by: a missed test at a full basis, at a breakdown, or at the end of the budget.
-    matrix = jnp.asarray(with_spectrum(np.linspace(0, 1, 24) ** 4))
-    often = solve(matrix, k=2, subspace=9)
-    seldom = solve(matrix, k=2, subspace=9, check_every=5)
-    np.testing.assert_allclose(seldom.values, often.values, atol=1e-5)
-    assert bool(seldom.converged)
-    assert 0 <= int(seldom.products) - int(often.products) < 9
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_not_finite(bad):
     # Broken by: iterating on NaN until the budget is spent, or reporting zeros.
     matrix = np.eye(24)
     matrix[3, 3] = bad
-    found = solve(jnp.asarray(matrix), k=2, subspace=9)
+    found = solve(jnp.asarray(matrix), **RESTARTED)
     assert not bool(found.converged)
     assert np.all(np.isnan(found.values))
     assert np.all(np.isnan(found.vectors))
     assert np.all(np.isnan(found.residuals))
-    assert int(found.products) <= 1 + 2
-
-
-def test_lanes_do_not_meet(with_spectrum):
-    # Broken by: a lane's stop, restart, breakdown or NaN reaching another, under map or vmap.
-    stack = np.stack(
-        [
-            with_spectrum(np.linspace(0, 1, 24)),
-            np.full((24, 24), np.nan),
-            2 * np.eye(24),
-            with_spectrum(np.concatenate([np.zeros(22), [1, 7]])),
-        ]
-    )
-
-    def lane(matrix):
-        return thick_restart_lanczos(matrix_operator(matrix), KEY, k=2, subspace=9)
-
-    mapped = jax.jit(lambda stack: jax.lax.map(lane, stack))(jnp.asarray(stack))
-    batched = jax.jit(jax.vmap(lane))(jnp.asarray(stack))
-    for index in (0, 2, 3):
-        alone = solve(jnp.asarray(stack[index]), k=2, subspace=9)
-        assert int(mapped.products[index]) == int(alone.products)
-        for many in (mapped, batched):
-            np.testing.assert_allclose(many.values[index], alone.values, atol=1e-6)
-            assert bool(many.converged[index])
-    for many in (mapped, batched):
-        assert not bool(many.converged[1])
-        assert np.all(np.isnan(many.values[1]))
+    assert int(found.products) <= 1 + 3
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    values=st.lists(st.floats(-10, 10, width=32), min_size=12, max_size=12),
+    values=st.lists(st.floats(-10, 10, width=32), min_size=24, max_size=24),
     seed=st.integers(0, 2**31 - 1),
 )
 def test_properties(values, seed):
     # Broken by: a state that only unusual spectra reach (zeros, copies, one outlier, tiny numbers).
-    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(12, 12)))[0]
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(24, 24)))[0]
     matrix = (basis * np.asarray(values)) @ basis.T
     matrix = (matrix + matrix.T) / 2
     exact, scale = np.linalg.eigvalsh(matrix), np.max(np.abs(values))
-    found = solve(jnp.asarray(matrix), k=3, subspace=6, tol=1e-6, max_products=3000)
+    found = solve(jnp.asarray(matrix), **RESTARTED)
     assert bool(found.converged)
     vectors = np.asarray(found.vectors)
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(3), atol=1e-12)
     residuals = true_residuals(matrix, found)
     np.testing.assert_allclose(found.residuals, residuals, atol=1e-14 * (1 + scale))
-    assert np.all(residuals <= 1e-6 * scale * 1.01 + 1e-300)
+    assert np.all(residuals <= 1.01e-10 * scale + 1e-14 * (1 + scale))
     nearest = np.min(np.abs(np.asarray(found.values)[:, None] - exact[None, :]), axis=1)
     assert np.all(nearest <= residuals + 1e-13 * (1 + scale))
     assert abs(float(found.values[0]) - exact[-1]) <= 1e-5 * scale + 1e-300
@@ -337,49 +233,3 @@ def test_bad_requests(arguments, message):
         thick_restart_lanczos(matrix_operator(jnp.eye(3)), KEY, **arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_memory_is_what_the_plan_says():
-    # Broken by: a basis copied by a restart or a branch, in the compiled program itself.
-    p, k, budget = 200_000, 10, 40_000_000
-    plan = plan_subspace(p, k, budget)
-    assert plan.restarts
-    assert plan.memory_bytes <= budget < plan.memory_bytes + 8 * plan.vector_bytes
-
-    def search(diagonal):
-        operator = LinearOperator(lambda v: diagonal * v, p, diagonal.dtype)
-        return thick_restart_lanczos(operator, KEY, k=k, subspace=plan.subspace)
-
-    compiled = jax.jit(search).lower(jax.ShapeDtypeStruct((p,), jnp.float32)).compile()
-    memory = compiled.memory_analysis()
-    assert memory.temp_size_in_bytes + memory.output_size_in_bytes <= plan.memory_bytes
-
-
-def test_plan_for_eleven_million_parameters():
-    # Broken by: a plan in other units, or one that forgets the result. 150 vectors are 6.7 GB.
-    roomy = plan_subspace(11_200_000, 50, 12_000_000_000)
-    tight = plan_subspace(11_200_000, 10, 2_000_000_000)
-    assert (roomy.subspace, roomy.restarts) == (150, False)
-    assert (tight.subspace, tight.restarts) == (16, True)
-    assert tight.memory_bytes <= 2_000_000_000
-    assert "16 basis vectors of 44.8 MB" in str(tight)
-    assert "thick restarts" in str(tight)
-    assert plan_subspace(11_200_000, 10, 2_000_000_000, jnp.bfloat16).subspace > 60
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((1000, 5, 11_999), "too small for one product in dimension 1000"),
-        ((1000, 5, 50_000), "too small for k = 5 eigenpairs"),
-        ((1000, 0, 10**9), "k is 0"),
-        ((1000, 1001, 10**9), "choose 1 <= k <= 1000"),
-    ],
-)
-def test_plans_that_are_refused(arguments, message):
-    # Broken by: a budget that fails later, inside a compiled program.
-    with pytest.raises(UserError) as caught:
-        plan_subspace(*arguments)
-    assert message in str(caught.value)
-    with pytest.raises(UserError, match="wish is 5"):
-        plan_subspace(1000, 5, 10**9, wish=5)

@@ -19,6 +19,7 @@ PEERS = ("pytorch", "pytorch_one_thread", "pytorch_two_processes", "torch_func_v
 def parts(monkeypatch):
     """The script's own modules, importable as when the script is run."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
+    import benchmarks.curvature_problem
     import benchmarks.engine
     import benchmarks.runners
     import benchmarks.timing
@@ -29,7 +30,9 @@ def parts(monkeypatch):
 
 
 def run(*arguments, paths=(SCRIPTS.parent,)):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    # At these sizes PyTorch's threads would only wait for each other on a busy machine.
+    threads = {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | threads | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.run(
         [sys.executable, SCRIPTS / "benchmark.py", *map(str, arguments)],
         capture_output=True,
@@ -99,6 +102,92 @@ def test_every_runner_trains_and_is_compared(tmp_path):
         assert any(line.startswith(name) for line in done.stdout.splitlines())
 
 
+CURVATURE_PEERS = ("pyhessian", "pyhessian equal residual", "eigsh over curvlinops")
+
+
+def check_curvature_row(problem, row):
+    assert row["time"]["min"] <= row["time"]["median"] <= row["time"]["max"]
+    assert row["setup_seconds"] > 0
+    assert len(row["residual"]) == len(row["error"]) == problem["k"]
+
+
+def check_our_curvature(measured):
+    problem, row = measured["problem"], measured["parts"]["eigenpairs"]["implicit-bias"]
+    check_curvature_row(problem, row)
+    assert row["converged"] == 1
+    # Broken if the judge takes another network or loss than the runner, or the tolerance is not met.
+    assert max(row["residual"]) <= problem["tol"]
+    # An eigenvalue lies within the residual (Weyl), which is relative to the largest as the error is.
+    assert max(map(abs, row["error"])) <= problem["tol"]
+    assert "drawn data" in problem["data"]
+
+
+def test_curvature_without_peers_says_so(tmp_path):
+    # Broken if a missing optional package stops the benchmark, or its rows vanish silently.
+    for name in ("torch", "pyhessian", "curvlinops"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
+    out = tmp_path / "out.json"
+    done = run(
+        "curvature", "--smoke", "--parts", "eigenpairs", "--json", out,
+        paths=(tmp_path, SCRIPTS.parent),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(out.read_text())
+    check_our_curvature(measured)
+    rows = measured["parts"]["eigenpairs"]
+    for name in CURVATURE_PEERS:
+        assert "pip install 'implicit-bias[peers]'" in rows[name]["absent"]
+        assert any(
+            line.startswith(name) and "not installed" in line for line in done.stdout.splitlines()
+        )
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torch", "pyhessian", "curvlinops")),
+    reason="needs the extra 'peers'",
+)
+def test_curvature_peers_find_the_same(tmp_path):
+    # Broken if a peer fails, has another Hessian or order of parameters (its true residuals would be
+    # of the size of the eigenvalues), or is compared at a residual that it does not reach.
+    out = tmp_path / "out.json"
+    done = run("curvature", "--smoke", "--json", out)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(out.read_text())
+    check_our_curvature(measured)
+    problem, parts = measured["problem"], measured["parts"]
+    for name in CURVATURE_PEERS:
+        row = parts["eigenpairs"][name]
+        check_curvature_row(problem, row)
+        at_its_own = name == "pyhessian"
+        assert max(row["residual"]) <= (0.2 if at_its_own else problem["tol"])
+        assert row["products"] > 0
+        ours = parts["eigenpairs"]["implicit-bias"]["seconds"]
+        ratios = [theirs / own for theirs, own in zip(row["seconds"], ours, strict=True)]
+        assert row["ours_faster_by"]["max"] == pytest.approx(max(ratios))
+    # Of every network: mean products of all at once are those of one after another.
+    one, at_once = (parts["networks"][name] for name in ("one after another", "implicit-bias"))
+    assert one["products"] == at_once["products"]
+    assert at_once["converged"] == 1
+    # Both estimate one trace, from other probes; both take as many products.
+    ours, theirs = (parts["density"][name] for name in ("implicit-bias", "pyhessian"))
+    assert ours["products"] == theirs["products"] == problem["probes"] * problem["depth"]
+    assert ours["mass"] == pytest.approx(1, abs=1e-5)
+    assert theirs["mass"] == pytest.approx(1, abs=1e-4)
+    assert theirs["trace"] == pytest.approx(ours["trace"], rel=0.5)
+    for row in (ours, theirs):
+        assert row["largest_node"] == pytest.approx(problem["reference"][0], rel=0.1)
+
+
+def test_without_mnist_the_data_is_drawn_and_says_so(parts, tmp_path, monkeypatch):
+    # Broken if the benchmark fails, downloads, or is silent where MNIST is not prepared.
+    monkeypatch.setenv("IMPLICIT_BIAS_CACHE", str(tmp_path))
+    monkeypatch.delenv("IMPLICIT_BIAS_TEST_DATA", raising=False)
+    x, y, what = parts.curvature_problem.Problem(str(tmp_path), examples=50).data()
+    assert x.shape == (50, 784)
+    assert set(y) <= set(range(10))
+    assert "drawn data, because MNIST is not prepared" in what
+
+
 def test_operations_are_counted_by_hand(parts):
     # Broken if a layer or a pass is missed: 2·m·n·k for each product, counted here one by one.
     work = parts.runners.Work(lanes=3, hidden=5, batch=7)
@@ -141,6 +230,8 @@ def test_halves_have_all_lanes(parts, lanes):
         (["engine", "--repeats", "0"], "at least 1"),
         (["engine", "--seconds", "-1"], "positive number of seconds"),
         (["engine", "--smoke", "--json", "/no/such/folder/out.json"], "does not exist"),
+        (["curvature", "--parts", "eigenpairs,traces"], "part 'traces' is not one of"),
+        (["curvature", "--networks", "1"], "at least 2"),
         (["kernel"], "invalid choice"),
     ],
 )

@@ -1,0 +1,97 @@
+"""What the Lanczos methods share: a basis of padded size, how it grows, and its Ritz pairs."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from implicit_bias.curvature.eigenpairs import inner, norm
+from implicit_bias.curvature.operators import LinearOperator
+
+Which = Literal["LA", "SA", "LM"]
+
+BLOCK = 8  # basis vectors per step of the orthogonalisation: small, so that unused ones cost little
+
+
+class Expansion(NamedTuple):
+    """A product with the newest basis vector q, taken apart."""
+
+    basis: jax.Array  # (rows, p), q in its row
+    rest: jax.Array  # (p,): C q without its components along the basis
+    alpha: jax.Array  # q . C q
+    beta: jax.Array  # |rest|
+    length: jax.Array  # |C q|
+
+
+def padded(rows: int) -> int:
+    """Return the rows of a basis in memory: whole blocks."""
+    return -(-rows // BLOCK) * BLOCK
+
+
+def expand(
+    operator: LinearOperator, basis: jax.Array, vector: jax.Array, count: jax.Array
+) -> Expansion:
+    """Take one step of the Lanczos recurrence with full orthogonalisation.
+
+    Args:
+        operator: Symmetric, of dimension p.
+        basis: Shape (rows, p): ``count`` orthonormal rows, then zeros.
+        vector: Shape (p,), of length one, orthogonal to them.
+        count: How many rows are used.
+    """
+    basis = jax.lax.dynamic_update_index_in_dim(basis, vector, count, 0)
+    image = operator.product(vector)
+    rest = orthogonalise(basis, image, count + 1)
+    return Expansion(basis, rest, inner(vector, image), norm(rest), norm(image))
+
+
+def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.Array:
+    """Remove from a vector its components along the first rows of a basis, in two passes.
+
+    Only blocks with used rows are read, so that the cost follows the count and not the padding; the
+    unused rows of the last block are zero and take nothing away.
+
+    References:
+        Parlett, *The Symmetric Eigenvalue Problem* (1998), section 6.9: twice is enough.
+    """
+    highest = jax.lax.Precision.HIGHEST
+
+    def remove(step: jax.Array, vector: jax.Array) -> jax.Array:
+        rows = jax.lax.dynamic_slice_in_dim(basis, step % blocks * BLOCK, BLOCK)
+        along = jnp.matmul(rows, vector, precision=highest)
+        return vector - jnp.matmul(along, rows, precision=highest)
+
+    blocks = (count + BLOCK - 1) // BLOCK
+    return jax.lax.fori_loop(0, 2 * blocks, remove, vector)
+
+
+def random_direction(key: jax.Array, basis: jax.Array, count: jax.Array) -> jax.Array:
+    """Draw a vector of length one, orthogonal to the first rows of a basis; shape (p,)."""
+    vector = jax.random.normal(key, basis.shape[1:], basis.dtype)
+    vector = orthogonalise(basis, vector, count)
+    return vector / norm(vector)
+
+
+def leading_pairs(matrix: jax.Array, used: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the eigenpairs of the used rows and columns of a padded symmetric matrix, first.
+
+    Args:
+        matrix: Shape (m, m).
+        used: Shape (m,), which rows count.
+
+    Returns:
+        Values (m,), ascending over the used ones, which come first, and vectors (m, m) in columns.
+    """
+    matrix = jnp.where(used[:, None] & used[None, :], matrix, jnp.zeros_like(matrix))
+    # Unused rows get an eigenvalue above all others (Gershgorin).
+    reach = jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
+    above = jnp.where(reach > 0, 2 * reach, jnp.ones_like(reach))
+    matrix = matrix + jnp.diag(jnp.where(used, jnp.zeros_like(above), above))
+    return jnp.linalg.eigh(matrix, symmetrize_input=False)
+
+
+def score(values: jax.Array, which: Which) -> jax.Array:
+    """Return a number that is the higher the more an eigenvalue is wanted."""
+    return {"LA": values, "SA": -values, "LM": jnp.abs(values)}[which]
