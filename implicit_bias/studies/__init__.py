@@ -15,6 +15,9 @@ from implicit_bias.studies.settings import StudySettings as StudySettings
 STUDIES: dict[str, str] = {
     "batch-size": "implicit_bias.studies.batch_size:STUDY",
     "edge-of-stability": "implicit_bias.studies.edge_of_stability:STUDY",
+    "sharpness": "implicit_bias.studies.sharpness:STUDY",
+    "landscape": "implicit_bias.studies.landscape:STUDY",
+    "flat-minima": "implicit_bias.studies.flat_minima:STUDY",
 }
 """Where each study is; imported when asked for."""
 
