@@ -8,7 +8,7 @@ finite and their squares do not overflow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,8 @@ class Loss:
     """
 
     name: str
-    function: PerExample
+    # Its text would hold an address, and records that hold a loss are told apart by theirs.
+    function: PerExample = field(repr=False)
     tasks: tuple[str, ...] = ("classification", "regression")
     unit: str = "loss unit"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from implicit_bias.curvature.operators import LinearOperator
 
 Which = Literal["LA", "SA", "LM"]
 
-BLOCK = 8  # basis vectors per step of the orthogonalisation: small, so that unused ones cost little
+BLOCK = 8  # a basis has whole blocks of rows, and is never read in smaller parts
 
 
 class Expansion(NamedTuple):
@@ -50,21 +51,32 @@ def expand(
 def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.Array:
     """Remove from a vector its components along the first rows of a basis, in two passes.
 
-    Only blocks with used rows are read, so that the cost follows the count and not the padding; the
-    unused rows of the last block are zero and take nothing away.
+    Of a few static numbers of rows the least that suffices is read, so that the cost follows the count
+    to within a factor of four; unused rows are zero and take nothing away. (A loop over blocks copies
+    each of them first: at 100 rows of 80,000 entries it took four times as long.)
 
     References:
         Parlett, *The Symmetric Eigenvalue Problem* (1998), section 6.9: twice is enough.
     """
     highest = jax.lax.Precision.HIGHEST
 
-    def remove(step: jax.Array, vector: jax.Array) -> jax.Array:
-        rows = jax.lax.dynamic_slice_in_dim(basis, step % blocks * BLOCK, BLOCK)
-        along = jnp.matmul(rows, vector, precision=highest)
-        return vector - jnp.matmul(along, rows, precision=highest)
+    def remove(rows: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+        def twice(basis: jax.Array, vector: jax.Array) -> jax.Array:
+            some = basis[:rows]
+            for _ in range(2):
+                along = jnp.matmul(some, vector, precision=highest)
+                vector = vector - jnp.matmul(along, some, precision=highest)
+            return vector
 
-    blocks = (count + BLOCK - 1) // BLOCK
-    return jax.lax.fori_loop(0, 2 * blocks, remove, vector)
+        return twice
+
+    sizes = [BLOCK]
+    while sizes[-1] < basis.shape[0]:
+        sizes.append(4 * sizes[-1])
+    sizes[-1] = basis.shape[0]
+    enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)
+    removed: jax.Array = jax.lax.switch(enough, [remove(n) for n in sizes], basis, vector)
+    return removed
 
 
 def random_direction(key: jax.Array, basis: jax.Array, count: jax.Array) -> jax.Array:

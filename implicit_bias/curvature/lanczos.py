@@ -5,9 +5,7 @@ from __future__ import annotations
 import jax
 
 from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request
-from implicit_bias.curvature.krylov import BLOCK as BLOCK
 from implicit_bias.curvature.krylov import Which
-from implicit_bias.curvature.krylov import orthogonalise as orthogonalise
 from implicit_bias.curvature.operators import LinearOperator
 from implicit_bias.curvature.thick_restart import thick_restart_lanczos
 

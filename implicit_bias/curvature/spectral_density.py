@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.curvature.eigenpairs import Eigenpairs, inner, norm
-from implicit_bias.curvature.lanczos import BLOCK, orthogonalise
+from implicit_bias.curvature.krylov import BLOCK, orthogonalise
 from implicit_bias.curvature.operators import LinearOperator
 from implicit_bias.errors import UserError
 from implicit_bias.random_probes import mean_and_standard_error

@@ -9,6 +9,10 @@ from implicit_bias.geometry.connectivity import Interpolation as Interpolation
 from implicit_bias.geometry.connectivity import barrier as barrier
 from implicit_bias.geometry.connectivity import instability as instability
 from implicit_bias.geometry.connectivity import interpolation_curve as interpolation_curve
+from implicit_bias.geometry.curves import CurveFit as CurveFit
+from implicit_bias.geometry.curves import bezier_curve as bezier_curve
+from implicit_bias.geometry.curves import bezier_point as bezier_point
+from implicit_bias.geometry.curves import fit_bezier as fit_bezier
 from implicit_bias.geometry.directions import TrajectoryPCA as TrajectoryPCA
 from implicit_bias.geometry.directions import coordinates_in as coordinates_in
 from implicit_bias.geometry.directions import eigenvector_directions as eigenvector_directions

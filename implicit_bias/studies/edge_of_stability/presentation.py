@@ -105,8 +105,8 @@ def _flow_row(result: xr.Dataset, rows: list[list[Any]]) -> list[Any]:
     threshold = min((row[3] for row in rows if row[0] == "gd"), default=np.nan)
     peak = flow_peaks(flow.isel(lane=np.flatnonzero(good))) / threshold
     found = mean_interval(np.log(peak))
-    products = flow["log_sharpness_products"].values[:, 1:]
-    products = products[np.isfinite(products)].mean() if np.isfinite(products).any() else np.nan
+    used = flow["log_sharpness_products"].values[:, 1:]
+    products = float(used[np.isfinite(used)].mean()) if np.isfinite(used).any() else np.nan
     return [
         "flow", float(flow["step_size"][0]), "none", threshold,
         f"{int(good.sum())}" + (f" (−{int((~good).sum())})" if not good.all() else ""),
