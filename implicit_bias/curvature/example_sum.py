@@ -17,6 +17,7 @@ from implicit_bias.chunks import (
 )
 from implicit_bias.curvature.blocks import Block, Selected, select
 from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss, prepared
+from implicit_bias.finite import require_finite
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def example_sum(
     Raises:
         UserError: As ``hessian``.
     """
+    require_finite(params)
     selected = select(params, block)
     n = example_count(data)
     size = checked_chunk_size(chunk_size, n)

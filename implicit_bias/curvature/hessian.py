@@ -52,7 +52,7 @@ def hessian(
 
     Raises:
         UserError: If there are no examples, ``chunk_size`` is below one, the weights do not fit, or
-            the block is unknown or empty.
+            the block is unknown or empty, or parameters that are not traced are not finite.
 
     References:
         Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).

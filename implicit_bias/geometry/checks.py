@@ -13,24 +13,6 @@ from implicit_bias.errors import UserError
 Params = Any
 
 
-def require_finite(params: Params) -> None:
-    """Refuse parameters that hold a NaN or an infinity; traced ones cannot be looked at and pass.
-
-    Raises:
-        UserError: If a value is not finite, or there is no parameter at all.
-    """
-    leaves = jax.tree.leaves(params)
-    if not any(jnp.size(leaf) for leaf in leaves):
-        raise UserError("there are no parameters; give at least one")
-    known = [leaf for leaf in leaves if not isinstance(leaf, jax.core.Tracer)]
-    bad = sum(int(np.sum(~np.isfinite(np.asarray(leaf)))) for leaf in known)
-    if bad:
-        raise UserError(
-            f"{bad} of the parameters are not finite; leave out runs that diverged, "
-            "or measure an earlier step"
-        )
-
-
 def require_like(name: str, given: Params, params: Params) -> None:
     """Refuse a pytree whose structure or shapes are not those of the parameters.
 

@@ -26,7 +26,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import require_finite
+from implicit_bias.finite import require_finite
 
 Params = Any
 Columns = Literal["gaussian", "orthonormal"]

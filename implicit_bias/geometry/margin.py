@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import require_finite
+from implicit_bias.finite import require_finite
 from implicit_bias.geometry.rescaling import dense_layers
 from implicit_bias.models import Dense
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import require_finite, require_like
+from implicit_bias.finite import require_finite
+from implicit_bias.geometry.checks import require_like
 from implicit_bias.geometry.rescaling import dense_layers
 
 Params = Any

@@ -169,5 +169,5 @@ def checked_radii(radii: Sequence[float] | jax.Array) -> jax.Array:
     if not isinstance(array, jax.core.Tracer):
         known = np.asarray(array)
         for radius in known[~(np.isfinite(known) & (known > 0))]:
-            raise UserError(f"a radius is {radius}; choose finite radii > 0")
+            raise UserError(f"a radius is {radius:g}; choose finite radii > 0")
     return array

@@ -29,7 +29,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import require_finite, require_like
+from implicit_bias.finite import require_finite
+from implicit_bias.geometry.checks import require_like
 from implicit_bias.geometry.perturbation import checked_radii
 
 Params = Any

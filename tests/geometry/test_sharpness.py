@@ -307,8 +307,8 @@ def test_draws_are_a_prefix_and_a_loss_that_is_not_finite_shows():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"radii": [0.0]}, "a radius is 0.0"),
-        ({"radii": [0.1, -1.0]}, "a radius is -1.0"),
+        ({"radii": [0.0]}, "a radius is 0"),
+        ({"radii": [0.1, -1.0]}, "a radius is -1"),
         ({"radii": []}, "at least one radius"),
         ({"adaptive": True, "eta": -1.0}, "eta is -1.0"),
         ({"eta": 0.1}, "only the adaptive"),
