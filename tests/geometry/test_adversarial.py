@@ -239,7 +239,7 @@ def test_images_and_float32() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"radii": [0.1, 0.0]}, "a radius is 0.0; choose finite radii > 0"),
+        ({"radii": [0.1, 0.0]}, "a radius is 0; choose finite radii > 0"),
         ({"radii": [-0.1]}, "a radius is -0.1"),
         ({"radii": []}, "at least one radius"),
         ({"scale": 0.0}, "scale is 0.0; choose finite scales > 0"),

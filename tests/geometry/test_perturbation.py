@@ -130,8 +130,8 @@ def test_directions_are_a_prefix_and_not_finite_shows():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"radii": [0.1, 0.0]}, "a radius is 0.0"),
-        ({"radii": [-1.0]}, "a radius is -1.0"),
+        ({"radii": [0.1, 0.0]}, "a radius is 0"),
+        ({"radii": [-1.0]}, "a radius is -1"),
         ({"radii": [float("nan")]}, "a radius is nan"),
         ({"radii": [0]}, "a radius is 0"),
         ({"radii": []}, "at least one radius"),
