@@ -70,10 +70,7 @@ def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.
 
         return twice
 
-    sizes = [BLOCK]
-    while sizes[-1] < basis.shape[0]:
-        sizes.append(4 * sizes[-1])
-    sizes[-1] = basis.shape[0]
+    sizes = _sizes(BLOCK, basis.shape[0])
     enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)
     removed: jax.Array = jax.lax.switch(enough, [remove(n) for n in sizes], basis, vector)
     return removed
@@ -86,22 +83,52 @@ def random_direction(key: jax.Array, basis: jax.Array, count: jax.Array) -> jax.
     return vector / norm(vector)
 
 
-def leading_pairs(matrix: jax.Array, used: jax.Array) -> tuple[jax.Array, jax.Array]:
+def leading_pairs(
+    matrix: jax.Array, used: jax.Array, count: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Return the eigenpairs of the used rows and columns of a padded symmetric matrix, first.
+
+    Of a few static sizes the least that holds all used rows is decomposed: early in a search most of the
+    matrix is padding, and ``eigh`` costs the third power of the size.
 
     Args:
         matrix: Shape (m, m).
         used: Shape (m,), which rows count.
+        count: No row from this one on is used.
 
     Returns:
         Values (m,), ascending over the used ones, which come first, and vectors (m, m) in columns.
     """
+    m = matrix.shape[0]
     matrix = jnp.where(used[:, None] & used[None, :], matrix, jnp.zeros_like(matrix))
     # Unused rows get an eigenvalue above all others (Gershgorin).
     reach = jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
     above = jnp.where(reach > 0, 2 * reach, jnp.ones_like(reach))
     matrix = matrix + jnp.diag(jnp.where(used, jnp.zeros_like(above), above))
-    return jnp.linalg.eigh(matrix, symmetrize_input=False)
+
+    def decompose(size: int) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+        def leading(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+            values, vectors = jnp.linalg.eigh(matrix[:size, :size], symmetrize_input=False)
+            rest = jnp.diagonal(matrix)[size:]
+            whole = jnp.eye(m, dtype=matrix.dtype).at[:size, :size].set(vectors)
+            return jnp.concatenate([values, rest]), whole
+
+        return leading
+
+    sizes = _sizes(2 * BLOCK, m)
+    enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)
+    pairs: tuple[jax.Array, jax.Array] = jax.lax.switch(
+        enough, [decompose(size) for size in sizes], matrix
+    )
+    return pairs
+
+
+def _sizes(least: int, largest: int) -> list[int]:
+    """Return a few static sizes, each four times the one before, up to the largest."""
+    sizes = [least]
+    while sizes[-1] < largest:
+        sizes.append(4 * sizes[-1])
+    return [*sizes[:-1], largest]
 
 
 def score(values: jax.Array, which: Which) -> jax.Array:

@@ -56,7 +56,7 @@ def rayleigh_ritz(state: State, which: Which) -> Ritz:
     size, locked = state.size, state.locked
     m = state.matrix.shape[0]
     index = jnp.arange(m, dtype=jnp.int32)
-    values, weights = leading_pairs(state.matrix, (index >= locked) & (index < size))
+    values, weights = leading_pairs(state.matrix, (index >= locked) & (index < size), size)
 
     in_chain = index < size - locked
     source = index - (size - locked)  # after the chain's pairs, the locked rows in their order

@@ -59,11 +59,31 @@ def test_leading_pairs(used):
     matrix = rng.normal(size=(6, 6)) + 7
     matrix = matrix + matrix.T
     mask = np.isin(np.arange(6), used)
-    values, vectors = krylov.leading_pairs(jnp.asarray(matrix), jnp.asarray(mask))
+    count = jnp.int32(max(used) + 1)
+    values, vectors = krylov.leading_pairs(jnp.asarray(matrix), jnp.asarray(mask), count)
     np.testing.assert_allclose(values[:3], np.linalg.eigvalsh(matrix[np.ix_(used, used)]))
     np.testing.assert_allclose(np.asarray(vectors)[~mask, :3], 0, atol=1e-14)
-    zeros, _ = krylov.leading_pairs(jnp.zeros((6, 6)), jnp.asarray(mask))
+    zeros, _ = krylov.leading_pairs(jnp.zeros((6, 6)), jnp.asarray(mask), count)
     np.testing.assert_array_equal(zeros[:3], 0)
+
+
+@pytest.mark.parametrize("count", [3, 16, 17, 64, 65, 80])
+def test_leading_pairs_of_every_size(count):
+    # Broken by: a part that leaves out a used row, pairs that are not those of the whole matrix, or
+    # unused values that mix with the used ones.
+    rng = np.random.default_rng(count)
+    matrix = rng.normal(size=(80, 80))
+    matrix = matrix + matrix.T
+    mask = np.arange(80) < count
+    values, vectors = krylov.leading_pairs(jnp.asarray(matrix), jnp.asarray(mask), jnp.int32(count))
+    values, part = np.asarray(values), matrix[:count, :count]
+    np.testing.assert_allclose(values[:count], np.linalg.eigvalsh(part), atol=1e-12)
+    found = np.asarray(vectors)
+    np.testing.assert_allclose(found.T @ found, np.eye(80), atol=1e-12)
+    np.testing.assert_allclose(found[count:, :count], 0, atol=1e-14)
+    image = part @ found[:count, :count]
+    np.testing.assert_allclose(image, found[:count, :count] * values[:count], atol=1e-11)
+    assert np.all(values[count:] > np.max(np.abs(values[:count])))
 
 
 def test_random_direction():
