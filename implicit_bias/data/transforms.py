@@ -103,6 +103,8 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         raise UserError(
             f"classes are {list(classes)}, but {dataset.name} is {dataset.task}; leave them out"
         )
+    if not all(isinstance(label, int | np.integer) for label in classes):
+        raise UserError(f"classes are {classes!r}; give whole numbers, such as (0, 1)")
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise UserError(f"classes are {list(classes)}; name at least two different ones")
     for label in classes:

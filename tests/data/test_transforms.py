@@ -284,7 +284,12 @@ def test_selected_classes_are_renumbered_in_the_order_given():
 
 @pytest.mark.parametrize(
     ("classes", "message"),
-    [((1,), "at least two"), ((1, 1), "at least two different"), ((0, 10), "labels 0 to 9")],
+    [
+        ((1,), "at least two"),
+        ("01", "whole numbers"),
+        ((1, 1), "at least two different"),
+        ((0, 10), "labels 0 to 9"),
+    ],
 )
 def test_classes_that_cannot_be_selected(classes, message):
     # Breaks if one class trains a constant, or a label that is not there ends in a traceback.

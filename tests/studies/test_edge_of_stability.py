@@ -26,7 +26,7 @@ from implicit_bias.studies.edge_of_stability.arms import (
     derive,
     lanes,
 )
-from implicit_bias.studies.edge_of_stability.claims import _edge, _small_steps, _starts
+from implicit_bias.studies.edge_of_stability.claims import _edge, _small_steps, _starts, judge_group
 from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.probe import Sharpness
 from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
@@ -298,6 +298,19 @@ def test_the_rule_of_starts(linear: dict[str, np.ndarray]) -> None:
     assert _starts(good.assign(endpoints_apart=good["endpoints_apart"] * 0)).verdict == "refuted"
 
 
+def test_an_arm_of_which_all_is_lost_says_so() -> None:
+    # Breaks if a diverged arm passes for one that was measured and not decided, or warns instead.
+    result = planted({("gd", eta): course(1.03, 1.05) for eta in (0.4, 0.5, 0.6)})
+    lost = result["diverged"].copy(data=result["step_size"].values == 0.6)
+    result = result.assign(diverged=lost)
+    result["late_relative_sharpness"] = result["late_relative_sharpness"].where(~lost)
+    cell = result.isel(lane=np.flatnonzero(lost.values))
+    found = judge_group(cell, 0.95)
+    assert (found["where"], found["n"], found["diverged"]) == ("diverged", 0, 5)
+    with pytest.raises(NotDecidable, match=r"at 2 step size.*5 of its 15 lanes diverged"):
+        _edge(result)
+
+
 # The study
 
 
@@ -344,6 +357,8 @@ def test_a_run_leaves_a_table_a_verdict_and_figures(tmp_path: Path) -> None:
         ({"probes": 3}, "10"),
         ({"small_steps": {"step_sizes": (0.3, 0.1), "time": 1.0}}, "no multiple of step size 0.3"),
         ({"until_error": 1.0}, "less than 1"),
+        ({"gd": {"step_sizes": (0.4, 0.4)}}, "gd.step_sizes is .*name each once"),
+        ({"small_steps": {"step_sizes": (0.1, 0.1), "time": 1.0}}, "name each once"),
         ({"gd": {"step_sizes": (-1.0,)}}, "greater than 0"),
     ],
 )

@@ -132,6 +132,10 @@ class EdgeOfStabilitySettings(StudySettings):
                 raise ValueError(f"arms names {arm!r}; choose among {', '.join(ARMS)}")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError("arms names one twice; name each once")
+        for name in ("gd", "heavy_ball", "adam", "sgd", "small_steps"):
+            steps = getattr(self, name).step_sizes
+            if len(set(steps)) < len(steps):
+                raise ValueError(f"{name}.step_sizes is {steps}; name each once")
         for step in self.small_steps.step_sizes:
             updates = self.small_steps.time / step
             if abs(updates - round(updates)) > 1e-6 * updates:

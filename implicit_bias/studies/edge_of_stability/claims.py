@@ -21,6 +21,15 @@ EDGE_ARMS = ("gd", "heavy-ball", "adam", "sgd")
 BAND = (0.9, 1.15)
 """A median within it over the last fifth of a run, in units of the threshold, counts as at the edge."""
 
+PLACES = {
+    "at": "at the edge",
+    "below": "below it",
+    "above": "above it",
+    "undecided": "undecided",
+    "diverged": "diverged",
+}
+"""Where an arm stays, in words."""
+
 FEWEST = 3
 """Step sizes of gradient descent at which the claim must hold."""
 
@@ -54,6 +63,13 @@ def relative(lanes: xr.Dataset, level: float) -> Any:
 
 def judge_group(lanes: xr.Dataset, level: float) -> dict[str, Any]:
     """Judge one arm at one step size: at the edge, below it, above it, or undecided."""
+    lost = lanes["diverged"].values
+    if lost.all():
+        nothing = float("nan")
+        return {
+            "effect": nothing, "interval": (nothing, nothing), "n": 0, "where": "diverged",
+            "reached": 0, "diverged": int(lost.sum()),
+        }  # fmt: skip
     estimate = relative(lanes, level)
     low, high, value = (float(np.exp(x)) for x in (estimate.low, estimate.high, estimate.value))
     reached = lanes["reached"].values & ~lanes["diverged"].values
@@ -82,14 +98,16 @@ def _edge(result: xr.Dataset) -> Finding:
         raise NotDecidable("arm gd was not run")
     sharpened = {s: f for s, f in descent.items() if f["reached"] and f["reached"] == f["n"]}
     if len(sharpened) < FEWEST:
+        lost = sum(found["diverged"] for found in descent.values())
+        every = sum(found["diverged"] + found["n"] for found in descent.values())
         raise NotDecidable(
             f"sharpness reached 2/η in all seeds at {len(sharpened)} step size(s) of gradient descent, and "
-            f"{FEWEST} are needed"
+            f"{FEWEST} are needed" + (f"; {lost} of its {every} lanes diverged" if lost else "")
         )
     wheres = [found["where"] for found in sharpened.values()]
     head = next(iter(sharpened.values()))
     others = [
-        f"{arm} at η = {step:g}: {found['where']} the edge ({found['effect']:.2f})"
+        f"{arm} at η = {step:g}: {PLACES[found['where']]} ({found['effect']:.2f})"
         for (arm, step), found in judged.items()
         if arm != "gd" or step not in sharpened
     ]
@@ -166,8 +184,12 @@ def linear_orders(result: xr.Dataset) -> np.ndarray:
 
 def _small_steps(result: xr.Dataset) -> Finding:
     networks, linear = orders(result), linear_orders(result)
+    if not (result["arm"].values == "small-steps").any():
+        raise NotDecidable("arm small-steps was not run")
     if networks.size < 2:
-        raise NotDecidable("arm small-steps was not run with two seeds at least")
+        raise NotDecidable(
+            f"{networks.size} seed(s) have finite small-steps lanes at two step sizes; 2 are needed"
+        )
     # Two intervals that hold together.
     estimates = {
         "networks": mean_interval(networks, 0.975),

@@ -15,6 +15,7 @@ from implicit_bias.studies.edge_of_stability.arms import ARMS
 from implicit_bias.studies.edge_of_stability.claims import (
     BAND,
     EDGE_ARMS,
+    PLACES,
     flow_peaks,
     groups,
     judge_group,
@@ -46,8 +47,6 @@ descent is iterated in double precision from several starts, and the distance is
 Gradient descent goes to the edge only where the loss sharpens so far; a step size whose threshold lies
 above what the run reaches stays below it. Nothing is claimed for stochastic gradients."""
 
-_PLACES = {"at": "at the edge", "below": "below it", "above": "above it", "undecided": "undecided"}
-
 
 def tables(result: xr.Dataset) -> list[Table]:
     """Return the edge, a row an arm and step size, and the distance of small steps from the flow."""
@@ -77,7 +76,7 @@ def _edge_table(result: xr.Dataset) -> Table:
                 f"{int(good.sum())}" + (f" (−{found['diverged']})" if found["diverged"] else ""),
                 found["reached"],
                 format_estimate(found["effect"], *found["interval"]),
-                _PLACES[found["where"]],
+                PLACES[found["where"]],
                 float(np.mean(loss)) if loss.size else np.nan,
                 float(products),
             ]
@@ -102,7 +101,14 @@ def _flow_row(result: xr.Dataset, rows: list[list[Any]]) -> list[Any]:
     """Return the flow's row: its peak against the lowest threshold of gradient descent."""
     flow = result.isel(lane=np.flatnonzero(result["arm"].values == "flow"))
     good = ~flow["diverged"].values
-    threshold = min((row[3] for row in rows if row[0] == "gd"), default=np.nan)
+    threshold = min(
+        (row[3] for row in rows if row[0] == "gd" and row[7] != PLACES["diverged"]), default=np.nan
+    )
+    if not good.any() or np.isnan(threshold):
+        return [
+            "flow", float(flow["step_size"][0]), "none", np.nan, f"{int(good.sum())} (−{int((~good).sum())})",
+            0, "n/a", PLACES["diverged"] if not good.any() else "has none", np.nan, np.nan,
+        ]  # fmt: skip
     peak = flow_peaks(flow.isel(lane=np.flatnonzero(good))) / threshold
     found = mean_interval(np.log(peak))
     used = flow["log_sharpness_products"].values[:, 1:]
