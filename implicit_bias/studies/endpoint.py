@@ -16,6 +16,7 @@ from implicit_bias.models import Model
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
+from implicit_bias.training.weighted import weighted_loss
 
 
 class Largest(NamedTuple):
@@ -175,11 +176,7 @@ class Endpoint:
         dtype = jax.tree.leaves(params)[0].dtype
         values: dict[str, jax.Array] = {}
 
-        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
-            x, y = batch
-            outputs, _ = model.apply(params, lane.model_state, x, train=False)
-            return jnp.sum(weights * loss.per_example(outputs, y))
-
+        weighted = weighted_loss(model, loss, lane.model_state)
         evaluation = Evaluator(model, loss, self.chunk_size)(
             pool, lane.examples, params, lane.model_state
         )

@@ -19,6 +19,7 @@ from implicit_bias.models import Model
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.probe import ProbedLane, Variable
+from implicit_bias.training.weighted import weighted_loss
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,7 @@ class Sharpness:
         self, model: Model, loss: Loss, pool: Pool, lane: ProbedLane, carried: Any
     ) -> tuple[dict[str, jax.Array], Any]:
         """Measure one lane."""
-
-        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
-            x, y = batch
-            outputs, _ = model.apply(params, lane.model_state, x, train=False)
-            return jnp.sum(weights * loss.per_example(outputs, y))
-
+        weighted = weighted_loss(model, loss, lane.model_state)
         data = (pool.x_train[lane.examples.train], lane.examples.targets)
         hessian, _ = curvature.hessian(weighted, lane.params, data)
         key = jax.random.fold_in(role_key(lane.seed, "probe"), lane.step)

@@ -17,11 +17,12 @@ from implicit_bias import curvature
 from implicit_bias.keys import role_key
 from implicit_bias.losses import CROSS_ENTROPY, error
 from implicit_bias.models import Dense
-from implicit_bias.studies.flat_minima.measure import Batch, adaptive_sharpness, weighted_loss
+from implicit_bias.studies.flat_minima.measure import adaptive_sharpness
 from implicit_bias.training import Lane, Pool
 from implicit_bias.training.experiment import Variable
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.weighted import Batch, weighted_loss
 
 KINDS = ("plain", "poisoned")
 _HALVINGS = 20

@@ -16,21 +16,7 @@ from implicit_bias.models import Dense, Model
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
-
-Batch = tuple[jax.Array, jax.Array]
-
-
-def weighted_loss(
-    model: Model, loss: Loss, model_state: Any
-) -> Callable[[Params, Batch, jax.Array], jax.Array]:
-    """Return the weighted sum of per-example losses, a function of parameters, batch and weights."""
-
-    def weighted(params: Params, batch: Batch, weights: jax.Array) -> jax.Array:
-        x, y = batch
-        outputs, _ = model.apply(params, model_state, x, train=False)
-        return jnp.sum(weights * loss.per_example(outputs, y))
-
-    return weighted
+from implicit_bias.training.weighted import weighted_loss
 
 
 def adaptive_sharpness(

@@ -17,6 +17,7 @@ from implicit_bias.studies.landscape.evaluation import SPLITS, Examples, scaled,
 from implicit_bias.training import Lane, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
+from implicit_bias.training.weighted import weighted_loss
 
 SIDE = 1.25
 """Half the side of the plane of the way, in units of the snapshot that is farthest along each axis."""
@@ -138,11 +139,7 @@ class SpecialPlanes:
         }
 
     def _top(self, pool: Pool, lane: FinishedLane, key: jax.Array) -> tuple[Any, Any]:
-        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
-            x, y = batch
-            outputs, _ = self.subject.model.apply(params, {}, x)
-            return jnp.sum(weights * self.subject.loss.per_example(outputs, y))
-
+        weighted = weighted_loss(self.subject.model, self.subject.loss, lane.model_state)
         n = self.subject.examples
         data = (pool.x_train[lane.examples.train[:n]], lane.examples.targets[:n])
         hessian, unravel = curvature.hessian(weighted, lane.params, data)

@@ -174,9 +174,7 @@ class Sharpness:
             outputs, _ = model.apply(params, lane.model_state, x, train=False)
             return loss.per_example(outputs, y)
 
-        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
-            return jnp.sum(weights * per_example(params, batch))
-
+        weighted = _weighted(per_example)
         hessian, _ = curvature.hessian(weighted, params, data)
         values["negative_share"] = self._negative_share(hessian, keys[0])
         values["asymmetry"] = _asymmetry(hessian, keys[0])
@@ -219,9 +217,7 @@ class Sharpness:
         self, per_example: Any, params: Params, data: Any, first: jax.Array, keys: Any
     ) -> dict[str, Any]:
         """Return what is measured at every point, and at the first one more."""
-
-        def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
-            return jnp.sum(weights * per_example(params, batch))
+        weighted = _weighted(per_example)
 
         def mean_loss(params: Params) -> jax.Array:
             return jnp.mean(per_example(params, data))
@@ -310,3 +306,12 @@ def _asymmetry(hessian: curvature.LinearOperator, key: jax.Array) -> jax.Array:
     images = jax.lax.map(hessian.product, pair)
     gap = jnp.abs(pair[0] @ images[1] - pair[1] @ images[0])
     return gap / (jnp.linalg.norm(pair[0]) * jnp.linalg.norm(images[1]))
+
+
+def _weighted(per_example: Any) -> Any:
+    """Return the weighted sum of a function's values, one an example."""
+
+    def weighted(params: Params, batch: Any, weights: jax.Array) -> jax.Array:
+        return jnp.sum(weights * per_example(params, batch))
+
+    return weighted
