@@ -52,12 +52,14 @@ class LaneExamples(NamedTuple):
     """Which examples of the pool a lane uses.
 
     ``train`` (n_train,) and ``valid`` (n_valid,) index the pool; ``targets`` (n_train, ...) are the
-    training targets after label noise.
+    training targets after label noise. ``inputs`` (n_train, *features) are the training inputs
+    themselves, held only while updates run that use all of them.
     """
 
     train: jax.Array
     valid: jax.Array
     targets: jax.Array
+    inputs: jax.Array | None = None
 
 
 class LaneState(NamedTuple):
@@ -139,6 +141,9 @@ def run_updates(
     function of the seed and the update's number. The loops have traced bounds, so one compiled program
     serves segments of any length.
 
+    A batch of all training examples has them in the order in which they are stored: an order would
+    only change rounding, and drawing it and collecting the inputs anew took up to half of an update.
+
     Args:
         recipe: Static half of the lane.
         pool: Shared data.
@@ -153,9 +158,13 @@ def run_updates(
     """
     transform = recipe.optimizer.build(recipe.schedule, inputs.settings)
     order_key = role_key(inputs.seed, "data_order")
+    if recipe.batch_size == recipe.n_train and recipe.micro_batch is None:
+        examples = examples._replace(inputs=_training_inputs(recipe, pool, examples))
 
     def update(
-        step: jax.Array, batch: tuple[jax.Array, jax.Array], carry: tuple[LaneState, jax.Array]
+        step: jax.Array,
+        batch: tuple[jax.Array | None, jax.Array],
+        carry: tuple[LaneState, jax.Array],
     ) -> tuple[LaneState, jax.Array]:
         state, total = carry
         indices, weights = batch
@@ -198,6 +207,15 @@ def run_updates(
 
         return jax.lax.fori_loop(start, stop, step_with_replacement, carry)
 
+    if recipe.batch_size == recipe.n_train:
+        positions = jnp.arange(recipe.n_train, dtype=jnp.int32) if recipe.micro_batch else None
+        everything = positions, jnp.full((recipe.n_train,), 1 / recipe.n_train, dtype)
+
+        def step_on_all(step: jax.Array, carry: tuple[LaneState, jax.Array]) -> Any:
+            return update(step, everything, carry)
+
+        return jax.lax.fori_loop(start, stop, step_on_all, carry)
+
     length = recipe.updates_per_epoch
 
     def epoch(number: jax.Array, carry: tuple[LaneState, jax.Array]) -> Any:
@@ -222,7 +240,7 @@ def batch_gradient(
     examples: LaneExamples,
     state: LaneState,
     step: jax.Array,
-    indices: jax.Array,
+    indices: jax.Array | None,
     weights: jax.Array,
 ) -> tuple[jax.Array, Any, Params]:
     """Return loss, model state and gradient of one batch.
@@ -234,7 +252,8 @@ def batch_gradient(
         examples: The lane's examples.
         state: Current state.
         step: Number of the update, for the keys of dropout and injected noise.
-        indices: (batch_size,) positions in the lane's training set.
+        indices: (batch_size,) positions in the lane's training set; None for all of it, where
+            ``examples`` hold the inputs.
         weights: (batch_size,) example weights, summing to 1; 0 marks an empty slot of the last batch.
 
     Returns:
@@ -248,13 +267,16 @@ def batch_gradient(
     dropout_key = jax.random.fold_in(role_key(inputs.seed, "dropout"), step)
 
     def weighted_loss(
-        params: Params, model_state: Any, indices: jax.Array, weights: jax.Array, loss_weights: Any
+        params: Params, model_state: Any, indices: Any, weights: jax.Array, loss_weights: Any
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        x = pool.x_train[examples.train[indices]]
+        if indices is None:
+            x, targets = examples.inputs, examples.targets
+        else:
+            x, targets = pool.x_train[examples.train[indices]], examples.targets[indices]
         outputs, model_state = recipe.model.apply(
             params, model_state, x, train=True, key=dropout_key
         )
-        losses = recipe.loss.per_example(outputs, examples.targets[indices])
+        losses = recipe.loss.per_example(outputs, targets)
         # An empty slot repeats an example with weight 0.
         return jnp.sum(weights * losses), (jnp.sum(loss_weights * losses), model_state)
 
@@ -284,6 +306,12 @@ def batch_gradient(
         (split(indices), split(gradient_weights), split(weights)),
     )
     return value, model_state, gradient
+
+
+def _training_inputs(recipe: Recipe, pool: Pool, examples: LaneExamples) -> jax.Array:
+    """Collect a lane's training inputs, unless they are the pool as it is."""
+    inputs: jax.Array = pool.x_train
+    return inputs if recipe.n_train == inputs.shape[0] else inputs[examples.train]
 
 
 def _masked(tree: Any, mask: Any) -> Any:
