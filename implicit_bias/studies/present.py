@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import implicit_bias
 from implicit_bias.results import claims as claims_module
 from implicit_bias.results import store
 from implicit_bias.results.checkpoint import write_atomic
@@ -38,11 +43,50 @@ class Presented:
         findings: A verdict a claim.
         tables: As shown in the terminal and the report.
         files: Everything written, the report last.
+        anew: Whether that was done now; otherwise it was read, and tables are in the report alone.
     """
 
     findings: Sequence[Finding]
     tables: Sequence[Table]
     files: Sequence[Path]
+    anew: bool = True
+
+
+def read_presented(files: Sequence[Path]) -> Presented | None:
+    """Return what was made from a result before, or None if its verdicts cannot be read.
+
+    Args:
+        files: As :func:`present` returned them.
+    """
+    try:
+        entries = json.loads(files[0].read_text(encoding="utf-8"))
+        names = [field.name for field in dataclasses.fields(claims_module.Finding)]
+        findings = []
+        for entry in entries:
+            known = {name: entry[name] for name in names if name in entry}
+            if known.get("interval") is not None:
+                low, high = known["interval"]  # null where a side has no bound
+                known["interval"] = (
+                    -math.inf if low is None else low,
+                    math.inf if high is None else high,
+                )
+            findings.append(claims_module.Finding(**known))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Presented(findings, (), files, anew=False)
+
+
+def code_digest(study: Study) -> str:
+    """Return a digest of the code that judges and draws: this package's, and a user's own study's file."""
+    package = Path(implicit_bias.__file__).resolve().parent
+    own = getattr(sys.modules.get(study.settings.__module__), "__file__", None)
+    files = sorted(package.rglob("*.py"))
+    if own is not None and package not in Path(own).resolve().parents:
+        files.append(Path(own))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def import_all() -> None:

@@ -19,7 +19,7 @@ from implicit_bias.studies.landscape import STUDY
 from implicit_bias.studies.landscape.arms import LandscapeSettings, lanes, partners
 from implicit_bias.studies.landscape.claims import CLAIMS
 from implicit_bias.studies.landscape.derived import barrier, derive, path
-from implicit_bias.studies.landscape.drawings import _levels
+from implicit_bias.studies.landscape.plane_drawings import rise_levels
 from implicit_bias.studies.landscape.planes import boundary_rise, orthonormal
 from implicit_bias.studies.landscape.redrawn import Redrawn
 from implicit_bias.studies.landscape.script import Script
@@ -128,12 +128,12 @@ def test_barriers() -> None:
 def test_levels_of_a_rise_show_small_and_large_ones() -> None:
     # Breaks if a fall below the centre takes all levels, or a plane that never rises raises.
     rise = np.outer(np.linspace(-1, 1, 9), np.linspace(0, 1, 9)) * 0.3
-    levels = _levels([rise, 10 * rise])
+    levels = rise_levels([rise, 10 * rise])
     assert levels[0] == 0
     assert 0 < levels[1] < 0.3 < levels[-1] <= 3
     assert (np.diff(levels) > 0).all()
-    assert len(_levels([-np.abs(rise)])) > 1
-    assert len(_levels([0 * rise])) > 1
+    assert len(rise_levels([-np.abs(rise)])) > 1
+    assert len(rise_levels([0 * rise])) > 1
 
 
 # Settings and lanes
@@ -163,12 +163,12 @@ def test_lanes_share_all_but_what_is_compared() -> None:
     [
         ({"batches": {"small": 64, "large": 64}}, "smaller small"),
         ({"batches": {"step_size": 1.0}}, "larger scaled"),
-        ({"planes": {"grid": 10}}, "planes.grid is 10; choose an odd"),
-        ({"planes": {"fine_grid": 10}}, "planes.fine_grid is 10"),
-        ({"paths": {"points": 4}}, "paths.points is 4"),
-        ({"special": {"stations": [2, 1]}}, "must increase"),
-        ({"epochs": 5}, "stations goes up to 10"),
-        ({"model": {"widths": []}}, "hidden widths"),
+        ({"planes": {"grid": 10}}, "choose an odd"),
+        ({"planes": {"fine_grid": 10}}, "choose an odd"),
+        ({"paths": {"points": 4}}, "choose an odd"),
+        ({"special": {"stations": [2, 1]}}, "give increasing numbers"),
+        ({"epochs": 5}, "stations is .* and epochs is 5;"),
+        ({"model": {"widths": []}}, "hidden units are matched"),
         ({"nearby": {"radii": [0.0]}}, "greater than 0"),
     ],
 )
@@ -187,7 +187,9 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 
 def test_what_is_measured_has_the_same_text_in_every_process() -> None:
     # Breaks if a record holds a function: a run that goes on would measure all again.
-    settings = LandscapeSettings.model_validate({"data": {"n_train": 40}})
+    settings = LandscapeSettings.model_validate(
+        {"data": {"n_train": 40}, "batches": {"small": 8, "large": 40}}
+    )
     assert STUDY.measurement is not None
     records = [STUDY.measurement(settings, DATA)]
     records += [

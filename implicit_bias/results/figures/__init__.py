@@ -6,6 +6,12 @@ functions that draw, through its object-oriented API: no figure is registered an
 setting outlives a call.
 """
 
+from implicit_bias.results.figures.contour import (
+    contour as contour,
+)
+from implicit_bias.results.figures.contour import (
+    trajectory as trajectory,
+)
 from implicit_bias.results.figures.draw import (
     Legend as Legend,
 )
@@ -23,18 +29,6 @@ from implicit_bias.results.figures.draw import (
 )
 from implicit_bias.results.figures.forest import (
     forest as forest,
-)
-from implicit_bias.results.figures.landscape import (
-    contour as contour,
-)
-from implicit_bias.results.figures.landscape import (
-    contour_levels as contour_levels,
-)
-from implicit_bias.results.figures.landscape import (
-    overlay as overlay,
-)
-from implicit_bias.results.figures.landscape import (
-    trajectory as trajectory,
 )
 from implicit_bias.results.figures.layout import (
     axes as axes,
@@ -54,8 +48,17 @@ from implicit_bias.results.figures.layout import (
 from implicit_bias.results.figures.layout import (
     save as save,
 )
+from implicit_bias.results.figures.levels import (
+    contour_levels as contour_levels,
+)
 from implicit_bias.results.figures.measures import (
     scatter_measures as scatter_measures,
+)
+from implicit_bias.results.figures.notes import (
+    joint_note as joint_note,
+)
+from implicit_bias.results.figures.overlay import (
+    overlay as overlay,
 )
 from implicit_bias.results.figures.series import (
     Curve as Curve,

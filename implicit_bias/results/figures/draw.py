@@ -246,7 +246,7 @@ def tick_text(value: float) -> str:
 
 def _ticks_at(ax: Axes, positions: np.ndarray, scale: Scale) -> None:
     """Put the x axis's ticks at the positions, as many as there is room for."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
     positions = positions[positions > 0] if scale == "log" else positions
     if not len(positions):
@@ -262,7 +262,9 @@ def _ticks_at(ax: Axes, positions: np.ndarray, scale: Scale) -> None:
             kept.append(index)
     ax.xaxis.set_major_locator(FixedLocator([float(positions[index]) for index in reversed(kept)]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
-    ax.xaxis.set_minor_locator(NullLocator())
+    # Those without room for a label keep a mark.
+    ax.xaxis.set_minor_locator(FixedLocator([float(place) for place in positions]))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 @style()
@@ -295,6 +297,7 @@ def scatter_by_group(
     group_title: str = "",
     shade_title: str = "",
     styles: Mapping[Hashable, Style] | None = None,
+    dropped: Mapping[str, Any] | None = None,
     xscale: Scale = "linear",
     yscale: Scale = "linear",
 ) -> tuple[list[Legend], str]:
@@ -312,13 +315,15 @@ def scatter_by_group(
         group_title: What the groups are, for the legend.
         shade_title: What the shades are, for the legend.
         styles: How each group looks.
+        dropped: Reasons to leave out a lane whatever its values (``{"missed the target": mask}``),
+            each of shape (lanes,). A lane is counted under its first reason.
         xscale: Scale of the x axis.
         yscale: Scale of the y axis.
 
     Returns:
         What the legends need (one for groups, one for shades), and a note that counts the points,
-        with those that could not be drawn because a value was not finite, or not positive on a log
-        axis.
+        those left out for each reason, and those that could not be drawn because a value was not
+        finite, or not positive on a log axis.
 
     Raises:
         UserError: The arrays are not of the same length.
@@ -333,7 +338,8 @@ def scatter_by_group(
         raise UserError(
             f"the scatter plot's arrays have lengths {sorted(lengths)}; give one value a lane"
         )
-    drawn = np.isfinite(x) & np.isfinite(y)
+    kept, causes = left_after(dropped, len(x))
+    drawn = kept & np.isfinite(x) & np.isfinite(y)
     drawn &= (x > 0) | (xscale != "log")
     drawn &= (y > 0) | (yscale != "log")
     names = list(dict.fromkeys(groups))
@@ -382,7 +388,34 @@ def scatter_by_group(
     ]
     if shades is not None:
         legends.append(Legend(shade_title, [key(one, "o", colours[one]) for one in levels]))
-    lost = int((~drawn).sum())
-    text = f"{int(drawn.sum())} of {len(x)} lanes"
-    why = "not finite" + (", or not positive" if "log" in (xscale, yscale) else "")
-    return legends, f"Points: {text}" + (f"; {lost} could not be drawn ({why})." if lost else ".")
+    if lost := int((kept & ~drawn).sum()):
+        why = "not finite" + (", or not positive" if "log" in (xscale, yscale) else "")
+        causes.append(f"{lost} could not be drawn ({why})")
+    text = f"Points: {int(drawn.sum())} of {len(x)} lanes"
+    return legends, "; ".join([text, *causes]) + "."
+
+
+def left_after(dropped: Mapping[str, Any] | None, lanes: int) -> tuple[np.ndarray, list[str]]:
+    """Take lanes out for reasons.
+
+    Args:
+        dropped: For each reason a mask of shape (lanes,).
+        lanes: How many there are.
+
+    Returns:
+        Which are left, shape (lanes,), and how many each reason took, in words.
+
+    Raises:
+        UserError: A mask has another length.
+    """
+    left, said = np.ones(lanes, bool), []
+    for reason, mask in (dropped or {}).items():
+        mask = np.asarray(mask, bool)
+        if mask.shape != left.shape:
+            raise UserError(
+                f"the lanes dropped as {reason!r} have shape {mask.shape}; give shape ({lanes},)"
+            )
+        if (left & mask).any():
+            said.append(f"{int((left & mask).sum())} {reason}")
+        left &= ~mask
+    return left, said

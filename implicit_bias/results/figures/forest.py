@@ -137,7 +137,7 @@ def _row(
     return _Row(
         name=name,
         verdict=verdict,
-        text=format_estimate(effect, low, high),
+        text=format_estimate(effect, low, high, margin=boundary),
         centre=_in_smallest(effect, origin, boundary),
         low=ends[0],
         high=ends[1],
@@ -164,6 +164,8 @@ def _in_smallest(effect: float, origin: float, boundary: float) -> float:
 
 
 def _draw(ax: Any, rows: list[_Row], reach: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     seen = [abs(bound) for row in rows for bound in (row.low, row.high, row.centre)]
     limit = min(reach, max([1.5, *(1.05 * bound for bound in seen if math.isfinite(bound))]))
     below = min([0.0, *(row.low for row in rows if not math.isnan(row.low))])
@@ -188,6 +190,7 @@ def _draw(ax: Any, rows: list[_Row], reach: float) -> None:
     ax.set_yticks(
         range(len(rows)), [("    " if row.inner else "") + row.name for row in rows], ha="left"
     )
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)

@@ -126,6 +126,7 @@ def legend(
     *,
     title: str = "",
     side: Literal["below", "right"] = "below",
+    order: Iterable[str] = (),
 ) -> Any:
     """Put a legend outside the axes, in a strip that the figure grows by.
 
@@ -136,6 +137,8 @@ def legend(
         handles: Labelled artists; by default, those of all panels, each label once.
         title: What the entries are, such as ``"batch size"``.
         side: Where to put it. Below, it has as many columns as fit.
+        order: Labels in the order in which to show them; those that are not named follow. By default,
+            the order in which they were drawn.
 
     Returns:
         Matplotlib's legend, or None where there is nothing to explain.
@@ -148,7 +151,8 @@ def legend(
         handles = list(found.values())
     if not handles:
         return None
-    handles = list(handles)
+    rank = {label: place for place, label in enumerate(order)}
+    handles = sorted(handles, key=lambda handle: rank.get(handle.get_label(), len(rank)))
     drawn_as_line = any(_is_line(handle) for handle in handles)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     rows = len(handles) if side == "right" else 1

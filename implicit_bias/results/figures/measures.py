@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.results.figures.draw import Legend, Scale, scatter_by_group
+from implicit_bias.results.figures.draw import Legend, Scale, left_after, scatter_by_group
 from implicit_bias.results.figures.style import Style, style
 from implicit_bias.results.statistics import pooled_spearman, spearman
 from implicit_bias.results.table import format_estimate
@@ -29,6 +29,7 @@ def scatter_measures(
     seed: Any = None,
     group_title: str = "",
     styles: Mapping[Hashable, Style] | None = None,
+    dropped: Mapping[str, Any] | None = None,
     xscale: Scale = "log",
     yscale: Scale = "linear",
     level: float = 0.95,
@@ -36,8 +37,8 @@ def scatter_measures(
     """Draw a measure against an error, one point a seed and group, with Spearman's correlation.
 
     The correlation over all points mixes what groups and what seeds do; with two or more groups the
-    note has the one within groups as well. Ranks need no logarithm: points that a log axis cannot
-    show still count in the correlation.
+    note has the one within groups as well: of ranks taken in each group alone. Ranks need no
+    logarithm: points that a log axis cannot show still count in the correlation.
 
     Args:
         ax: The axes.
@@ -50,6 +51,7 @@ def scatter_measures(
             are resampled. Without it, lanes count as independent, which the note says.
         group_title: What the groups are, for the legend.
         styles: How each group looks.
+        dropped: As for ``scatter_by_group``; lanes left out do not count in correlations.
         xscale: Scale of the x axis.
         yscale: Scale of the y axis.
         level: Of the correlation's interval, between 0 and 1.
@@ -79,14 +81,19 @@ def scatter_measures(
         ylabel=ylabel,
         group_title=group_title,
         styles=styles,
+        dropped=dropped,
         xscale=xscale,
         yscale=yscale,
     )
     order = list(dict.fromkeys(names))
     arms = np.array([order.index(name) for name in names], int)
-    found = f"over all {format_estimate(spearman(x, y, level, clusters=seeds))}"
+    kept = left_after(dropped, len(x))[0]
+    x, y, arms, seeds = x[kept], y[kept], arms[kept], None if seeds is None else seeds[kept]
+    found = f"Rank correlation over all {format_estimate(spearman(x, y, level, clusters=seeds))}"
+    meaning = ""
     if len(order) > 1:
         within = pooled_spearman(x, y, arms, level, clusters=seeds)
         found += f", within groups {format_estimate(within)}"
+        meaning = "; within groups: of ranks taken in each group alone, all groups together"
     how = "lanes taken as independent" if seeds is None else "seeds resampled"
-    return legends, f"{text} Spearman's rank correlation: {found} ({100 * level:g} %, {how})."
+    return legends, f"{text} {found}. Spearman's correlations [{100 * level:g} %, {how}]{meaning}."

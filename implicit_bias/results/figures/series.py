@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.results.statistics.intervals import UNBOUNDED
 
 Summary = Literal["mean", "geometric mean", "median"]
 _SUMMARIES = ("mean", "geometric mean", "median")
@@ -56,6 +57,7 @@ class Curve:
         present: Any = None,
         dropped: Mapping[str, Any] | None = None,
         least: float = 0.0,
+        bounds: tuple[float, float] = UNBOUNDED,
     ) -> Curve:
         """Summarise values over lanes.
 
@@ -75,6 +77,8 @@ class Curve:
                 of shape (lanes, n). A lane is counted under its first reason.
             least: Draw a position only where at least this fraction of its lanes is left. With
                 ragged logs, a mean over the few lanes that ran longest is a mean over other lanes.
+            bounds: The least and the largest value that is possible, such as 0 and 100 for a
+                proportion in per cent; intervals are cut there.
 
         Returns:
             The curve.
@@ -108,6 +112,7 @@ class Curve:
             left &= ~out
         values[~left] = np.nan
         centre, low, high = _summarise(values, left.sum(0), summary, level)
+        low, high = np.clip(low, *bounds), np.clip(high, *bounds)
         few = left.sum(0) < least * total
         for part in (centre, low, high):
             part[few] = np.nan
@@ -220,6 +225,7 @@ def curves(
     reasons: Mapping[str, str] | None = None,
     factor: float = 1.0,
     least: float = 0.0,
+    bounds: tuple[float, float] = UNBOUNDED,
 ) -> dict[Hashable, Curve]:
     """Turn one variable of a dataset of lanes into one curve a group.
 
@@ -237,6 +243,7 @@ def curves(
             the variable ``diverged``, where the dataset has one.
         factor: Multiplies the values, as in 100 for per cent.
         least: See ``Curve.from_values``.
+        bounds: What the values, times ``factor``, can be; see ``Curve.from_values``.
 
     Returns:
         A curve for each group, groups in increasing order if they are numbers, else in the
@@ -286,7 +293,14 @@ def curves(
         # given twice at one position (such as a seed repeated) gets a further row.
         table, present, causes = _spread(grid, positions, values, here, masks)
         result[group] = Curve.from_values(
-            grid, table, summary=summary, level=level, present=present, dropped=causes, least=least
+            grid,
+            table,
+            summary=summary,
+            level=level,
+            present=present,
+            dropped=causes,
+            least=least,
+            bounds=bounds,
         )
     return result
 

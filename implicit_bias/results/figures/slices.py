@@ -11,8 +11,9 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.figures.draw import Scale, curves_with_bands
 from implicit_bias.results.figures.series import Curve, Summary, count_note
 from implicit_bias.results.figures.style import NEUTRAL, Style, style, styles_for
-from implicit_bias.results.statistics import mean_interval
-from implicit_bias.results.table import format_estimate
+from implicit_bias.results.statistics import NOT_NEGATIVE, mean_interval
+from implicit_bias.results.statistics.intervals import UNBOUNDED
+from implicit_bias.results.table import format_estimate, format_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +91,7 @@ def interpolation(
     ylabel: str,
     xlabel: str = "place between the networks (fraction)",
     unit: str = "pairs",
+    bounds: tuple[float, float] = UNBOUNDED,
     yscale: Scale = "linear",
     styles: Mapping[Hashable, Style] | None = None,
     label: str = "{}",
@@ -109,6 +111,7 @@ def interpolation(
         ylabel: What the values are, with unit.
         xlabel: With unit.
         unit: What the rows of ``values`` are.
+        bounds: What the values can be; see ``Curve.from_values``. Barriers cannot be negative.
         yscale: Scale of the y axis. The chord is straight only on ``"linear"``; elsewhere it is
             drawn through all positions, bent as it is.
         styles: How each group looks; by default shades for numbers, colours for the rest.
@@ -137,7 +140,7 @@ def interpolation(
     texts = []
     for group, rows in values.items():
         table = _table(rows, t, f"the path {group!r}")
-        curve = Curve.from_values(t, table)
+        curve = Curve.from_values(t, table, bounds=bounds)
         curves[group] = curve
         barriers = _rise(table, t).max(1)
         text = label.format(group)
@@ -176,8 +179,8 @@ def interpolation(
                 label="highest rise of the mean" if "barrier" not in named else None,
             )
             named.add("barrier")
-    pairs = "Barriers (highest rise above the line between a pair's ends), mean over "
-    return f"{pairs}{unit}: {'; '.join(texts)}. {count_note(curves, unit=unit, label=label)}"
+    what = f"A barrier is a path's highest rise above the line between its ends; means over {unit}."
+    return f"Barriers: {'; '.join(texts)}. {what} {count_note(curves, unit=unit, label=label)}"
 
 
 def _table(rows: Any, places: np.ndarray, name: str) -> np.ndarray:
@@ -203,6 +206,10 @@ def _estimate(barriers: np.ndarray) -> str:
     kept = barriers[np.isfinite(barriers)]
     if not kept.size:
         return "none finite"
-    text = f"{kept[0]:.3g}" if kept.size == 1 else format_estimate(mean_interval(kept))
+    text = (
+        format_number(kept[0], digits=3)
+        if kept.size == 1
+        else format_estimate(mean_interval(kept, bounds=NOT_NEGATIVE))
+    )
     lost = barriers.size - kept.size
     return text + (f" ({lost} of {barriers.size} not finite)" if lost else "")

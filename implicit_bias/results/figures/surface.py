@@ -9,16 +9,15 @@ import numpy as np
 from implicit_bias.errors import UserError
 from implicit_bias.results.figures import layout
 from implicit_bias.results.figures.draw import tick_text
-from implicit_bias.results.figures.landscape import (
-    LevelScale,
-    check_scale,
-    contour_levels,
-    plane_arrays,
-)
+from implicit_bias.results.figures.levels import LevelScale, check_scale, contour_levels
+from implicit_bias.results.figures.planes import plane_arrays
 from implicit_bias.results.figures.style import style
+from implicit_bias.results.table import format_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_DEEPEST, _FEW = 0.1, 0.01
 
 
 def surface(
@@ -31,6 +30,7 @@ def surface(
     zlabel: str,
     scale: LevelScale = "log",
     top: float | None = None,
+    bottom: float | None = None,
     elevation: float = 30.0,
     azimuth: float = -58.0,
     width: float = 5.4,
@@ -52,6 +52,10 @@ def surface(
         zlabel: What the loss is, with unit.
         scale: Of the height; on ``"log"`` points that are not positive are left out too.
         top: Higher values are drawn at this height, and counted; None for no limit.
+        bottom: Lower values are drawn at this height, and counted. None: on ``"log"`` a tenth of the
+            value that one point in a hundred stays below, so that a single minimum, which may be
+            zero but for rounding, does not take the whole height; on ``"linear"`` no limit. For none
+            on ``"log"``, give 0.
         elevation: Degrees above the plane from which one looks.
         azimuth: Degrees around the vertical; at −90 the first direction runs left to right.
         width: Inches.
@@ -63,18 +67,23 @@ def surface(
 
     Raises:
         UserError: A shape does not fit, a coordinate does not increase, ``scale`` is unknown, or
-            ``top`` is below all values.
+            ``top`` is not above the lowest value and ``bottom``.
     """
     check_scale(scale)
     across, up, values = plane_arrays(a, b, loss)
     usable = np.isfinite(values) & ((values > 0) | (scale != "log"))
-    if top is not None and usable.any() and not top > values[usable].min():
-        raise UserError(
-            f"top is {top:g}, but the lowest loss is {values[usable].min():.4g}; choose a higher one"
+    known = values[usable]
+    if bottom is None:
+        bottom = (
+            _DEEPEST * float(np.quantile(known, _FEW)) if scale == "log" and known.size else -np.inf
         )
-    cut = int((values[usable] > top).sum()) if top is not None else 0
-    kept = np.where(usable, values, np.nan)
-    kept = kept if top is None else np.minimum(kept, top)
+    lid = np.inf if top is None else top
+    if known.size and not lid > max(known.min(), bottom):
+        raise UserError(
+            f"top is {lid:g}, but the lowest loss is {known.min():.4g} and bottom {bottom:.4g}; choose a "
+            "higher top"
+        )
+    kept = np.clip(np.where(usable, values, np.nan), bottom, lid)
     heights = np.log10(kept) if scale == "log" else kept
     figure, flat = layout.axes(width, height, title=title)
     flat.remove()
@@ -101,7 +110,15 @@ def surface(
     if len(lost):
         why = "not finite" + (" or not positive" if scale == "log" else "")
         text += f", {len(lost)} of them {why} (crosses on the floor)"
-    text += f"; {cut} above {top:g}, drawn at that height" if cut else ""
+    for count, side, limit in (
+        (int((known > lid).sum()), "above", lid),
+        (int((known < bottom).sum()), "below", bottom),
+    ):
+        text += (
+            f"; {count} {side} {format_number(limit, digits=3)}, drawn at that height"
+            if count
+            else ""
+        )
     layout.note(figure, text + ".")
     return figure
 
@@ -146,8 +163,9 @@ def _axes(
     ax.set_zlim(low - edge, high + edge)
     ax.set_xlabel(labels[0], labelpad=4)
     ax.set_ylabel(labels[1], labelpad=4)
-    ax.set_zlabel(labels[2], labelpad=6)
+    ax.set_zlabel(labels[2], labelpad=13)
     ax.tick_params(pad=1)
+    ax.tick_params(axis="z", pad=6)  # its labels are wide, and centred on where they stand
     for axis in (ax.xaxis, ax.yaxis):  # the ends of two axes meet in a corner: no labels there
         axis.set_major_locator(MaxNLocator(4, prune="both"))
     if scale == "log":

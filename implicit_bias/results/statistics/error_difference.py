@@ -131,7 +131,8 @@ def paired_error_difference(
             kept.
 
     Returns:
-        The mean of (n10 − n01)/n_test with the interval of ``with_test_sampling_error``.
+        The mean of (n10 − n01)/n_test with the interval of ``with_test_sampling_error``, cut at −1
+        and 1, beyond which no difference of two fractions is.
 
     Raises:
         ValueError: As for ``sampling_variance_from_counts``.
@@ -144,4 +145,5 @@ def paired_error_difference(
         variance = sampling_variance_from_counts(first[used], second[used], n_test)
     else:
         variance = 0.0
-    return with_test_sampling_error((first - second) / n_test, variance, n_test, level)
+    found = with_test_sampling_error((first - second) / n_test, variance, n_test, level)
+    return found.within((-1.0, 1.0))

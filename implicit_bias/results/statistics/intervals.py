@@ -18,19 +18,26 @@ from implicit_bias.results.statistics.estimate import Estimate
 NO_SPREAD = "no spread between the values: the interval has no width"
 
 
-def mean_interval(values: Any, level: float = 0.95) -> Estimate:
+UNBOUNDED = (-math.inf, math.inf)
+
+
+def mean_interval(
+    values: Any, level: float = 0.95, *, bounds: tuple[float, float] = UNBOUNDED
+) -> Estimate:
     """Estimate a mean with Student's t interval.
 
     Args:
         values: One number per seed, shape ``(seeds,)``.
         level: Coverage.
+        bounds: The least and the largest value that is possible, such as 0 and 100 for a proportion
+            in per cent. The interval is cut there; see :meth:`Estimate.within`.
 
     Returns:
         The mean. With one value the interval is infinite; with equal values it has no width; both
         are noted.
     """
     kept, excluded = finite_values(values)
-    return t_interval(kept, level, "t", excluded)
+    return t_interval(kept, level, "t", excluded).within(bounds)
 
 
 def bootstrap_interval(

@@ -66,7 +66,10 @@ def verdict_text(finding: Any) -> str:
 
 
 def effect_text(finding: Any) -> str:
-    """Write a finding's effect with its interval, or an identity's error with its allowed range."""
+    """Write a finding's effect with its interval, or an identity's error with its allowed range.
+
+    Where the effect is that of one of several groups, ``details["of"]`` names it, and stands behind.
+    """
     effect, interval = field(finding, "effect"), field(finding, "interval")
     if effect is None:
         return "–"
@@ -87,7 +90,8 @@ def effect_text(finding: Any) -> str:
     arm = (details.get("arms") or {}).get(details.get("headline"), {})
     text = format_estimate(effect, *(interval or (None, None)), margin=arm.get("boundary"))
     unit = field(finding, "unit")
-    return f"{text} {unit}" if unit and unit != "1" else text
+    text = f"{text} {unit}" if unit and unit != "1" else text
+    return f"{text} ({details['of']})" if "of" in details else text
 
 
 def _has_tolerance(finding: Any, interval: tuple[float, float] | None) -> bool:

@@ -47,7 +47,9 @@ def format_estimate(
     """Write an estimate with its interval, as in ``1.61 [1.20, 2.02]``.
 
     The digits follow the interval: two significant digits of its shorter side, the same number of
-    decimals in all three numbers. Very large and very small estimates share one power of ten.
+    decimals in all three numbers. A number that would read as zero with so many decimals, and is not,
+    has two digits of its own; an end that is zero is written ``0``. Very large and very small
+    estimates share one power of ten.
 
     Args:
         value: The estimate, or a record with fields ``value``, ``low`` and ``high``, or with
@@ -87,26 +89,35 @@ def format_estimate(
     if math.isfinite(high - low):
         # Of a lopsided interval (a ratio's) the shorter side counts, or its end would read 0.
         half = max(min(value - low, high - value), (high - low) / 20)
-        if low * high > 0:
+        near = 10 * min(abs(low), abs(high))
+        if low * high > 0 and near >= 1e-4 * largest:
             # An interval that leaves out zero must not read as if it began there.
-            half = min(half, max(10 * min(abs(low), abs(high)), 1e-4 * largest))
+            half = min(half, near)
     else:
         half = min(abs(bound - value) for bound in (low, high))
         half = half if math.isfinite(half) else 0.0
-    if low * high > 0 and largest > 1e4 * abs(value):
-        # One power of ten for all three would show the estimate as zero.
-        parts = [format_number(bound, digits=2) for bound in (value, low, high)]
-        return f"{parts[0]} [{parts[1]}, {parts[2]}]{unit}"
     # An interval of no width (or without end) says nothing about digits: show four.
     step = half if half > 1e-9 * largest else largest / 100
     exponent = math.floor(math.log10(largest))
     power = exponent if not -4 < exponent < 6 else 0
     decimals = min(1 - math.floor(math.log10(step)) + power, 12)
-    shown = [_fixed(bound / 10.0**power, decimals) for bound in (value, low, high)]
-    if margin is not None and not power:
-        for place, bound in ((1, low), (2, high)):
-            if math.isclose(bound, margin, rel_tol=1e-9):
-                shown[place] = format_number(margin)
+    bounds = (value, low, high)
+    shown = [_fixed(bound / 10.0**power, decimals) for bound in bounds]
+    # What differs from zero must not read as zero; only an estimate within its interval may.
+    lost = [
+        place
+        for place, bound in enumerate(bounds)
+        if math.isfinite(bound) and bound and float(shown[place]) == 0 and (place or low * high > 0)
+    ]
+    if lost and power:  # one power of ten for all three would not do
+        shown, power = [format_number(bound, digits=2) for bound in bounds], 0
+    for place in lost:
+        shown[place] = format_number(bounds[place], digits=2)
+    for place in (1, 2):
+        if bounds[place] == 0:
+            shown[place] = "0"
+        elif margin is not None and not power and math.isclose(bounds[place], margin, rel_tol=1e-9):
+            shown[place] = f"{margin:g}"
     return f"{shown[0]} [{shown[1]}, {shown[2]}]{_power(power) if power else ''}{unit}"
 
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Estimate, geometric_mean_ratio, mean_interval
+from implicit_bias.results.statistics import (
+    NOT_NEGATIVE,
+    PERCENT,
+    Estimate,
+    geometric_mean_ratio,
+    mean_interval,
+)
+from implicit_bias.results.statistics.intervals import UNBOUNDED
 from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.base import Drawing
@@ -41,7 +48,8 @@ network; above 0.3 training counts as rich.
 
 Intervals of verdicts hold simultaneously over all comparisons of the study at 95 % and agree with
 Holm's procedure. Intervals of test-error differences cover new seeds and new test examples; those
-in tables and figures cover new seeds only."""
+in tables and figures cover new seeds only. Intervals of what cannot pass a bound (a proportion, a
+loss, a norm) end there."""
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -86,8 +94,8 @@ def fit_table(result: xr.Dataset) -> Table:
                 size,
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
                 float(np.mean(lanes["epochs"].where(good))),
-                _mean(100 * lanes["test_error"].where(good)),
-                _mean(lanes["train_loss"].where(good)),
+                _mean(100 * lanes["test_error"].where(good), PERCENT),
+                _mean(lanes["train_loss"].where(good), NOT_NEGATIVE),
                 _mean(lanes["loss_gap"].where(good)),
             ]
         )
@@ -111,8 +119,8 @@ def geometry_table(result: xr.Dataset) -> Table:
                 _geometric(lanes["lambda_max"].where(good)),
                 _geometric(lanes["lambda_max_times_step"].where(good)),
                 _geometric(lanes["trace"].where(good)),
-                _mean(lanes["relative_movement"].where(good)),
-                _mean(lanes["kernel_change"].where(good)),
+                _mean(lanes["relative_movement"].where(good), NOT_NEGATIVE),
+                _mean(lanes["kernel_change"].where(good), NOT_NEGATIVE),
             ]
         )
     return make_table(
@@ -163,7 +171,7 @@ def difference_table(result: xr.Dataset) -> Table:
 
 def draw_error(result: xr.Dataset) -> Figure:
     """Draw test error against batch size, a panel an arm."""
-    return _against_batch_size(result, "test_error", "test error (%)", factor=100)
+    return _against_batch_size(result, "test_error", "test error (%)", factor=100, bounds=PERCENT)
 
 
 def draw_sharpness(result: xr.Dataset) -> Figure:
@@ -205,8 +213,8 @@ def draw_perturbation(result: xr.Dataset) -> Figure:
             lanes, "rise", x="filter_radius", by="batch_size", reasons=_REASONS,
             summary="mean",
         )  # fmt: skip
-        figures.curves_with_bands(
-            ax, curves, xlabel="perturbation (relative to unit)", ylabel="training loss rise (nats)",
+        figures.curve_by_group(
+            ax, curves, xlabel="radius (relative to unit)", ylabel="training loss rise (nats)",
             xscale="log", yscale="log", styles=looks,
         )  # fmt: skip
         shown.update({f"{arm}, B = {size}": curve for size, curve in curves.items()})
@@ -224,8 +232,7 @@ def draw_scatter(result: xr.Dataset) -> Figure:
         for arm in _arms(result)
         if not (ARMS[arm].momentum or ARMS[arm].noise or ARMS[arm].label_noise)
     ]
-    lanes = result.isel(lane=np.flatnonzero(np.isin(result["arm"].values, names)))
-    lanes = lanes.isel(lane=np.flatnonzero(compare.usable(lanes).values))
+    lanes = _marked(result.isel(lane=np.flatnonzero(np.isin(result["arm"].values, names))))
     figure, ax = figures.axes(6.4, 4.2)
     legends, note = figures.scatter_by_group(
         ax,
@@ -237,6 +244,7 @@ def draw_scatter(result: xr.Dataset) -> Figure:
         ylabel="test error (%)",
         group_title="arm",
         shade_title="batch size",
+        dropped={reason: lanes[name].values for reason, name in _REASONS.items()},
         xscale="log",
     )
     for entry in legends:
@@ -307,8 +315,8 @@ def _marked(lanes: xr.Dataset) -> xr.Dataset:
     return lanes.assign(missed=~compare.usable(lanes) & ~lanes["diverged"])
 
 
-def _mean(values: xr.DataArray) -> Estimate:
-    return mean_interval(values.values)
+def _mean(values: xr.DataArray, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+    return mean_interval(values.values, bounds=bounds)
 
 
 def _geometric(values: xr.DataArray) -> Estimate:

@@ -105,7 +105,6 @@ def _edge(result: xr.Dataset) -> Finding:
             f"{FEWEST} are needed" + (f"; {lost} of its {every} lanes diverged" if lost else "")
         )
     wheres = [found["where"] for found in sharpened.values()]
-    head = next(iter(sharpened.values()))
     others = [
         f"{arm} at η = {step:g}: {PLACES[found['where']]} ({found['effect']:.2f})"
         for (arm, step), found in judged.items()
@@ -124,10 +123,13 @@ def _edge(result: xr.Dataset) -> Finding:
     )
     if others:
         text += "; " + "; ".join(others)
+    first = next(iter(sharpened))
     details = {
+        "of": f"η = {first:g}",
         "level": level,
         "groups": {f"{arm}, η = {step:g}": found for (arm, step), found in judged.items()},
     }
+    head = sharpened[first]
     seeds = min(found["n"] for found in sharpened.values())
     return Finding(
         verdict=verdict,  # type: ignore[arg-type]
@@ -206,7 +208,8 @@ def _small_steps(result: xr.Dataset) -> Finding:
         interval=(float(head.low), float(head.high)),
         n_seeds=int(head.n),
         reason=f"on least squares {estimates['least squares'].value:.3f}",
-        details={
+        details={"of": "networks"}
+        | {
             name: {
                 "order": float(e.value),
                 "interval": (float(e.low), float(e.high)),

@@ -192,8 +192,36 @@ def draw_flow(result: xr.Dataset) -> Figure:
     for step in steps:
         figures.reference_line(ax, 2 / step, "2/η of each η")
     figures.legend(figure)
-    figures.note(figure, figures.count_note(shown))
+    figures.note(figure, " ".join([figures.count_note(shown), *_where_lines_end(result)]))
     return figure
+
+
+def _where_lines_end(result: xr.Dataset) -> list[str]:
+    """Say at which time descent and the flow end, and why."""
+    said = []
+    descent = _budgets(result, "gd")
+    if descent.size:
+        said.append(
+            f"Descent ends after {' or '.join(f'{n:g}' for n in np.unique(descent))} updates, its budget."
+        )
+    budget = _budgets(result, "flow")
+    if budget.size:
+        flow = result.isel(lane=np.flatnonzero(result["arm"].values == "flow"))
+        good = flow.isel(lane=np.flatnonzero(~flow["diverged"].values))
+        times = good["updates"].values * good["step_size"].values
+        time = float(np.max(budget * flow["step_size"].values))
+        early = times[good["updates"].values < good["updates_budget"].values]
+        text = f"The flow ends at time {time:g}, its budget"
+        if early.size:
+            text += f"; its stop was reached before in {early.size} of {times.size} lanes, first at time "
+            text += f"{early.min():.3g}"
+        said.append(f"{text}.")
+    return said
+
+
+def _budgets(result: xr.Dataset, arm: str) -> np.ndarray:
+    own: np.ndarray = result["updates_budget"].values[result["arm"].values == arm]
+    return own
 
 
 def draw_small_steps(result: xr.Dataset) -> Figure:
@@ -209,7 +237,7 @@ def draw_small_steps(result: xr.Dataset) -> Figure:
     )
     curve = figures.Curve.from_values(grid, distance, summary="geometric mean")
     figure, ax = figures.axes(4.2, 3.4)
-    figures.curves_with_bands(
+    figures.curve_by_group(
         ax, {"networks": curve}, xlabel="step size η", xscale="log", yscale="log",
         ylabel="distance from the flow,\nrelative to its way",
     )  # fmt: skip
@@ -246,7 +274,7 @@ def _courses(
         shown.update({f"{arm}, η = {step:g}": curve for step, curve in curves.items()})
 
     figure = figures.panels(arms, draw, columns=min(2, len(arms)), width=3.4, height=2.6)
-    figures.legend(figure)
+    figures.legend(figure, order=[f"η = {step:g}" for step in looks])
     figures.note(figure, figures.count_note(shown))
     return figure
 
@@ -258,7 +286,7 @@ DRAWINGS = (
     ),
     Drawing(
         "flow", "Sharpness of gradient descent and of gradient flow against time, with the thresholds of "
-        "stability.", draw_flow, _has("gd", "flow"),
+        "stability; lines end where a budget or a stop ended the run.", draw_flow, _has("gd", "flow"),
     ),
     Drawing(
         "small_steps", "How the distance of gradient descent from gradient flow falls with the step size.",

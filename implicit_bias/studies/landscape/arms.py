@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
@@ -13,11 +13,15 @@ from implicit_bias.errors import UserError
 from implicit_bias.losses import Loss
 from implicit_bias.models import Dense
 from implicit_bias.studies.landscape.redrawn import Redrawn
+from implicit_bias.studies.refusals import Refusal, increasing
+from implicit_bias.studies.schema_words import show
 from implicit_bias.studies.settings import (
     Count,
     DataSettings,
+    Different,
     ModelSettings,
     Positive,
+    Products,
     Section,
     StudySettings,
 )
@@ -76,47 +80,63 @@ class Batches(Section):
     adam_step_size: Positive = 1e-3
 
 
+def odd(count: int) -> int:
+    """Refuse a number of points without a middle."""
+    if count % 2 == 0:
+        raise Refusal({}, "choose an odd number, so that the middle is on it")
+    return count
+
+
+Points = Annotated[int, Field(ge=3, le=1001), AfterValidator(odd)]
+
+
 class Planes(Section):
     """Random planes through each end point."""
 
-    slices: int = Field(10, ge=1, description="planes of each normalisation")
-    grid: int = Field(21, ge=3, description="points along each axis of a plane; odd")
-    fine_grid: int = Field(51, ge=3, description="the same for the one plane that is drawn; odd")
+    slices: Count = Field(10, description="planes of each normalisation")
+    grid: Points = Field(21, description="points along each axis of a plane; odd")
+    fine_grid: Points = Field(51, description="the same for the one plane that is drawn; odd")
     reach: Positive = Field(5.0, description="half a raw plane's side, in parameters")
     filter_reach: Positive = Field(
         1.0, description="half a filter-normalised plane's side, relative to each unit's weights"
     )
-    examples: Count = Field(10_000, description="training examples the loss is averaged over")
+    examples: Count = Field(
+        10_000, description="training examples the loss is averaged over; at most all of a lane's"
+    )
     rescaling: Positive = Field(
         4.0, description="factor on the first layer of the same ReLU network, the control"
     )
+
+    @model_validator(mode="after")
+    def _rescales(self) -> Planes:
+        if self.rescaling == 1:
+            raise self.refusal("rescaling", advice="give another factor: this one changes nothing")
+        return self
 
 
 class Paths(Section):
     """Ways between end points. Curves are trained as the arm ``adam`` is, and as long."""
 
-    points: int = Field(31, ge=3, description="points along a path between two networks; odd")
+    points: Points = Field(31, description="points along a path between two networks; odd")
 
 
 class Nearby(Section):
     """Random points around the initial weights."""
 
-    radii: tuple[Positive, ...] = Field(
-        (0.01, 0.1, 0.3, 1.0), min_length=1, description="distances relative to ‖θ₀‖"
-    )
-    points: Count = Field(50, description="points at each distance")
+    radii: Different = Field((0.01, 0.1, 0.3, 1.0), description="distances relative to ‖θ₀‖")
+    points: int = Field(50, ge=1, le=10_000, description="points at each distance")
 
 
 class Special(Section):
     """Planes along eigenvectors and along the trajectory."""
 
-    stations: tuple[Positive, ...] = Field(
-        (0.25, 0.5, 1, 2, 5, 10), min_length=2, description="epochs at which the way is looked at"
+    stations: Annotated[tuple[Positive, ...], Field(min_length=2), AfterValidator(increasing)] = (
+        Field((0.25, 0.5, 1, 2, 5, 10), description="epochs at which the way is looked at")
     )
     reach: Positive = Field(
         2.0, description="half the side of the eigenvector plane, in parameters"
     )
-    max_products: Count = Field(100, description="Hessian-vector products for two eigenvectors")
+    max_products: Products = Field(100, description="Hessian-vector products for two eigenvectors")
 
 
 class LandscapeSettings(StudySettings):
@@ -134,37 +154,26 @@ class LandscapeSettings(StudySettings):
     @model_validator(mode="after")
     def _fits(self) -> LandscapeSettings:
         if self.batches.small >= self.batches.large:
-            raise ValueError(
-                f"batches.small is {self.batches.small} and batches.large {self.batches.large}; "
-                "choose a smaller small one"
+            raise self.refusal(
+                "batches.small", "batches.large", advice="choose a smaller small one"
             )
         if self.batches.scaled_step_size <= self.batches.step_size:
-            raise ValueError(
-                f"batches.scaled_step_size is {self.batches.scaled_step_size} and step_size "
-                f"{self.batches.step_size}; choose a larger scaled one"
+            raise self.refusal(
+                "batches.scaled_step_size",
+                "batches.step_size",
+                advice="choose a larger scaled one",
             )
-        for name, count in (
-            ("planes.grid", self.planes.grid),
-            ("planes.fine_grid", self.planes.fine_grid),
-            ("paths.points", self.paths.points),
-        ):
-            if count % 2 == 0:
-                raise ValueError(
-                    f"{name} is {count}; choose an odd number, so that the middle is on it"
-                )
-        if list(self.special.stations) != sorted(set(self.special.stations)):
-            raise ValueError("special.stations must increase; give each epoch once, in order")
         if self.special.stations[-1] >= self.epochs:
-            raise ValueError(
-                f"special.stations goes up to {self.special.stations[-1]:g}, but training ends at "
-                f"{self.epochs:g} epochs; choose earlier ones"
+            raise self.refusal(
+                "special.stations", "epochs", advice="choose stations before training ends"
             )
-        model = self.model
-        if model.name != "dense" or not model.widths or model.parameterisation != "standard":
-            raise ValueError(
-                "model must be dense with hidden widths, in the standard parameterisation, as its "
-                "hidden units are matched and its first layer is cut off; mend model.name, "
-                "model.widths or model.parameterisation"
+        if self.model.name != "dense":
+            raise self.refusal("model.name", advice="hidden units are matched, which needs dense")
+        if not self.model.widths:
+            raise self.refusal("model.widths", advice="hidden units are matched; give some")
+        if self.model.parameterisation != "standard":
+            raise self.refusal(
+                "model.parameterisation", advice="the first layer is cut off, which needs standard"
             )
         return self
 
@@ -187,7 +196,19 @@ def lanes(settings: LandscapeSettings, dataset: Dataset, earlier: xr.Dataset | N
 def partners(
     settings: LandscapeSettings, dataset: Dataset, earlier: xr.Dataset | None
 ) -> list[Lane]:
-    """Return what is compared with them: other initial weights, and stations on the way of one."""
+    """Return what is compared with them: other initial weights, and stations on the way of one.
+
+    Raises:
+        UserError: Two stations, or the last and the end, are the same update.
+    """
+    recipe = _lane(settings, dataset, STATION, 0).recipe
+    ends = [epochs(station, recipe) for station in (*settings.special.stations, settings.epochs)]
+    if len(set(ends)) < len(ends):
+        raise UserError(
+            f"special.stations is {show(settings.special.stations)} and epochs is "
+            f"{show(settings.epochs)}, but an epoch has {recipe.updates_per_epoch} updates, so that some "
+            "come after the same one; choose stations farther apart"
+        )
     made = [_lane(settings, dataset, "redrawn", seed) for seed in range(settings.seeds)]
     for station in settings.special.stations:
         made += [_lane(settings, dataset, STATION, seed, station) for seed in range(settings.seeds)]
@@ -206,11 +227,7 @@ def _lane(
     own = settings.batches
     model = settings.model.build(dataset.n_outputs)
     size = own.large if arm in ("large", "scaled") else own.small
-    if size > n_train:
-        raise UserError(
-            f"batches.{'large' if size == own.large else 'small'} is {size}, but a lane trains on "
-            f"{n_train} examples; choose at most {n_train}"
-        )
+    settings.check_batches(dataset, "batches.small", "batches.large")
     step = {"scaled": own.scaled_step_size, "adam": own.adam_step_size}.get(arm, own.step_size)
     recipe = Recipe(
         model=Redrawn(model) if arm == "redrawn" else model,
@@ -222,6 +239,7 @@ def _lane(
         n_valid=n_valid,
         dtype=settings.dtype,
     )
+    settings.check_epochs(recipe, "epochs")
     updates = epochs(station or settings.epochs, recipe)
     tags: dict[str, str | float] = {"arm": arm}
     return Lane(recipe, seed, {"step_size": step}, Budget(updates), (0, updates), tags)

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import geometric_mean_ratio, mean_interval
+from implicit_bias.results.statistics import (
+    NOT_NEGATIVE,
+    PERCENT,
+    geometric_mean_ratio,
+    mean_interval,
+)
 from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.landscape.arms import ARMS, MEASURED
 from implicit_bias.studies.landscape.derived import WAYS, barrier, end_points, trials
 from implicit_bias.studies.landscape.drawings import DRAWINGS as DRAWINGS
-from implicit_bias.studies.landscape.drawings import WAY_NAMES, pair_names
+from implicit_bias.studies.landscape.names import WAY_NAMES, pair_names
 from implicit_bias.studies.landscape.special import walk_explained
 
 if TYPE_CHECKING:
@@ -78,8 +83,8 @@ def _ends(result: xr.Dataset) -> Table:
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
                 _geometric(lanes["train_loss"].where(good)),
                 _geometric(lanes["test_loss"].where(good)),
-                mean_interval(100 * lanes["test_error"].where(good)),
-                mean_interval(lanes["relative_movement"].where(good)),
+                mean_interval(100 * lanes["test_error"].where(good), bounds=PERCENT),
+                mean_interval(lanes["relative_movement"].where(good), bounds=NOT_NEGATIVE),
             ]
         )
     return make_table(
@@ -148,8 +153,12 @@ def _paths(result: xr.Dataset) -> Table:
                     WAY_NAMES[way],
                     int(np.isfinite(lanes[f"{way}_loss_barrier"].sel(split="train")).sum()),
                     "" if apart is None else mean_interval(apart),
-                    mean_interval(lanes[f"{way}_loss_barrier"].sel(split="train")),
-                    mean_interval(100 * lanes[f"{way}_error_barrier"].sel(split="test")),
+                    mean_interval(
+                        lanes[f"{way}_loss_barrier"].sel(split="train"), bounds=NOT_NEGATIVE
+                    ),
+                    mean_interval(
+                        100 * lanes[f"{way}_error_barrier"].sel(split="test"), bounds=PERCENT
+                    ),
                     _geometric(lanes[f"{way}_swing"].sel(split="test")),
                 ]
             )
@@ -163,8 +172,8 @@ def _paths(result: xr.Dataset) -> Table:
                 name,
                 int(np.isfinite(low).sum()),
                 "",
-                mean_interval(_barrier(loss.sel(split="train"))),
-                mean_interval(100 * _barrier(error.sel(split="test"))),
+                mean_interval(_barrier(loss.sel(split="train")), bounds=NOT_NEGATIVE),
+                mean_interval(100 * _barrier(error.sel(split="test")), bounds=PERCENT),
                 _geometric(np.asarray(loss.sel(split="test").max("fraction")) / low),
             ]
         )
@@ -201,10 +210,10 @@ def _nearby(result: xr.Dataset) -> Table:
                 f"{radius:g}",
                 f"{error.size}",
                 int(zero.notnull().sum()),
-                mean_interval(loss.mean("point")),
+                mean_interval(loss.mean("point"), bounds=NOT_NEGATIVE),
                 float(loss.min()),
                 float(100 * error.min()),
-                mean_interval(zero),
+                mean_interval(zero, bounds=(0.0, 1.0)),
             ]
         )
     return make_table(
@@ -224,7 +233,7 @@ def _special(result: xr.Dataset) -> Table:
             component,
             int(lanes["eigenvalues"].sel(top=component).notnull().sum()),
             _geometric(lanes["eigenvalues"].sel(top=component)),
-            mean_interval(100 * lanes["way_explained"].sel(component=component)),
+            mean_interval(100 * lanes["way_explained"].sel(component=component), bounds=PERCENT),
             float(100 * walk[component - 1]),
         ]
         for component in (1, 2)

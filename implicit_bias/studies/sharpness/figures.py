@@ -10,11 +10,14 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
+from implicit_bias.results.table import format_number
 from implicit_bias.studies import compare
 from implicit_bias.studies.base import Drawing
+from implicit_bias.studies.sharpness.arms import MATCHED
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.rules_lanes import matched
 from implicit_bias.studies.sharpness.select import (
+    INVARIANT,
     LAMBDA,
     MEASURES,
     Measure,
@@ -76,10 +79,7 @@ def draw_spectrum(result: xr.Dataset) -> Figure:
 
     figure = figures.panels([_TITLES[name] for name in groups], draw, width=3.4, height=2.9)
     figures.legend(figure)
-    texts = dict.fromkeys(notes.values())
-    if len(texts) > 1:
-        texts = dict.fromkeys(f"{title}: {text}" for title, text in notes.items())
-    figures.note(figure, " ".join(texts))
+    figures.note(figure, figures.joint_note(notes))
     return figure
 
 
@@ -100,8 +100,8 @@ def draw_rise(result: xr.Dataset) -> Figure:
                 nothing = np.full(curve.x.shape, np.nan)
                 curve = dataclasses.replace(curve, low=nothing, high=nothing)
             curves[key] = curve
-        figures.curves_with_bands(
-            ax, curves, xlabel="radius ρ (parameter)", ylabel=label, xscale="log", yscale="log",
+        figures.curve_by_group(
+            ax, curves, xlabel="radius ρ (parameters)", ylabel=label, xscale="log", yscale="log",
             styles={key: look for key, (_, _, look) in shown.items()},
         )  # fmt: skip
         notes.update({key: curve for key, curve in curves.items() if shown[key][2].marker})
@@ -136,8 +136,7 @@ def draw_rise(result: xr.Dataset) -> Figure:
     figures.note(
         figure,
         f"{figures.count_note(notes)} S of networks is what the search found, a lower bound; with a "
-        f"gradient, "
-        "the quadratic model's own S lies between ½ λmax ρ² and the dashed bound.",
+        "gradient, the quadratic model's own S lies between ½ λmax ρ² and the dashed bound.",
     )
     return figure
 
@@ -150,37 +149,69 @@ _PREDICTED = {
 
 
 def draw_rescaling(result: xr.Dataset) -> Figure:
-    """Draw each measure's ratio against α, a line a measure."""
+    """Draw each measure's ratio against α where it changes, and its largest change where it should not."""
     rows = lanes(result)
     columns = sorted([*points(rows, "layers"), (FOUND, 1.0)], key=lambda point: point[1])
     others = tuple(measure for measure in MEASURES if measure not in EXPECTED)
-    panels = {"not made to be invariant": others, "made to be invariant": EXPECTED}
-    looks = figures.categorical(
-        [*(m.name for m in others), "Keskar φ", *(m.name for m in EXPECTED)]
-    )
-    shown: dict[Hashable, figures.Curve] = {}
+    looks = figures.categorical([*(measure.name for measure in others), "Keskar φ"])
+    curves: dict[Hashable, figures.Curve] = {}
+    for measure in others:
+        estimates = [mean_ratio(rows, ratios(rows, measure, label)) for label, _ in columns]
+        curves[measure.name] = figures.Curve.from_estimates(
+            [factor for _, factor in columns], estimates, line="geometric mean",
+            band="95 % t-intervals of the logarithm",
+        )  # fmt: skip
+    curves |= _keskar_curve(result)
+    changes = {
+        measure.name: np.concatenate(
+            [ratios(rows, measure, label) for label, factor in columns if factor != 1.0]
+        )
+        for measure in EXPECTED
+    }
 
     def draw(ax: Any, title: str) -> None:
-        curves: dict[Hashable, figures.Curve] = {}
-        for measure in panels[title]:
-            estimates = [mean_ratio(rows, ratios(rows, measure, label)) for label, _ in columns]
-            curves[measure.name] = figures.Curve.from_estimates(
-                [factor for _, factor in columns], estimates, line="geometric mean",
-                band="95 % t-intervals of the logarithm",
+        if title != _CHANGES:
+            figures.curve_by_group(
+                ax, curves, xlabel="factor α of the first layer", ylabel="measure after / before",
+                yscale="log", styles=looks,
             )  # fmt: skip
-        if title == "not made to be invariant":
-            curves |= _keskar_curve(result)
-        figures.curve_by_group(
-            ax, curves, xlabel="factor α of the first layer", ylabel="measure after / before",
-            yscale="log", styles=looks,
-        )  # fmt: skip
-        figures.reference_line(ax, 1.0, "unchanged")
-        shown.update(curves)
+            figures.reference_line(ax, 1.0, "unchanged")
+            return
+        _draw_changes(ax, changes)
 
-    figure = figures.panels(list(panels), draw, columns=2, width=3.6, height=3.2)
+    figure = figures.panels(
+        ["not made to be invariant", _CHANGES], draw, columns=2, width=3.8, height=3.2,
+        share_x=False, share_y=False,
+    )  # fmt: skip
     figures.legend(figure)
-    figures.note(figure, figures.count_note(shown))
+    figures.note(
+        figure,
+        f"Left: {figures.count_note(curves)} Right: the largest change of any network at any α; at most "
+        f"{INVARIANT:g} counts as invariant, and no change at all is drawn at "
+        f"{format_number(_FLOOR, digits=1)}.",
+    )
     return figure
+
+
+_CHANGES = "made to be invariant"
+_FLOOR = 1e-16  # what is rounded to 64 bits differs by more than this, or not at all
+
+
+def _draw_changes(ax: Any, changes: dict[str, np.ndarray]) -> None:
+    """Draw the largest |ratio − 1| of each measure, a row a measure."""
+    for place, values in enumerate(changes.values()):
+        finite = np.abs(values[np.isfinite(values)] - 1)
+        if finite.size:
+            ax.plot(
+                max(finite.max(), _FLOOR), place, marker="o", ms=5.5, color="#02456f", ls="none"
+            )
+    ax.set_xscale("log")
+    figures.reference_line(ax, INVARIANT, "invariant up to here", axis="x")
+    low, high = ax.get_xlim()
+    ax.set_xlim(min(low, _FLOOR / 2), max(high, 3 * INVARIANT))
+    ax.set_yticks(range(len(changes)), list(changes))
+    ax.set_ylim(len(changes) - 0.4, -0.6)
+    ax.set_xlabel("largest |after / before − 1|")
 
 
 def _keskar_curve(result: xr.Dataset) -> dict[Hashable, figures.Curve]:
@@ -209,9 +240,14 @@ def _keskar_curve(result: xr.Dataset) -> dict[Hashable, figures.Curve]:
 
 def draw_scatter(result: xr.Dataset) -> Figure:
     """Draw measures against test error at equal training loss, with rank correlations."""
-    rows = matched(result)
-    if rows is None:
+    if matched(result) is None:
         raise NotDecidable("no lane stopped at the target loss")
+    rows = lanes(result)
+    rows = rows.isel(
+        lane=np.flatnonzero(np.char.startswith(rows["arm"].values.astype(str), MATCHED))
+    )
+    diverged = rows["diverged"].values
+    dropped = {"diverged": diverged, "missed the target": ~compare.usable(rows).values & ~diverged}
     group = [
         f"{arm.split('-', 1)[1].replace('-', ' ')}, B = {size}"
         for arm, size in zip(map(str, rows["arm"].values), rows["batch_size"].values, strict=True)
@@ -222,28 +258,31 @@ def draw_scatter(result: xr.Dataset) -> Figure:
         "λmax, rescaled at random": (LAMBDA, True),
         **{m.name: (m, False) for m in MEASURES if m.variable in _SCATTERED},
     }
-    notes: list[str] = []
-    looks = figures.categorical(dict.fromkeys(group))
+    notes: dict[str, str] = {}
+    # An arm looks as it does in the other figures.
+    looks = figures.categorical(
+        dict.fromkeys([*(name for own in _groups(result).values() for name in own), *group])
+    )
     legends: list[Any] = []
 
     def draw(ax: Any, name: str) -> None:
         measure: Measure = chosen[name][0]
         place = drawn if chosen[name][1] else np.zeros_like(drawn)
         values = measure.values(rows)[np.arange(len(place)), place]
-        found, text = figures.scatter_measures(
+        found, notes[name] = figures.scatter_measures(
             ax, values, 100 * rows["test_error"].values, group,
             xlabel=f"{name} ({_short(rows[measure.variable].attrs['units'])})",
             ylabel="test error (%)", seed=rows["seed"].values, styles=looks,
+            dropped=dropped,
         )  # fmt: skip
         legends[:] = found
-        notes.append(f"{name}: {text}")
 
     figure = figures.panels(
         list(chosen), draw, columns=2, width=3.4, height=2.5, share_x=False, share_y=True
     )
     for one in legends:
-        figures.legend(figure, one.handles, title=one.title)
-    figures.note(figure, " ".join(notes))
+        figures.legend(figure, one.handles, title=one.title, order=[str(name) for name in looks])
+    figures.note(figure, figures.joint_note(notes))
     return figure
 
 
@@ -251,13 +290,13 @@ _SCATTERED = ("adaptive_worst_l2", "at_relative_flatness")
 
 DRAWINGS = (
     Drawing(
-        "rescaling", "Measures under rescaling of the first and last layer, an identical function.",
+        "rescaling", "Measures under rescaling of the first and last layer, an identical function: by which "
+        "factor those change that were not made to be invariant, and how little the others do.",
         draw_rescaling,
     ),
     Drawing(
         "rise", "Worst rise of the loss within a radius: around true minima, where it is ½ λmax ρ², and "
-        "where "
-        "training ended, where the gradient is not zero.", draw_rise,
+        "where training ended, where the gradient is not zero.", draw_rise,
     ),
     Drawing("spectrum", "Largest Hessian eigenvalues by rank.", draw_spectrum),
     Drawing(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Estimate, geometric_mean_ratio, mean_interval
+from implicit_bias.results.statistics import PERCENT, Estimate, geometric_mean_ratio, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.sharpness.arms import ARMS, MATCHED, STEPS, arm
@@ -73,10 +73,10 @@ def arm_table(result: xr.Dataset) -> Table:
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
                 float(own["epochs"].where(good).mean()),
                 _geometric(own["train_loss"].where(good)),
-                mean_interval(100 * own["test_error"].where(good).values),
+                mean_interval(100 * own["test_error"].where(good).values, bounds=PERCENT),
                 _geometric(found["at_lambda_max"].where(good)),
                 mean_interval(own["lambda_min"].where(good).values),
-                mean_interval(100 * own["negative_share"].where(good).values),
+                mean_interval(100 * own["negative_share"].where(good).values, bounds=PERCENT),
                 _geometric(found["at_trace"].where(good)),
                 _geometric(own["gradient_norm"].where(good)),
             ]

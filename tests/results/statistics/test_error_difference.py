@@ -93,3 +93,10 @@ def test_error_difference_leaves_out_excluded_pairs() -> None:
     assert (made.n, made.excluded) == (2, 1)
     assert made.value == pytest.approx(0.045)
     assert math.isnan(statistics.paired_error_difference([np.nan], [1], 100).value)
+
+
+def test_a_difference_of_errors_ends_at_one() -> None:
+    # Breaks if an interval says that one network may err on more examples than there are.
+    found = statistics.paired_error_difference([95, 100, 60], [0, 0, 0], 100)
+    assert found.high == 1.0
+    assert found.low < found.value

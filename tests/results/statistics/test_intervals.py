@@ -92,3 +92,14 @@ def test_too_little_to_tell(make: Any) -> None:
     made = make(np.full(3, 0.1))
     assert (made.value, *ends(made)) == (0.1, 0.1, 0.1)
     assert "no width" in made.note
+
+
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    # Breaks if a mean of percentages has an interval beyond 100, if the other end moves with it, or
+    # if one seed, of which nothing is known, passes for an interval from 0 to 100.
+    values = [99.0, 99.5, 100.0, 99.9]
+    free = statistics.mean_interval(values)
+    found = statistics.mean_interval(values, bounds=(0.0, 100.0))
+    assert free.high > 100.0
+    assert (found.value, found.low, found.high) == (free.value, free.low, 100.0)
+    assert statistics.mean_interval([3.0], bounds=(0.0, 100.0)).low == -math.inf

@@ -56,3 +56,9 @@ def test_published_values() -> None:
     assert published_text({"published": 11.8}) == "11.8"
     assert published_text({"published": "monotone"}) == "monotone"
     assert published_text({"published": None}) == "–"
+
+
+def test_an_effect_says_of_what_it_is() -> None:
+    # Breaks if one of several step sizes' effects stands for all of them.
+    finding = {"effect": 1.019, "interval": [1.006, 1.031], "details": {"of": "η = 0.4"}}
+    assert effect_text(finding) == "1.019 [1.006, 1.031] (η = 0.4)"

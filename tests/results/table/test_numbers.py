@@ -19,6 +19,10 @@ from implicit_bias.results.table import format_estimate, format_number
         (1.6132, 1.203, 2.018, "1.61 [1.20, 2.02]"),
         (0.0312, 0.0298, 0.0326, "0.0312 [0.0298, 0.0326]"),
         (3.0, 0.15, 59.0, "3.0 [0.1, 59.0]"),  # a ratio: its lower end is not 0
+        (0.5, 1e-5, 30.0, "0.5 [1.0 × 10⁻⁵, 30.0]"),  # nor is this one, however far the other
+        (0.25, -0.004, 15.0, "0.25 [-0.0040, 15.00]"),  # and this one is below it
+        (4e11, -9.9e10, 5e14, "4.0 × 10¹¹ [-9.9 × 10¹⁰, 5.0 × 10¹⁴]"),
+        (3.1, 0.0, 7.5, "3.1 [0, 7.5]"),  # this is: cut at what is possible
         (448.2, 1.25, 916.4, "448 [1, 916]"),  # nor here, where both sides are long
         (12345, 11000, 14000, "12300 [11000, 14000]"),
         (1.61e-5, 1.2e-5, 2.02e-5, "1.61 [1.20, 2.02] × 10⁻⁵"),
@@ -38,6 +42,18 @@ def test_estimates(value: Any, low: Any, high: Any, text: str) -> None:
     assert format_estimate(value, low, high) == text
 
 
+POWER = " × 10[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"
+NUMBER = rf"-?[\d.]+(?:{POWER})?"
+
+
+def number(text: str) -> float:
+    """Read a number with its power of ten."""
+    digits, _, power = text.partition(" × 10")
+    return float(digits) * 10.0 ** int(
+        (power or "0").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-"))
+    )
+
+
 @given(
     st.floats(-1e12, 1e12),
     st.floats(1e-12, 1e12),
@@ -46,16 +62,19 @@ def test_estimates(value: Any, low: Any, high: Any, text: str) -> None:
 def test_an_estimate_reads_back_within_its_digits(
     value: float, half: float, lopsided: float
 ) -> None:
-    # Breaks if rounding moves a bound by more than a twentieth of the interval's width.
+    # Breaks if rounding moves a bound by more than a twentieth of the interval's width, or an end
+    # that differs from zero reads as zero.
     assume(half > 1e-7 * abs(value))  # far below that, four digits of the value stand
     low, high = value - half, value + half * lopsided
     text = format_estimate(value, low, high)
-    found = re.fullmatch(r"(\S+) \[(\S+), (\S+)\](?: × 10([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+))?", text)
+    found = re.fullmatch(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]({POWER})?", text)
     assert found, text
-    power = int((found[4] or "0").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")))
+    shared = number(f"1{found[4]}") if found[4] else 1.0
     tolerance = (high - low) / 20 + 1e-10 * max(abs(low), abs(high))
     for shown, true in zip(found.groups()[:3], (value, low, high), strict=True):
-        assert abs(float(shown) * 10.0**power - true) <= tolerance
+        assert abs(number(shown) * shared - true) <= tolerance + 0.05 * abs(true) * (" " in shown)
+    for end, true in zip(found.groups()[1:3], (low, high), strict=True):
+        assert (number(end) == 0) == (true == 0), text
 
 
 def test_percent() -> None:

@@ -93,3 +93,30 @@ def test_empty_table() -> None:
     assert to_text(table, width=20).split("\n")[0] == "a  b"
     assert to_markdown(table).count("\n") == 1
     assert "<tbody>" in to_html(table)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_estimates_stay_on_one_line(width: int) -> None:
+    # Breaks if an estimate is torn from its interval while a text or a head could be wrapped, or the
+    # columns be shared out over two tables; or if rows are set apart for one long cell.
+    estimates = ["1.0074 [1.0006, 1.0142]", "0.80 [0.62, 1.03]", "peak 2.34 [1.94, 2.82]"]
+    rows = [
+        [arm, 0.5, "(2 + 2β₁)/((1 − β₁)η)" if arm == "adam" else "2/η", cell, "7.85 × 10⁻⁴", cell]
+        for arm, cell in zip(("gd", "adam", "flow"), estimates, strict=True)
+    ]
+    heads = ["arm", "η", "threshold", "late sharpness / threshold", "train loss", "again"]
+    text = to_text(make_table(heads, rows), width=width)
+    assert all(display_width(line) <= width for line in text.split("\n"))
+    for cell in (*estimates, "7.85 × 10⁻⁴"):
+        assert any(cell in line for line in text.split("\n")), text
+    tables = text.split("\n\n")
+    assert all("─" in table for table in tables)  # no blank line but between tables
+
+
+def test_no_number_is_broken_where_it_fits() -> None:
+    # Breaks if a power of ten or a percentage starts a line of its own.
+    table = make_table(["claim", "effect"], [["a.b", "error 5.3 × 10⁻¹⁵ (within ±1.0 × 10⁻¹⁰)"]])
+    for width in range(24, 60):
+        lines = to_text(table, width=width).split("\n")
+        assert any("5.3 × 10⁻¹⁵" in line for line in lines)
+        assert any("±1.0 × 10⁻¹⁰)" in line for line in lines)
