@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import io
 import json
 import os
 import signal
@@ -21,8 +20,7 @@ import xarray as xr
 
 import implicit_bias
 from implicit_bias import studies
-from implicit_bias.cli import commands, main, terminal
-from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.cli import commands, main
 from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding
 from implicit_bias.results.table import make_table
@@ -346,88 +344,6 @@ def test_a_reader_that_has_gone(workplace: Path) -> None:
     assert done.stderr == ""
 
 
-# What a person sees
-
-
-class _Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-
-class _Log(io.StringIO):
-    encoding = "ascii"
-
-
-def test_screen_heads_what_follows_and_spells_what_cannot_be_shown() -> None:
-    log = _Log()
-    screen = Screen(log)
-    screen.say_first("first")
-    screen.say_first("second")
-    assert log.getvalue() == ""
-    screen.say("λmax")
-    assert log.getvalue() == "first\nsecond\nlambdamax\n"
-    screen.show(make_table(["λ"], [[1.0]], caption="Table"))
-    assert "Table\nlambda" in log.getvalue()
-    Screen(None).say("nothing")
-
-
-# Breaks if a log fills with lines, or has none, or the rate counts what a resumed run brought.
-def test_progress_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
-    log = _Log()
-    progress = Progress(Screen(None), log)
-    progress.begin("training", 1000.0, "update")
-    for second in range(1, 101):
-        clock[0] = float(second)
-        progress.advance(500.0 + 5 * second, "note")
-    progress.end()
-    lines = log.getvalue().splitlines()
-    assert len(lines) == 100 // terminal.LINE_SECONDS + 1
-    assert lines[0] == "training: 58 %, 575 of 1,000 updates, 5 updates/s, 1 min 25 s left, note"
-    assert lines[-1] == "training: 1,000 updates in 1 min 40 s"
-
-
-def test_progress_on_a_terminal() -> None:
-    stream = _Terminal()
-    progress = Progress(Screen(stream), stream)
-    progress.begin("training", 10.0, "GFLOP")
-    progress.advance(2.5)
-    progress.advance(5.0, "batch loss 0.3")
-    progress.bar.refresh()
-    progress.say("a line")
-    progress.end()
-    shown = stream.getvalue()
-    assert "training  50 %|" in shown
-    assert "5 of 10 GFLOP, " in shown
-    assert " GFLOP/s, " in shown
-    assert "batch loss 0.3" in shown
-    assert "a line\n" in shown
-    assert shown.endswith(" s\n")
-
-
-# Breaks if a run that is stopped leaves its bar behind, or claims to have finished.
-def test_progress_that_is_stopped() -> None:
-    log = _Log()
-    progress = Progress(Screen(None), log)
-    progress.begin("training", 0.0, "update")
-    progress.advance(0.0)
-    progress.end(finished=False)
-    assert log.getvalue() == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (7265, "2 h 1 min")],
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
 # All together
 
 
@@ -439,7 +355,24 @@ def test_a_whole_study(capsys: Captured) -> None:
     assert [name for name in left if not Path("whole", name).is_file()] == []
     assert _json(capsys, "run", TARGET, "--seeds", "1", "--out", "whole") == content
     assert main(["run", TARGET, "--seeds", "1", "--out", "whole", "--resume"]) == 0
-    assert "nothing is trained anew" in capsys.readouterr().out
+    assert "nothing is trained anew, nor drawn (`implicit-bias report whole` does)" in (
+        capsys.readouterr().out
+    )
+    report = Path("whole/report.html")
+    drawn = report.stat().st_mtime_ns
+    _json(capsys, "run", TARGET, "--seeds", "1", "--out", "whole")
+    assert report.stat().st_mtime_ns == drawn
+    # What is missing, or was made by other code, is drawn again.
+    report.unlink()
+    assert _json(capsys, "run", TARGET, "--seeds", "1", "--out", "whole") == content
+    drawn = report.stat().st_mtime_ns
+    record = Path("whole/run.json")
+    made = json.loads(record.read_text())
+    made["presented"]["code"] = "another"
+    record.write_text(json.dumps(made))
+    assert main(["run", TARGET, "--seeds", "1", "--out", "whole"]) == 0
+    assert "nothing is trained anew; more --seeds" in capsys.readouterr().out
+    assert report.stat().st_mtime_ns != drawn
     extended = _json(capsys, "run", TARGET, "--seeds", "2", "--out", "whole")
     assert extended["claims"][0]["n_seeds"] == 2
     for kind in ("csv", "parquet"):

@@ -156,8 +156,11 @@ def run(asked: Namespace) -> None:
             if progress is not None:
                 progress.end(finished=False)
         if done.already_done:
+            drawn = (
+                "" if done.presented.anew else f", nor drawn (`implicit-bias report {out}` does)"
+            )
             screen.say(
-                f"{out} holds this run, finished; nothing is trained anew (more --seeds extend it)"
+                f"{out} holds this run, finished; nothing is trained anew{drawn}; more --seeds extend it"
             )
         _finish(asked, screen, done, scale, time.monotonic() - began)
 

@@ -72,6 +72,10 @@ class Drawing:
 class Study:
     """One file of ``studies/``: everything that is particular to a study.
 
+    What makes lanes, measurements, probes and experiments from settings and data is called by ``plan``, and
+    before a run trains anything: there a study refuses, as a ``UserError`` that names the setting, what does
+    not go with the data or the network.
+
     Attributes:
         name: As on the command line.
         title: One line.

@@ -22,6 +22,7 @@ import implicit_bias
 from implicit_bias.errors import UserError
 from implicit_bias.plugins import is_plugin
 from implicit_bias.studies import schema_words
+from implicit_bias.studies.refusals import Refusal, refusal
 from implicit_bias.studies.schema_words import Schema, show
 from implicit_bias.studies.yaml_text import KeyPath, dotted, parse
 
@@ -49,7 +50,8 @@ def load_config(
             (``model.widths=[64, 64]``) and values written as in YAML; a later one wins.
 
     Returns:
-        The study, its settings, and the name of the size: the config's ``scale``, else ``custom``.
+        The study, its settings, and the name of the size: that of the study's shipped config; of another
+        config its ``scale``, else ``custom``.
 
     Raises:
         UserError: There is no such study, file or size, the YAML is malformed, or a setting is
@@ -59,12 +61,14 @@ def load_config(
 
     if _is_config_file(target):
         config = read_config(Path(target))
-        if scale is not None and scale != config.scale:
+        study = studies.get(config.study)
+        shipped = (name for name, path in sizes(study.name).items() if _same(path, Path(target)))
+        size = next(shipped, config.scale)
+        if scale is not None and scale != size:
             raise UserError(
                 f"--scale is {scale!r}, but {target} is a config of its own; leave out --scale, or "
                 "name the study instead of the file"
             )
-        study = studies.get(config.study)
     elif is_plugin(target):
         if scale is not None:
             raise UserError(
@@ -72,13 +76,14 @@ def load_config(
                 "change settings with --set or in a YAML file"
             )
         study = studies.get(target)
-        config = Config(target, {}, CUSTOM, {})
+        config, size = Config(target, {}, CUSTOM, {}), CUSTOM
     else:
         if target.endswith(".py"):
             raise UserError(f"{target} is a Python file; write {target}:NAME of the study in it")
         study = studies.get(target)
-        config = read_config(_shipped(target, scale or SCALES[0]))
-    return study, _settings(study, config, overrides), config.scale
+        size = scale or SCALES[0]
+        config = read_config(_shipped(target, size))
+    return study, _settings(study, config, overrides), size
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,10 @@ def _shipped(study: str, scale: str) -> Path:
     return known[scale]
 
 
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
 def _no_file(path: Path) -> UserError:
     hint = "give a YAML file, or a study named by `implicit-bias list`"
     if (config_root() / path.parent.name / path.name).is_file():
@@ -291,13 +300,53 @@ def _explain(study: Study, error: ValidationError, lines: Mapping[KeyPath, str])
     """Turn pydantic's list of errors into one line: the first, unknown keys before others."""
     schema = _schema(study)
     found: dict[KeyPath, str] = {}
-    for item in sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden"):
+    for item in sorted(_mistakes(error), key=lambda item: item["type"] != "extra_forbidden"):
         path, node = schema_words.locate(item["loc"], schema, item["type"] == "extra_forbidden")
-        message = _message(item, path, node, schema)
-        where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), "")
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, Refusal):
+            values = {(*path, *key.split(".")): value for key, value in cause.values.items()}
+            values = values or {path: item["input"]}
+            # What the user has just set comes first: that is what there is to mend.
+            ordered = sorted(values, key=lambda key: not _is_override(key, lines))
+            path = ordered[0]
+            message = refusal({dotted(key): values[key] for key in ordered}, cause.advice)
+        else:
+            message = _message(item, path, node, schema)
+        where = _place(path, lines)
         found.setdefault(path, f"{where}: {message}" if where else message)
     first, *others = found.values()
     return UserError(first + (f" (and {len(others)} more)" if others else ""))
+
+
+def _mistakes(error: ValidationError) -> list[Any]:
+    """Return pydantic's errors, one a mistake.
+
+    Items that are missing from a list are told of the list, which says how many it takes. A list that is
+    too short only because its bad items were not counted is not told of beside them.
+    """
+    items: list[Any] = []
+    for item in error.errors():
+        if item["type"] == "missing" and isinstance(item["loc"][-1], int):
+            items.append({**item, "type": "too_short", "loc": item["loc"][:-1]})
+        elif item["type"] != "too_short" or len(item["input"]) < item["ctx"]["min_length"]:
+            items.append(item)
+    whole = {item["loc"] for item in items if item["type"] in ("too_short", "too_long")}
+    return [
+        item for item in items if not any(item["loc"][:n] in whole for n in range(len(item["loc"])))
+    ]
+
+
+def _is_override(path: KeyPath, lines: Mapping[KeyPath, str]) -> bool:
+    """Say whether a setting, a part of it, or a section that it is in was given on the command line."""
+    own = any(not where and key[: len(path)] == path for key, where in lines.items())
+    return own or any(lines.get(path[:n]) == "" for n in range(1, len(path)))
+
+
+def _place(path: KeyPath, lines: Mapping[KeyPath, str]) -> str:
+    """Return where a file has a setting, or the section it is in; empty for the command line."""
+    if _is_override(path, lines):
+        return ""
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), "")
 
 
 def _message(item: Any, path: KeyPath, node: Schema, schema: Schema) -> str:

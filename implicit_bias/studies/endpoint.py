@@ -13,6 +13,7 @@ from implicit_bias import curvature, geometry, kernels
 from implicit_bias.keys import role_key
 from implicit_bias.losses import Loss, error
 from implicit_bias.models import Model
+from implicit_bias.studies.evaluation import evaluation_variables
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
@@ -115,12 +116,6 @@ class Endpoint:
         unit = self.loss_unit
         curvature_unit = f"{unit} per squared parameter"
         scalars = {
-            "train_loss": (unit, "mean training loss"),
-            "train_error": ("fraction", "training error"),
-            "valid_loss": (unit, "mean validation loss"),
-            "valid_error": ("fraction", "validation error"),
-            "test_loss": (unit, "mean test loss"),
-            "test_error": ("fraction", "test error"),
             "loss_gap": (unit, "test loss − training loss"),
             "error_gap": ("fraction", "test error − training error"),
             "lambda_max": (curvature_unit, "largest Hessian eigenvalue, Lanczos"),
@@ -140,6 +135,7 @@ class Endpoint:
             "kernel_change": ("1", "‖K − K₀‖ / ‖K₀‖ of the empirical NTK on the probe set"),
         }
         return {
+            **evaluation_variables(unit),
             **{name: Variable((), units, what) for name, (units, what) in scalars.items()},
             "loss_change": Variable(
                 ("direction", "radius"), unit, "training loss change under a random perturbation"

@@ -48,6 +48,7 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
     seeds = np.unique(combined["seed"].values).size
     asked = record.get("seeds", 0)
     record |= {"shard": None, "complete": seeds >= asked}
+    record.pop("presented", None)  # of the shard alone
     note = "" if seeds >= asked else f"{seeds} of {asked} seeds: shards are missing"
     study = _study(folders[0], combined)
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):

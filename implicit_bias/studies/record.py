@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,21 @@ class Record:
             # Whoever removed a damaged result has it put together again.
             and (self.out / "results.nc").exists()
         )
+
+    def report_files(self, code: str) -> list[Path] | None:
+        """Return the files of the report, if the given code made them and all are there."""
+        made = (self.read() or {}).get("presented", {})
+        files = [self.out / name for name in made.get("files", [])]
+        whole = made.get("code") == code and files and all(file.is_file() for file in files)
+        return files if whole else None
+
+    def note_report(self, code: str, files: Sequence[Path]) -> None:
+        """Record which code made which files of the report, beside what is recorded."""
+        content = self.read()
+        if content is not None:
+            names = [file.relative_to(self.out).as_posix() for file in files]
+            content["presented"] = {"code": code, "files": names}
+            write_atomic(self.path, json.dumps(content, indent=1, sort_keys=True))
 
     def write(self, how: How, *, complete: bool) -> None:
         """Record the run."""

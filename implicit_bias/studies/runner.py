@@ -15,7 +15,7 @@ from implicit_bias.results.lock import RunLock
 from implicit_bias.studies.base import Stage, Study, Trials
 from implicit_bias.studies.interrupts import interrupts_between_segments
 from implicit_bias.studies.lanes import of_shard, unique_lanes
-from implicit_bias.studies.present import Presented, present
+from implicit_bias.studies.present import Presented, code_digest, present, read_presented
 from implicit_bias.studies.record import How, Record
 from implicit_bias.studies.reporter import Reporter, Silent
 from implicit_bias.studies.settings import StudySettings
@@ -51,10 +51,10 @@ def plan_study(study: Study, settings: StudySettings, how: How | None = None) ->
     Lanes whose settings follow from results of an earlier stage are not in it.
 
     Raises:
-        UserError: The settings cannot be run.
+        UserError: The settings cannot be run: all that ``run`` refuses before it trains is refused here.
     """
     dataset = settings.data.load()
-    return _first_plan(study, settings, dataset, how or How(), None)
+    return _checked_plan(study, settings, dataset, how or How(), None)
 
 
 def run(
@@ -103,18 +103,15 @@ def run(
     # Everything that can be refused is refused before anything is written.
     record = Record(out, study, settings, scale, shard, dataset)
     how = record.check(resume, how)
-    _first_plan(study, settings, dataset, how, shard)
-    if study.measurement is not None:
-        study.measurement(settings, dataset)
-    for stage in study.stages:
-        if isinstance(stage, Trials):
-            stage.experiment(settings, dataset)
+    _checked_plan(study, settings, dataset, how, shard)
 
     with RunLock(out), interrupts_between_segments(reporter) as interrupted:
         how = record.check(resume, how)
         if record.is_done():
             result = store.load(out / "results.nc")
-            return Run(out, result, present(study, result, out), already_done=True)
+            files = record.report_files(code_digest(study))
+            before = None if files is None else read_presented(files)
+            return Run(out, result, before or _present(study, result, record), already_done=True)
         record.write(how, complete=False)
         clock = provenance.Clock.start()
         worker = Worker(study, settings, out, dataset, how, shard, reporter, interrupted)
@@ -125,7 +122,38 @@ def run(
             worker.store.drop(PARAMS)
         worker.store.drop_running()
         record.write(how, complete=True)
+        record.note_report(code_digest(study), presented.files)
     return Run(out, result, presented)
+
+
+def _present(study: Study, result: xr.Dataset, record: Record) -> Presented:
+    """Judge, draw and write the report, and note which code did."""
+    presented = present(study, result, record.out)
+    record.note_report(code_digest(study), presented.files)
+    return presented
+
+
+def _checked_plan(
+    study: Study,
+    settings: StudySettings,
+    dataset: Dataset,
+    how: How,
+    shard: tuple[int, int] | None,
+) -> Plan:
+    """Plan what can be planned, and let all that measures and tries look at the settings and the data.
+
+    Raises:
+        UserError: The settings cannot be run.
+    """
+    plan = _first_plan(study, settings, dataset, how, shard)
+    if study.measurement is not None:
+        study.measurement(settings, dataset)
+    if study.probe is not None:
+        study.probe(settings, dataset)
+    for stage in study.stages:
+        if isinstance(stage, Trials):
+            stage.experiment(settings, dataset)
+    return plan
 
 
 def _first_plan(

@@ -69,9 +69,16 @@ def branches(node: Schema, root: Schema) -> Iterator[Schema]:
 
 
 def show(value: Any) -> str:
-    """Write a value as a config has it, shortened to fit into a line."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    """Write a value as a config has it, whole numbers without a point, shortened to fit into a line."""
+    text = repr(value) if isinstance(value, str) else json.dumps(_plain(value), default=str)
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if whole else value
 
 
 def _child(node: Schema, part: str | int, root: Schema) -> Schema | None:

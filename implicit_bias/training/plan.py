@@ -107,10 +107,10 @@ class Plan:
             return f"nothing is trained; experiments on {self.dataset.name}"
         lines = [
             f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
-            f"{self.dataset.name}; about {_duration(self.seconds)} of training, besides compiling and "
-            "measuring",
+            f"{self.dataset.name}; training alone takes {_duration(self.seconds)}; compiling and "
+            "measuring, not counted here, come on top",
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
-            f"{'params':>9} {'MB/chunk':>9} {'expected':>9}",
+            f"{'params':>9} {'MB/chunk':>9} {'training':>12}",
         ]
         for program in self.programs:
             layout = program.layout
@@ -120,7 +120,7 @@ class Plan:
                 f"{program.recipe.batch_size:>6} {program.recipe.optimizer.name:<12} "
                 f"{program.n_lanes:>6} {len(program.chunks):>6} {how:<22} {program.parameters:>9} "
                 f"{program.slots * layout.devices * program.lane_bytes / 1e6:>9.1f} "
-                f"{_duration(program.seconds):>9}"
+                f"{_duration(program.seconds):>12}"
             )
         return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons)])
 
@@ -306,8 +306,11 @@ def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tup
 
 
 def _duration(seconds: float) -> str:
+    """Write an estimate, which is no better than its first digits."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 120:
-        return f"{seconds:.1f} s"
+        return f"about {seconds:.0f} s"
     if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.0f} h"

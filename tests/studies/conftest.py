@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 import xarray as xr
 
@@ -18,23 +16,15 @@ from implicit_bias.studies import runner, trainer, workbench
 from implicit_bias.studies.base import Study
 from implicit_bias.training import Lane
 from implicit_bias.training.records import Trained
+from tests.haste import hasty
 
 SMALL = f"{Path(__file__).with_name('small_study.py')}:STUDY"
 
 
-@contextlib.contextmanager
-def _hasty() -> Iterator[None]:
-    """Compile in a hurry: the programs of these tests run for milliseconds."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def hasty() -> Iterator[None]:
+def in_a_hurry() -> Iterator[None]:
     """Compile in a hurry."""
-    with _hasty():
+    with hasty():
         yield
 
 
@@ -61,7 +51,7 @@ def whole(small: Study, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """Two seeds of the small study, run in one go; as loaded from the disk."""
     out = tmp_path_factory.mktemp("whole")
     # Made before the module's fixtures are.
-    with pytest.MonkeyPatch.context() as patch, _hasty():
+    with pytest.MonkeyPatch.context() as patch, hasty():
         patch.setattr(provenance, "git_state", lambda folder: {"commit": None, "dirty": None})
         runner.run(small, small.settings(), out, scale="custom")
     return store.load(out)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.data import Dataset
-from implicit_bias.studies.flat_minima.arms import FlatMinimaSettings
+from implicit_bias.studies.flat_minima.settings import FlatMinimaSettings
 
 FEATURES, CLASSES = 5, 3
 

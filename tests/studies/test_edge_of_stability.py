@@ -352,12 +352,15 @@ def test_a_run_leaves_a_table_a_verdict_and_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"arms": ("gd", "gd")}, "twice"),
-        ({"arms": ("lion",)}, "choose among gd"),
+        ({"arms": ("gd", "gd")}, "name each once"),
+        ({"arms": ("lion",)}, "no 'lion' .known: gd"),
         ({"probes": 3}, "10"),
-        ({"small_steps": {"step_sizes": (0.3, 0.1), "time": 1.0}}, "no multiple of step size 0.3"),
+        (
+            {"small_steps": {"step_sizes": (0.3, 0.1), "time": 1.0}},
+            "time is 1 and step_sizes is .0.3, 0.1.; .* multiple of each",
+        ),
         ({"until_error": 1.0}, "less than 1"),
-        ({"gd": {"step_sizes": (0.4, 0.4)}}, "gd.step_sizes is .*name each once"),
+        ({"gd": {"step_sizes": (0.4, 0.4)}}, "name each once"),
         ({"small_steps": {"step_sizes": (0.1, 0.1), "time": 1.0}}, "name each once"),
         ({"gd": {"step_sizes": (-1.0,)}}, "greater than 0"),
     ],

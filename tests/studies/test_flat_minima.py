@@ -13,17 +13,10 @@ from implicit_bias.errors import UserError
 from implicit_bias.results import claims as claims_module
 from implicit_bias.studies import runner
 from implicit_bias.studies.flat_minima import STUDY
-from implicit_bias.studies.flat_minima.arms import (
-    ARMS,
-    TUNING,
-    FlatMinimaSettings,
-    arm_lanes,
-    derive,
-    guessed,
-    measurement,
-    poisoned,
-    tuning_lanes,
-)
+from implicit_bias.studies.flat_minima.arms import ARMS, TUNING
+from implicit_bias.studies.flat_minima.experiments import guessed, measurement, poisoned
+from implicit_bias.studies.flat_minima.lanes import arm_lanes, derive, tuning_lanes
+from implicit_bias.studies.flat_minima.settings import FlatMinimaSettings
 from tests.studies.flat_minima_toy import settings, toy
 
 
@@ -121,19 +114,22 @@ def test_a_run_leaves_tables_verdicts_and_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"arms": ["sgd", "sgd"]}, "twice"),
-        ({"arms": ["sam"]}, "lacks 'sgd'"),
-        ({"arms": ["sgd", "lion"]}, "choose among sgd"),
-        ({"small_batch": 20}, "larger large_batch"),
+        ({"arms": ["sgd", "sgd"]}, "name each once"),
+        ({"arms": ["sam"]}, "add 'sgd'"),
+        ({"arms": ["sgd", "lion"]}, "no 'lion' .known: sgd"),
+        ({"small_batch": 20}, "large_batch is 20; choose a larger large one"),
         ({"data": {"n_train": 40, "standardise": "none"}}, "n_valid"),
         ({"data": {"n_train": 40, "n_valid": 12}}, "pixel units"),
         ({"model": {"widths": [4], "activation": "gelu"}}, "certified"),
         ({"measure": {"eps": [0.2]}}, "published_eps"),
-        ({"measure": {"eigenvalues": 20, "max_products": 20}}, "too few for 20"),
+        (
+            {"measure": {"eigenvalues": 20, "max_products": 20}},
+            "max_products is 20 and eigenvalues is 20",
+        ),
         ({"spectrum": {"epochs": [5]}}, "published_epochs"),
         ({"search": {"examples": 3}}, "even"),
-        ({"search": {"guesses": 2}}, "more than the 2 guesses"),
-        ({"strengths": {"sam": [0.1, 0.1]}}, "different"),
+        ({"search": {"guesses": 2}}, "keep is 8 and guesses is 2"),
+        ({"strengths": {"sam": [0.1, 0.1]}}, "name each once"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict, told: str) -> None:

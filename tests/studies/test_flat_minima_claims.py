@@ -12,7 +12,8 @@ import xarray as xr
 
 from implicit_bias.results.claims import Finding, evaluate
 from implicit_bias.results.statistics import mean_interval
-from implicit_bias.studies.flat_minima.claims import CLAIMS, folded
+from implicit_bias.studies.flat_minima.claims import CLAIMS
+from implicit_bias.studies.flat_minima.rules import folded
 from implicit_bias.studies.flat_minima.script import PRINTED
 
 SEEDS, TESTED = 6, 1000

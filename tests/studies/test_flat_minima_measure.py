@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from implicit_bias import losses, models
 from implicit_bias.data import Dataset
-from implicit_bias.studies.flat_minima.arms import guessed, poisoned
+from implicit_bias.studies.flat_minima.experiments import guessed, poisoned
 from implicit_bias.studies.flat_minima.measure import Flatness
 from implicit_bias.studies.flat_minima.script import FIRST_SEED, RADII, MockAttack
 from implicit_bias.training import Pool

@@ -1,48 +1,27 @@
-"""The runner: stages, extension, shards, parameters kept, and what it refuses."""
+"""The runner: stages, experiments, extension, parameters kept, and reports."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
 
-import implicit_bias
 from implicit_bias.errors import UserError
-from implicit_bias.results import lane_store, provenance, store
+from implicit_bias.results import lane_store, store
 from implicit_bias.studies import finished as finished_runs
-from implicit_bias.studies import runner, trainer
-from implicit_bias.studies.base import Stage, Study, Trials
+from implicit_bias.studies import runner
+from implicit_bias.studies.base import Study, Trials
 from implicit_bias.studies.record import How
 from implicit_bias.training.measurement import Measurer
+from tests.studies.runs import run_small
 
 pytestmark = pytest.mark.usefixtures("_same_code")
-
-
-def sorted_by_cell(result: xr.Dataset) -> list[int]:
-    """Seeds of a result, those of each stage and arm in order."""
-    cells: dict[tuple[str, str], list[int]] = {}
-    rows = zip(result["stage"].values, result["arm"].values, result["seed"].values, strict=True)
-    for stage, arm, seed in rows:
-        cells.setdefault((stage, arm), []).append(int(seed))
-    return [seed for seeds in cells.values() for seed in sorted(seeds)]
-
-
-def _run(study: Study, out: Path, seeds: int = 2, **options: Any) -> runner.Run:
-    settings = study.settings(seeds=seeds, **options.pop("settings", {}))
-    return runner.run(study, settings, out, scale="custom", **options)
-
-
-def _tree(folder: Path) -> dict[str, bytes | None]:
-    paths = [path for path in folder.rglob("*") if path.name != ".lock"]
-    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
 
 
 # One run
@@ -50,7 +29,7 @@ def _tree(folder: Path) -> dict[str, bytes | None]:
 
 # Breaks if a run leaves out a file, keeps working files, or returns something else than it saved.
 def test_what_a_run_leaves(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
-    run = _run(small, tmp_path / "out")
+    run = run_small(small, tmp_path / "out")
     assert not run.already_done
     assert run.out == tmp_path / "out"
     assert run.result.identical(whole)
@@ -121,7 +100,7 @@ def test_what_is_tried(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole["same_start"].values[between], [1, 1])
     assert np.isnan(whole["step_size"].values[between]).all()
     assert (whole["updates_budget"].values[between] == 0).all()
-    run = _run(small, tmp_path, settings={"keep_params": True}).result
+    run = run_small(small, tmp_path, settings={"keep_params": True}).result
     for seed in (0, 1):
         one, other = (
             lane_store.load_params(tmp_path, str(run["lane_id"].values[row]))
@@ -148,7 +127,7 @@ def test_an_experiment_with_a_diverged_lane(small: Study, tmp_path: Path) -> Non
     for compiled in (True, False):
         stages = (*small.stages[:2], Trials("between", lambda *_, c=compiled: Hot(c)))
         study = dataclasses.replace(small, stages=stages)
-        rows = _run(study, tmp_path / str(compiled), 1).result
+        rows = run_small(study, tmp_path / str(compiled), 1).result
         tried = rows.isel(lane=np.flatnonzero(rows["stage"].values == "between"))
         assert tried["diverged"].values.all()
         assert np.isnan(tried["apart"].values).all()
@@ -157,13 +136,13 @@ def test_an_experiment_with_a_diverged_lane(small: Study, tmp_path: Path) -> Non
 # Breaks if a study without training needs a plan or a lane, or its seeds and shards behave otherwise.
 def test_a_study_of_experiments_alone(small: Study, tmp_path: Path) -> None:
     study = dataclasses.replace(small, stages=small.stages[3:], measurement=None, probe=None)
-    run = _run(study, tmp_path / "one", 3)
+    run = run_small(study, tmp_path / "one", 3)
     assert run.result["third"].values.tolist() == [0, 1 / 3, 2 / 3]
     assert "updates" not in run.result
     assert "nothing is trained" in runner.plan_study(study, small.settings()).describe()
     folders = [tmp_path / f"shard {index}" for index in (1, 2)]
     for index, folder in enumerate(folders, start=1):
-        _run(study, folder, 3, shard=(index, 2))
+        run_small(study, folder, 3, shard=(index, 2))
     merged = finished_runs.merge(folders, tmp_path / "merged").result
     assert merged.sortby("seed").identical(run.result)
 
@@ -180,7 +159,7 @@ def test_shared_lanes_run_once(
         return measure(self, lanes, *rest, **options)
 
     monkeypatch.setattr(Measurer, "__call__", counting)
-    result = _run(small, tmp_path).result
+    result = run_small(small, tmp_path).result
     assert (result["updates_budget"].values > 0).sum() == 12
     assert len(counted.lanes) == 10
     assert sum(measured) == 6
@@ -197,7 +176,9 @@ def test_plan_study(small: Study, counted: Any) -> None:
 # Breaks if a notebook that runs a study in a thread of its own gets a signal handler's error.
 def test_in_a_thread(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
     found: list[xr.Dataset] = []
-    thread = threading.Thread(target=lambda: found.append(_run(small, tmp_path / "out").result))
+    thread = threading.Thread(
+        target=lambda: found.append(run_small(small, tmp_path / "out").result)
+    )
     thread.start()
     thread.join()
     assert found[0].identical(whole)
@@ -211,17 +192,17 @@ def test_in_a_thread(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
 def test_more_seeds_and_fewer(
     small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
 ) -> None:
-    first = _run(small, tmp_path, 1).result
+    first = run_small(small, tmp_path, 1).result
     assert set(first["seed"].values) == {0}
     counted.clear()
-    grown = _run(small, tmp_path, 2)
+    grown = run_small(small, tmp_path, 2)
     assert not grown.already_done
     assert grown.result.identical(whole)
     assert {lane.seed for lane in counted.lanes} == {1}
     assert len(counted.lanes) == 5
     counted.clear()
     for seeds in (2, 1):
-        again = _run(small, tmp_path, seeds)
+        again = run_small(small, tmp_path, seeds)
         assert again.already_done
         assert again.result.identical(whole)
     assert counted.lanes == []
@@ -232,10 +213,10 @@ def test_more_seeds_and_fewer(
 def test_a_removed_result_is_put_together_again(
     small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
 ) -> None:
-    _run(small, tmp_path)
+    run_small(small, tmp_path)
     (tmp_path / "results.nc").unlink()
     counted.clear()
-    assert _run(small, tmp_path).result.identical(whole)
+    assert run_small(small, tmp_path).result.identical(whole)
     assert counted.lanes == []
 
 
@@ -243,11 +224,11 @@ def test_a_removed_result_is_put_together_again(
 # is told that it is done. Oracle: the network written out in NumPy.
 def test_parameters_kept(small: Study, whole: xr.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _run(small, out)
+    run_small(small, out)
     ids = dict(zip(whole["arm"].values, whole["lane_id"].values, strict=True))
     with pytest.raises(UserError, match="keep_params=true"):
         lane_store.load_params(out, ids["chosen"])
-    kept = _run(small, out, settings={"keep_params": True})
+    kept = run_small(small, out, settings={"keep_params": True})
     assert kept.result.drop_attrs().identical(whole.drop_attrs())
     settings = small.settings()
     dataset = settings.data.load()
@@ -267,108 +248,14 @@ def test_parameters_kept(small: Study, whole: xr.Dataset, tmp_path: Path) -> Non
         else:  # its last log is at the start; its measurement is at the end
             norm = np.sqrt(sum((leaf**2).sum() for leaf in first.values()))
             np.testing.assert_allclose(row["norms"].values[0], norm, rtol=1e-5)
-    assert _run(small, out, settings={"keep_params": True}).already_done
+    assert run_small(small, out, settings={"keep_params": True}).already_done
     with pytest.raises(UserError, match="keeps no parameters"):
         lane_store.load_params(out, "nonsense")
 
 
-# Shards
-
-
-# Breaks if a shard's numbers depend on what the other shards run, or merging loses or mixes up lanes.
-def test_shards(small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any) -> None:
-    keep = {"keep_params": True}
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for index, folder in enumerate(folders, start=1):
-        counted.clear()
-        _run(small, folder, shard=(index, 2), settings=keep)
-        assert {lane.seed for lane in counted.lanes} == {index - 1}
-        assert len(counted.lanes) == 5
-    merged = finished_runs.merge(folders, tmp_path / "merged")
-    assert store.load(tmp_path / "merged").identical(merged.result)
-    # Lanes stand as in one run: by stage, arm and batch size, and there by seed.
-    np.testing.assert_array_equal(merged.result["seed"].values, sorted_by_cell(whole))
-    assert merged.note == ""
-    expected = whole.assign_attrs(settings=merged.result.attrs["settings"])
-    assert merged.result.sortby("lane_id").identical(expected.sortby("lane_id"))
-    arms = [list(dict.fromkeys(result["arm"].values)) for result in (merged.result, whole)]
-    assert arms[0][0] == arms[1][0] == "search"
-    assert arms[0] == arms[1]
-    backwards = finished_runs.merge(folders[::-1], tmp_path / "backwards").result
-    assert backwards.sortby("lane_id").identical(merged.result.sortby("lane_id"))
-    # The merged folder is a run like any other.
-    trained = merged.result["updates_budget"].values > 0
-    lane = str(merged.result["lane_id"].values[trained][-1])
-    for mine, theirs in zip(
-        jax.tree.leaves(lane_store.load_params(tmp_path / "merged", lane)),
-        jax.tree.leaves(lane_store.load_params(folders[1], lane)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(mine, theirs)
-    counted.clear()
-    assert _run(small, tmp_path / "merged", settings=keep).already_done
-    assert finished_runs.report(tmp_path / "merged").result.identical(merged.result)
-    more = _run(small, tmp_path / "merged", 3, settings=keep)
-    assert {lane.seed for lane in counted.lanes} == {2}
-    assert len(np.unique(more.result["seed"])) == 3
-
-
-# Breaks if a merge of some of the shards passes for the whole sweep.
-def test_a_missing_shard_is_made_up_for(
-    small: Study, whole: xr.Dataset, tmp_path: Path, counted: Any
-) -> None:
-    _run(small, tmp_path / "one", shard=(1, 2))
-    part = finished_runs.merge([tmp_path / "one"], tmp_path / "merged")
-    assert set(part.result["seed"].values) == {0}
-    assert part.note == "1 of 2 seeds: shards are missing"
-    counted.clear()
-    done = _run(small, tmp_path / "merged")
-    assert not done.already_done
-    assert {lane.seed for lane in counted.lanes} == {1}
-    assert done.result.identical(whole)
-
-
-# Breaks if shards from two machines cannot be merged, or more than their provenance then differs from
-# that of one run.
-def test_shards_from_two_machines(
-    small: Study, whole: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folders = [tmp_path / "one", tmp_path / "two"]
-    collect = provenance.collect
-    for index, folder in enumerate(folders, start=1):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                provenance, "collect", lambda c, i=index: {**collect(c), "cpu": f"machine {i}"}
-            )
-            _run(small, folder, shard=(index, 2))
-    merged = finished_runs.merge(folders, tmp_path / "merged").result
-    assert [one["cpu"] for one in store.provenance(merged)["merged"]] == ["machine 1", "machine 2"]
-    differing = {name for name in whole.attrs if whole.attrs[name] != merged.attrs[name]}
-    assert differing == {"provenance"}
-    merged.attrs = whole.attrs
-    assert merged.sortby("lane_id").identical(whole.sortby("lane_id"))
-
-
-# Breaks if what does not belong together is merged, or a merge writes over something.
-def test_refused_merges(small: Study, tmp_path: Path) -> None:
-    _run(small, tmp_path / "one", shard=(1, 2))
-    _run(small, tmp_path / "other", shard=(2, 2), settings={"updates": 6})
-    before = _tree(tmp_path)
-    for folders, out, told in (
-        ([], "merged", "name the folders"),
-        (["one", "absent"], "merged", "no result"),
-        (["one", "one"], "merged", "more than one"),
-        (["one", "other"], "merged", "updates: 12 and 6"),
-        (["one"], "other", "not an empty folder"),
-    ):
-        with pytest.raises(UserError, match=told):
-            finished_runs.merge([tmp_path / name for name in folders], tmp_path / out)
-    assert _tree(tmp_path) == before
-
-
 # Breaks if a report reads a folder without a result, or does not write what is missing.
 def test_report(small: Study, tmp_path: Path) -> None:
-    run = _run(small, tmp_path / "out")
+    run = run_small(small, tmp_path / "out")
     claims = (run.out / "claims.json").read_bytes()
     (run.out / "claims.json").unlink()
     again = finished_runs.report(run.out)
@@ -377,125 +264,3 @@ def test_report(small: Study, tmp_path: Path) -> None:
     assert (run.out / "claims.json").read_bytes() == claims
     with pytest.raises(UserError, match="no result"):
         finished_runs.report(tmp_path)
-
-
-# What is refused
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def _other(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    if name == "version":
-        monkeypatch.setattr(implicit_bias, "__version__", "99.0")
-    elif name == "backend":
-        monkeypatch.setattr(jax, "default_backend", lambda: "abacus")
-
-
-@pytest.fixture(scope="module")
-def finished(small: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run; no test may change it."""
-    out = tmp_path_factory.mktemp("finished")
-    _run(small, out)
-    return out
-
-
-# Breaks if a folder that holds something else is run into, or is changed before it is refused.
-@pytest.mark.parametrize(
-    ("told", "options"),
-    [
-        ("other settings", {"settings": {"updates": 6}}),
-        ("study 'small-study'", {"study": {"name": "another"}}),
-        ("version '.*'; name another folder", {"other": "version"}),
-        ("data_checksum", {"settings": {"data": {"n_train": 24, "n_valid": 8, "n_test": 21}}}),
-        ("shard None", {"shard": (1, 2)}),
-        ("strategy by default", {"how": How(strategy="vmap")}),
-        ("strategy by default", {"how": How(strategy="map")}),
-        ("was run on", {"other": "backend"}),
-    ],
-    ids=lambda value: str(value)[:40],
-)  # fmt: skip
-def test_another_run_is_there(
-    small: Study, finished: Path, told: str, options: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch, counted: Any,
-) -> None:  # fmt: skip
-    options = dict(options)
-    study = dataclasses.replace(small, **options.pop("study", {}))
-    _other(monkeypatch, options.pop("other", ""))
-    before = _tree(finished)
-    with pytest.raises(UserError, match=told):
-        _run(study, finished, 4, **options)
-    assert _tree(finished) == before
-    assert counted.lanes == []
-
-
-# Breaks if a folder with a user's own files is filled, or a broken record is believed.
-@pytest.mark.parametrize(
-    ("told", "prepare", "options"),
-    [
-        ("no run of this program", lambda out: _write(out / "thesis.tex", ""), {}),
-        ("no run of this program", lambda out: _write(out / ".hidden", ""), {}),
-        ("is a file", lambda out: _write(out, ""), {}),
-        ("run.json cannot be read", lambda out: _write(out / "run.json", "{"), {}),
-        ("run.json cannot be read", lambda out: _write(out / "run.json", "[1]"), {}),
-        ("run.json cannot be read", lambda out: _write(out / "run.json", "{}"), {}),
-        ("no run to resume", lambda out: None, {"resume": True}),
-        ("no run to resume", lambda out: out.mkdir(), {"resume": True}),
-        ("shard is 3/2", lambda out: None, {"shard": (3, 2)}),
-        ("holds no seed", lambda out: None, {"shard": (3, 3)}),
-        ("batch_size is 8", lambda out: None, {"settings": {"data": {"n_train": 4}}}),
-        ("choose fewer", lambda out: None, {"settings": {"data": {"n_train": 9999}}}),
-        ("devices is 99", lambda out: None, {"how": How(devices=99)}),
-        ("raise it", lambda out: None, {"how": How(memory=10)}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_refused_before_anything_is_written(
-    small: Study, tmp_path: Path, told: str, prepare: Callable[[Path], Any], options: Any
-) -> None:
-    out = tmp_path / "out"
-    prepare(out)
-    before = _tree(tmp_path)
-    with pytest.raises(UserError, match=told):
-        _run(small, out, **options)
-    assert _tree(tmp_path) == before
-
-
-# Breaks if a study that cannot be measured, or whose arm asks for one run twice (which no result can
-# hold), is found out after hours of training.
-def test_a_study_that_cannot_run(small: Study, tmp_path: Path) -> None:
-    def unmeasurable(settings: Any, dataset: Any) -> Any:
-        raise UserError("the probe set is too large")
-
-    search = small.stages[0].lanes
-    twice = (Stage("search", lambda *given: 2 * list(search(*given))),)
-    for change, told in (
-        ({"measurement": unmeasurable}, "probe set is too large"),
-        ({"stages": twice}, "asks for one run twice"),
-    ):
-        with pytest.raises(UserError, match=told):
-            _run(dataclasses.replace(small, **change), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-# Breaks if a resumed run mixes two layouts, whose rounding differs, or if the one it was begun with can
-# not be named again.
-def test_the_layout_is_repeated(
-    small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layouts: list[tuple[str, int]] = []
-
-    def stop(program: Any, *rest: Any, **options: Any) -> Any:
-        layouts.append((program.layout.strategy, program.layout.tile))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(trainer, "train_chunk", stop)
-    for how in (How("vmap", 2), How(), How("vmap"), How(tile=2)):
-        with pytest.raises(KeyboardInterrupt):
-            _run(small, tmp_path, how=how)
-    assert layouts == 4 * [("vmap", 2)]
-    for how, told in ((How("map"), "strategy vmap"), (How(tile=4), "tile 2")):
-        with pytest.raises(UserError, match=told):
-            _run(small, tmp_path, how=how, resume=True)

@@ -57,17 +57,17 @@ def test_a_run_leaves_tables_verdicts_and_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"batch_sizes": (100, 10)}, "smaller first"),
-        ({"step_sizes": (0.5, 0.1)}, "smaller first"),
+        ({"batch_sizes": (100, 10)}, "increasing"),
+        ({"step_sizes": (0.5, 0.1)}, "increasing"),
         ({"model": {"activation": "tanh"}}, "relu and identity"),
-        ({"model": {"widths": ()}}, "hidden layer"),
+        ({"model": {"widths": ()}}, "needs a hidden one"),
         ({"alphas": (1.0, 2.0)}, "other than 1"),
-        ({"scales": (2.0, 2.0)}, "different"),
+        ({"scales": (2.0, 2.0)}, "each once"),
         ({"stretch": 1.0}, "another factor"),
         ({"radii": {"worst_l2": (0.2, 0.1)}}, "increasing"),
         ({"radii": {"worst_l2": (0.1,)}}, "as many"),
-        ({"keskar": {"arms": ("tuned",)}}, "choose among"),
-        ({"keskar": {"arms": ("matched-small-step",) * 2}}, "twice"),
+        ({"keskar": {"arms": ("tuned",)}}, "there is no 'tuned'"),
+        ({"keskar": {"arms": ("matched-small-step",) * 2}}, "each once"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict, told: str) -> None:
@@ -87,5 +87,5 @@ def test_what_does_not_fit_the_data_is_refused() -> None:
     # (3 + 1) · 2 + (2 + 1) · 2 = 14 parameters.
     with pytest.raises(UserError, match="14 parameters"):
         arms.keskar(settings, dataset)
-    with pytest.raises(UserError, match="batch_size is 150"):
+    with pytest.raises(UserError, match="batch_sizes is .10, 150."):
         arms.lanes(settings, dataset, None)

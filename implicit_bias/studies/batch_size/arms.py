@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from implicit_bias import losses, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.studies.endpoint import Endpoint
-from implicit_bias.studies.settings import Count, Positive, Section, StudySettings
+from implicit_bias.studies.refusals import check_at_most, check_names, different
+from implicit_bias.studies.settings import (
+    Count,
+    Different,
+    Positive,
+    Products,
+    Section,
+    StudySettings,
+    Tolerance,
+)
 from implicit_bias.training import Budget, Lane, Recipe, epochs
 
 if TYPE_CHECKING:
@@ -91,18 +100,22 @@ TUNING = "tuning"
 """Arm of the lanes from which the tuned step sizes are chosen; not measured."""
 
 
+Sizes = Annotated[tuple[Count, ...], Field(min_length=2), AfterValidator(different)]
+
+
 class UpdatesSettings(Section):
     """The arms of equal updates."""
 
-    batch_sizes: tuple[Count, ...] = Field((32, 128, 512), min_length=2)
+    batch_sizes: Sizes = (32, 128, 512)
     epochs: Positive = Field(20, description="epochs of the smallest batch size of these arms")
 
     @model_validator(mode="after")
     def _capped(self) -> UpdatesSettings:
         if max(self.batch_sizes) > UPDATE_RATIO_CAP * min(self.batch_sizes):
-            raise ValueError(
-                f"updates.batch_sizes span a ratio of {max(self.batch_sizes) / min(self.batch_sizes):g}; "
-                f"the cap is {UPDATE_RATIO_CAP}, since equal updates cost as many times the epochs"
+            raise self.refusal(
+                "batch_sizes",
+                advice=f"choose a largest of at most {UPDATE_RATIO_CAP} times the smallest, since equal "
+                "updates cost as many times the epochs",
             )
         return self
 
@@ -120,7 +133,7 @@ class MatchedSettings(Section):
 class MomentumSettings(Section):
     """The published protocol with momentum (chapter 11, C.7)."""
 
-    batch_sizes: tuple[Count, ...] = Field((32, 512), min_length=2)
+    batch_sizes: Sizes = (32, 512)
     step_size: Positive = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     epochs: Positive = 20
@@ -132,33 +145,27 @@ class CurvatureSettings(Section):
     examples: Count | None = Field(
         None, description="training examples used; none: all of the lane's"
     )
-    radii: tuple[Positive, ...] = Field((0.5, 1.0, 2.0, 4.0, 8.0), min_length=1)
-    filter_radii: tuple[Positive, ...] = Field((0.05, 0.1, 0.2, 0.4, 0.8), min_length=1)
-    directions: int = Field(10, ge=2)
+    radii: Different = (0.5, 1.0, 2.0, 4.0, 8.0)
+    filter_radii: Different = (0.05, 0.1, 0.2, 0.4, 0.8)
+    directions: int = Field(10, ge=2, le=10_000)
     trace_probes: int = Field(32, ge=2)
-    tol: Positive = 1e-4
-    power_tol: Positive = 1e-3
-    max_products: Count = 100
+    tol: Tolerance = 1e-4
+    power_tol: Tolerance = 1e-3
+    max_products: Products = 100
     probe_set: Count = 32
-    noise_batches: tuple[DrawnBatch, DrawnBatch] = (64, 512)
+    noise_batches: Annotated[tuple[DrawnBatch, DrawnBatch], AfterValidator(different)] = (64, 512)
     noise_draws: int = Field(64, ge=2)
     chunk_size: Count = 1000
     whole_batch: Count = Field(10_000, description="examples a Hessian product may take at once")
-
-    @model_validator(mode="after")
-    def _different(self) -> CurvatureSettings:
-        for name in ("radii", "filter_radii", "noise_batches"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"curvature.{name} is {values}; give different values")
-        return self
 
 
 class BatchSizeSettings(StudySettings):
     """Settings of the batch-size study."""
 
-    arms: tuple[str, ...] = Field(tuple(ARMS), min_length=1)
-    batch_sizes: tuple[Count, ...] = Field((16, 64, 256), min_length=2)
+    arms: Annotated[
+        tuple[str, ...], Field(min_length=1), AfterValidator(lambda names: check_names(names, ARMS))
+    ] = tuple(ARMS)
+    batch_sizes: Sizes = (16, 64, 256)
     anchor_batch_size: Count = Field(
         64, description="batch size at which all step-size rules agree"
     )
@@ -167,33 +174,23 @@ class BatchSizeSettings(StudySettings):
     updates: UpdatesSettings = UpdatesSettings()
     matched: MatchedSettings = MatchedSettings()
     momentum: MomentumSettings = MomentumSettings()
-    tuning_step_sizes: tuple[Positive, ...] = Field(
+    tuning_step_sizes: Different = Field(
         (0.01, 0.03, 0.1, 0.3, 1.0), description="grid for the tuned arms"
     )
     label_noise: float = Field(0.2, ge=0, lt=1, description="rate in the arm with noisy labels")
-    probes: Count = Field(8, description="evaluations during training")
+    probes: int = Field(8, ge=1, le=10_000, description="evaluations during training")
     curvature: CurvatureSettings = CurvatureSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> BatchSizeSettings:
-        for arm in self.arms:
-            if arm not in ARMS:
-                raise ValueError(f"arms names {arm!r}; choose among {', '.join(ARMS)}")
-        for name, sizes in (
-            ("batch_sizes", self.batch_sizes),
-            ("updates.batch_sizes", self.updates.batch_sizes),
-            ("momentum.batch_sizes", self.momentum.batch_sizes),
-        ):
-            if len(set(sizes)) != len(sizes) or len(sizes) < 2:
-                raise ValueError(f"{name} is {sizes}; give at least two different batch sizes")
-        for name in ("arms", "tuning_step_sizes"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} is {values}; name each once")
+        self.check_resolved("curvature.tol", "curvature.power_tol")
         tuned = any(ARMS[arm].rule == "tuned" for arm in self.arms)
         if tuned and self.data.n_valid < 1:
-            raise ValueError(
-                "tuned arms choose step sizes on validation data; set data.n_valid, or leave them out"
+            raise self.refusal(
+                "data.n_valid",
+                "arms",
+                advice="tuned arms choose step sizes on validation data: hold some out, or leave out the "
+                "tuned arms",
             )
         return self
 
@@ -221,6 +218,7 @@ def tuning_lanes(
     settings: BatchSizeSettings, dataset: Dataset, earlier: xr.Dataset | None
 ) -> list[Lane]:
     """Return the grid of step sizes from which the tuned arms choose, or no lanes."""
+    _check(settings, dataset)
     if not any(ARMS[arm].rule == "tuned" for arm in settings.arms):
         return []
     lanes: list[Lane] = []
@@ -248,8 +246,10 @@ def arm_lanes(
     """Return the lanes of all arms; tuned step sizes come from the tuning stage, seed by seed.
 
     Raises:
-        UserError: There is nothing to choose from: every lane of the tuning stage diverged.
+        UserError: There is nothing to choose from, as every lane of the tuning stage diverged; or the
+            settings do not go with the data.
     """
+    _check(settings, dataset)
     tuned = {} if earlier is None else tuned_step_sizes(earlier)
     if earlier is not None and not tuned:
         raise UserError(
@@ -307,6 +307,34 @@ def tuned_step_sizes(result: xr.Dataset) -> dict[tuple[int, int], float]:
     return {key: value[2] for key, value in best.items()}
 
 
+def _check(settings: BatchSizeSettings, dataset: Dataset) -> None:
+    """Refuse settings of the arms in use that do not go with the data.
+
+    Raises:
+        UserError: They do not.
+    """
+    if dataset.task != "classification":
+        raise UserError(
+            f"the batch-size study compares classification errors, but {dataset.name} is a "
+            f"{dataset.task} dataset; choose another with data.name"
+        )
+    used = [ARMS[name] for name in settings.arms]
+    keys = {
+        "updates": "updates.batch_sizes",
+        "momentum": "momentum.batch_sizes",
+        "momentum-long": "momentum.batch_sizes",
+    }
+    for key in dict.fromkeys(keys.get(arm.group, "batch_sizes") for arm in used):
+        settings.check_batches(dataset, key)
+    budgets = {arm.budget for arm in used}
+    if "matched" in budgets:
+        settings.check_target(dataset, "matched.target_loss")
+    smallest = _recipe(settings, dataset, 1, "sgd")
+    settings.check_epochs(
+        smallest, "epochs", "updates.epochs", "matched.max_epochs", "momentum.epochs"
+    )
+
+
 def _recipe(
     settings: BatchSizeSettings,
     dataset: Dataset,
@@ -315,11 +343,6 @@ def _recipe(
     gradient_noise: bool = False,
 ) -> Recipe:
     n_train, n_valid = settings.data.sizes(dataset)
-    if dataset.task != "classification":
-        raise UserError(
-            f"the batch-size study compares classification errors, but {dataset.name} is a "
-            f"{dataset.task} dataset; choose another with data.name"
-        )
     return Recipe(
         model=settings.model.build(dataset.n_outputs),
         loss=losses.get("cross_entropy"),
@@ -369,17 +392,16 @@ def derive(result: xr.Dataset) -> xr.Dataset:
 
 
 def endpoint(settings: BatchSizeSettings, dataset: Dataset) -> Endpoint:
-    """Return what is measured at the end of every lane but those of the tuning grid."""
+    """Return what is measured at the end of every lane but those of the tuning grid.
+
+    Raises:
+        UserError: More examples are asked for than there are.
+    """
     n_train, _ = settings.data.sizes(dataset)
+    check_at_most(settings, "curvature.examples", n_train, f"a lane trains on {n_train}")
+    check_at_most(
+        settings, "curvature.probe_set", dataset.n_test, f"there are {dataset.n_test} test examples"
+    )
     chosen = settings.curvature.model_dump()
     examples = chosen.pop("examples") or n_train
-    if examples > n_train:
-        raise UserError(
-            f"curvature.examples is {examples}, but a lane trains on {n_train}; choose at most that"
-        )
-    if settings.curvature.probe_set > dataset.n_test:
-        raise UserError(
-            f"curvature.probe_set is {settings.curvature.probe_set}, but there are {dataset.n_test} "
-            "test examples; choose at most that"
-        )
     return Endpoint(n_test=dataset.n_test, examples=examples, **chosen)

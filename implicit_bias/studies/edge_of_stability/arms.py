@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from implicit_bias import losses, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.studies.edge_of_stability.probe import Sharpness
+from implicit_bias.studies.refusals import check_at_most, check_below, check_names, different
 from implicit_bias.studies.settings import (
+    LARGEST_WHOLE,
     Count,
     DataSettings,
+    Different,
     ModelSettings,
     Positive,
+    Products,
     Section,
     StudySettings,
+    Tolerance,
 )
 from implicit_bias.training import Budget, Lane, Recipe, Until
 
@@ -58,20 +63,20 @@ REFERENCE = "small-steps-flow"
 class GradientDescent(Section):
     """The arm of gradient descent."""
 
-    step_sizes: tuple[Positive, ...] = Field((0.4, 0.5, 0.6), min_length=1)
+    step_sizes: Different = (0.4, 0.5, 0.6)
 
 
 class HeavyBall(Section):
     """The arm with momentum."""
 
-    step_sizes: tuple[Positive, ...] = Field((0.2, 0.3), min_length=1)
+    step_sizes: Different = (0.2, 0.3)
     momentum: float = Field(0.9, ge=0, lt=1)
 
 
 class AdamArm(Section):
     """The arm of Adam."""
 
-    step_sizes: tuple[Positive, ...] = Field((0.006, 0.012), min_length=1)
+    step_sizes: Different = (0.006, 0.012)
     b1: float = Field(0.9, ge=0, lt=1)
     b2: float = Field(0.999, ge=0, lt=1)
     eps: Positive = 1e-7
@@ -80,7 +85,7 @@ class AdamArm(Section):
 class SmallBatches(Section):
     """The arm of stochastic gradients."""
 
-    step_sizes: tuple[Positive, ...] = Field((0.4,), min_length=1)
+    step_sizes: Different = (0.4,)
     batch_size: Count = 16
 
 
@@ -95,18 +100,41 @@ class Flow(Section):
         None, description="sharpness at which it stops; none: never"
     )
 
+    @property
+    def updates(self) -> int:
+        """Runge–Kutta steps."""
+        return round(self.time / self.step_size)
+
 
 class SmallSteps(Section):
     """Gradient descent that should follow the flow: the distance after a time against the step size."""
 
-    step_sizes: tuple[Positive, ...] = Field((0.02, 0.01, 0.005), min_length=2)
+    step_sizes: Annotated[tuple[Positive, ...], Field(min_length=2), AfterValidator(different)] = (
+        0.02,
+        0.01,
+        0.005,
+    )
     time: Positive = Field(4.0, description="time followed; a multiple of each step size")
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> SmallSteps:
+        for step in self.step_sizes:
+            updates = self.time / step
+            if abs(updates - round(updates)) > 1e-6 * updates:
+                raise self.refusal(
+                    "time",
+                    "step_sizes",
+                    advice="choose a time that is a multiple of each step size",
+                )
+        return self
 
 
 class EdgeOfStabilitySettings(StudySettings):
     """Settings of the edge-of-stability study."""
 
-    arms: tuple[str, ...] = Field(tuple(ARMS), min_length=1)
+    arms: Annotated[
+        tuple[str, ...], Field(min_length=1), AfterValidator(lambda names: check_names(names, ARMS))
+    ] = tuple(ARMS)
     data: DataSettings = DataSettings(n_train=300)
     model: ModelSettings = ModelSettings(widths=(32, 32), activation="tanh", init="lecun")
     loss: Literal["squared", "cross_entropy"] = "squared"
@@ -121,28 +149,32 @@ class EdgeOfStabilitySettings(StudySettings):
     until_error: float | None = Field(
         None, ge=0, lt=1, description="training error at which lanes stop; none: never"
     )
-    probes: int = Field(50, ge=10, description="measurements of the sharpness, evenly spaced")
-    tol: Positive = Field(1e-3, description="residual of the sharpness, relative to it, at most")
-    max_products: Count = Field(60, description="Hessian-vector products at a probe, at most")
+    probes: int = Field(
+        50, ge=10, le=10_000, description="measurements of the sharpness, evenly spaced"
+    )
+    tol: Tolerance = Field(1e-3, description="residual of the sharpness, relative to it, at most")
+    max_products: Products = Field(60, description="Hessian-vector products at a probe, at most")
 
     @model_validator(mode="after")
-    def _known_arms(self) -> EdgeOfStabilitySettings:
-        for arm in self.arms:
-            if arm not in ARMS:
-                raise ValueError(f"arms names {arm!r}; choose among {', '.join(ARMS)}")
-        if len(set(self.arms)) < len(self.arms):
-            raise ValueError("arms names one twice; name each once")
-        for name in ("gd", "heavy_ball", "adam", "sgd", "small_steps"):
-            steps = getattr(self, name).step_sizes
-            if len(set(steps)) < len(steps):
-                raise ValueError(f"{name}.step_sizes is {steps}; name each once")
-        for step in self.small_steps.step_sizes:
-            updates = self.small_steps.time / step
-            if abs(updates - round(updates)) > 1e-6 * updates:
-                raise ValueError(
-                    f"small_steps.time is {self.small_steps.time:g}, which is no multiple of step size "
-                    f"{step:g}; choose one that is"
-                )
+    def _usable(self) -> EdgeOfStabilitySettings:
+        self.check_resolved("tol")
+        if set(self.arms) - {"flow", "small-steps"} and self.updates < self.probes:
+            raise self.refusal(
+                "updates", "probes", advice="choose at least as many updates as probes"
+            )
+        if "flow" in self.arms and self.flow.updates < self.probes:
+            raise self.refusal(
+                "flow.time",
+                "flow.step_size",
+                "probes",
+                advice="choose a time of at least as many steps as there are probes",
+            )
+        if self.flow.time / self.flow.step_size > LARGEST_WHOLE:
+            raise self.refusal("flow.time", "flow.step_size", advice="choose fewer steps than 2³¹")
+        if self.small_steps.time / min(self.small_steps.step_sizes) > LARGEST_WHOLE:
+            raise self.refusal(
+                "small_steps.time", "small_steps.step_sizes", advice="choose fewer steps than 2³¹"
+            )
         return self
 
 
@@ -155,7 +187,18 @@ def probe(settings: EdgeOfStabilitySettings, dataset: Dataset) -> Sharpness:
 def lanes(
     settings: EdgeOfStabilitySettings, dataset: Dataset, earlier: xr.Dataset | None
 ) -> list[Lane]:
-    """Return all lanes: arms × step sizes × seeds."""
+    """Return all lanes: arms × step sizes × seeds.
+
+    Raises:
+        UserError: Batches are not small, or lanes would stop at once.
+    """
+    n_train, _ = settings.data.sizes(dataset)
+    if "sgd" in settings.arms:
+        check_at_most(settings, "sgd.batch_size", n_train - 1,
+                      f"a lane trains on {n_train} examples, which all other arms take at once")  # fmt: skip
+    if settings.until_error is not None and dataset.task == "classification":
+        check_below(settings, "until_error", 1 - 1 / dataset.n_outputs,
+                    f"guessing one of {dataset.n_outputs} classes errs no more")  # fmt: skip
     return [
         lane
         for arm in settings.arms
@@ -190,7 +233,7 @@ def _flow(settings: EdgeOfStabilitySettings, dataset: Dataset) -> list[Lane]:
         stops.append(Until("sharpness", flow.until_sharpness, at_least=True))
     if settings.until_error is not None:
         stops.append(Until("train_error", settings.until_error))
-    budget = Budget(max(1, round(flow.time / flow.step_size)), until=tuple(stops))
+    budget = Budget(flow.updates, until=tuple(stops))
     return _sweep(settings, "flow", recipe, {flow.step_size: budget}, settings.probes)
 
 

@@ -9,19 +9,13 @@ or guessed, are held against those of gradient descent at equal loss.
 from __future__ import annotations
 
 from implicit_bias.studies.base import Stage, Study, Trials
-from implicit_bias.studies.flat_minima.arms import (
-    TUNING,
-    FlatMinimaSettings,
-    arm_lanes,
-    derive,
-    guessed,
-    measurement,
-    poisoned,
-    tuning_lanes,
-)
+from implicit_bias.studies.flat_minima.arms import TUNING
 from implicit_bias.studies.flat_minima.claims import CLAIMS
+from implicit_bias.studies.flat_minima.experiments import guessed, measurement, poisoned
+from implicit_bias.studies.flat_minima.lanes import arm_lanes, derive, tuning_lanes
 from implicit_bias.studies.flat_minima.presentation import DRAWINGS, METHODS, tables
 from implicit_bias.studies.flat_minima.script import MockAttack
+from implicit_bias.studies.flat_minima.settings import FlatMinimaSettings
 
 STUDY = Study(
     name="flat-minima",

@@ -13,6 +13,7 @@ from implicit_bias import curvature, geometry
 from implicit_bias.keys import role_key
 from implicit_bias.losses import Loss, error
 from implicit_bias.models import Dense, Model
+from implicit_bias.studies.evaluation import evaluation_variables
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
@@ -75,12 +76,6 @@ class Flatness:
         unit = self.loss_unit
         per_square = f"{unit} per squared parameter"
         scalars = {
-            "train_loss": (unit, "mean training loss"),
-            "train_error": ("fraction", "training error"),
-            "valid_loss": (unit, "mean validation loss"),
-            "valid_error": ("fraction", "validation error"),
-            "test_loss": (unit, "mean test loss"),
-            "test_error": ("fraction", "test error"),
             "lambda_max": (per_square, "largest Hessian eigenvalue"),
             "lambda_max_residual": (per_square, "‖Hv − λv‖ of it"),
             "lambda_min": (per_square, "smallest Hessian eigenvalue"),
@@ -96,6 +91,7 @@ class Flatness:
         }
         under = "accuracy on test examples moved by"
         return {
+            **evaluation_variables(unit),
             **{name: Variable((), units, what) for name, (units, what) in scalars.items()},
             "eigenvalue": Variable(("rank",), per_square, "Hessian eigenvalues, the largest first"),
             "eigenvalue_residual": Variable(("rank",), per_square, "‖Hv − λv‖ of each"),

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import zlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from implicit_bias import losses, optimizers
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
+from implicit_bias.studies.refusals import (
+    Refusal,
+    check_at_most,
+    check_names,
+    different,
+    increasing,
+)
 from implicit_bias.studies.settings import (
     Count,
     DataSettings,
+    Different,
+    Increasing,
     ModelSettings,
     Positive,
     Section,
     StudySettings,
+    Tolerance,
 )
 from implicit_bias.studies.sharpness.arpack import Arpack
 from implicit_bias.studies.sharpness.keskar import Keskar
@@ -44,6 +51,13 @@ ARMS = tuple(arm(budget, step) for budget in (EPOCHS, MATCHED) for step in STEPS
 """All arms; each is run at both batch sizes."""
 
 
+def other_than_one(factors: tuple[float, ...]) -> tuple[float, ...]:
+    """Refuse factors that change nothing, or one given twice."""
+    if 1.0 in factors:
+        raise Refusal({}, "give factors other than 1")
+    return different(factors)
+
+
 class Matched(Section):
     """Arms that stop at a training loss."""
 
@@ -52,31 +66,25 @@ class Matched(Section):
     evaluate_every: Count = Field(5, description="updates between evaluations, at all batch sizes")
 
 
-Radii = tuple[Positive, ...]
-
-
 class Sweeps(Section):
     """Radii of each sharpness, increasing; a plain one and its adaptive one have as many."""
 
-    worst_l2: Radii = Field((0.05, 0.1, 0.2, 0.4), min_length=1)
-    worst_linf: Radii = Field((1e-3, 3e-3, 1e-2), min_length=1)
-    average_l2: Radii = Field((0.01, 0.03, 0.1), min_length=1)
-    average_linf: Radii = Field((0.02, 0.06, 0.2), min_length=1)
-    adaptive_worst_l2: Radii = Field((0.25, 0.5, 1.0, 2.0), min_length=1)
-    adaptive_worst_linf: Radii = Field((5e-3, 1e-2, 2e-2), min_length=1)
-    adaptive_average_l2: Radii = Field((0.1, 0.2, 0.4), min_length=1)
-    adaptive_average_linf: Radii = Field((0.2, 0.4, 0.8), min_length=1)
+    worst_l2: Increasing = (0.05, 0.1, 0.2, 0.4)
+    worst_linf: Increasing = (1e-3, 3e-3, 1e-2)
+    average_l2: Increasing = (0.01, 0.03, 0.1)
+    average_linf: Increasing = (0.02, 0.06, 0.2)
+    adaptive_worst_l2: Increasing = (0.25, 0.5, 1.0, 2.0)
+    adaptive_worst_linf: Increasing = (5e-3, 1e-2, 2e-2)
+    adaptive_average_l2: Increasing = (0.1, 0.2, 0.4)
+    adaptive_average_linf: Increasing = (0.2, 0.4, 0.8)
 
     @model_validator(mode="after")
-    def _increasing(self) -> Sweeps:
+    def _as_many(self) -> Sweeps:
         given = self.model_dump()
-        for name, radii in given.items():
-            if any(low >= high for low, high in itertools.pairwise(radii)):
-                raise ValueError(f"radii of {name} are {list(radii)}; give them increasing")
+        for name in given:
             plain = name.removeprefix("adaptive_")
-            if len(radii) != len(given[plain]):
-                raise ValueError(f"{name} has {len(radii)} radii and {plain} {len(given[plain])}; "
-                                 "give as many")  # fmt: skip
+            if len(given[name]) != len(given[plain]):
+                raise self.refusal(name, plain, advice="give as many radii of both")
         return self
 
 
@@ -87,7 +95,7 @@ class Measuring(Section):
         None, description="training examples that losses are means over; none: all of a lane's"
     )
     top: int = Field(5, ge=2, description="largest eigenvalues found")
-    tol: Positive = Field(1e-4, description="residual of an eigenvalue relative to the largest")
+    tol: Tolerance = Field(1e-4, description="residual of an eigenvalue relative to the largest")
     max_products: int = Field(400, ge=20, description="Hessian-vector products of a search")
     trace_probes: int = Field(16, ge=2)
     density_probes: int = Field(3, ge=2)
@@ -95,24 +103,30 @@ class Measuring(Section):
     steps: Count = Field(10, description="ascent steps of a worst-case search, each start")
     draws: int = Field(8, ge=2, description="draws of an average case, each with both signs")
 
+    @model_validator(mode="after")
+    def _enough_products(self) -> Measuring:
+        if self.max_products < self.top + 2:
+            raise self.refusal(
+                "max_products", "top", advice="a search needs at least two products more than that"
+            )
+        return self
+
+
+Factors = Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(other_than_one)]
+
 
 class KeskarSettings(Section):
     """How Keskar's measure is taken."""
 
-    arms: tuple[str, ...] = Field(ARMS, min_length=1, description="whose lanes are measured")
-    alphas: tuple[Positive, ...] = Field((10.0,), description="of those rescaled as well")
-    epsilons: tuple[Positive, ...] = Field((1e-3, 5e-4), min_length=1)
+    arms: Annotated[
+        tuple[str, ...], Field(min_length=1), AfterValidator(lambda names: check_names(names, ARMS))
+    ] = Field(ARMS, description="whose lanes are measured")
+    alphas: Annotated[tuple[Positive, ...], AfterValidator(other_than_one)] = Field(
+        (10.0,), description="of those rescaled as well"
+    )
+    epsilons: Different = (1e-3, 5e-4)
     iterations: Count = 10
     subspace: Count = 100
-
-    @model_validator(mode="after")
-    def _known_arms(self) -> KeskarSettings:
-        for name in self.arms:
-            if name not in ARMS:
-                raise ValueError(f"arms names {name!r}; choose among {', '.join(ARMS)}")
-        if len(set(self.arms)) < len(self.arms):
-            raise ValueError("arms names one twice; name each once")
-        return self
 
 
 class SharpnessSettings(StudySettings):
@@ -123,18 +137,18 @@ class SharpnessSettings(StudySettings):
     dtype: Literal["float32", "float64"] = Field(
         "float64", description="floating-point type; invariance is judged to a part in a thousand"
     )
-    batch_sizes: tuple[Count, Count] = Field((10, 150), description="small and large")
-    step_sizes: tuple[Positive, Positive] = Field((0.02, 0.2), description="small and large")
+    batch_sizes: Annotated[tuple[Count, Count], AfterValidator(increasing)] = Field(
+        (10, 150), description="small and large"
+    )
+    step_sizes: Annotated[tuple[Positive, Positive], AfterValidator(increasing)] = Field(
+        (0.02, 0.2), description="small and large"
+    )
     epochs: Positive = Field(30, description="of the arms of equal epochs")
     matched: Matched = Matched()
-    alphas: tuple[Positive, ...] = Field(
-        (0.25, 2.0, 10.0),
-        min_length=1,
-        description="factors of the first layer, undone in the last",
+    alphas: Factors = Field(
+        (0.25, 2.0, 10.0), description="factors of the first layer, undone in the last"
     )
-    scales: tuple[Positive, ...] = Field(
-        (2.0, 10.0), min_length=1, description="factors of all parameters: other functions"
-    )
+    scales: Factors = Field((2.0, 10.0), description="factors of all parameters: other functions")
     stretch: Positive = Field(2.0, description="c of the loss ψ ↦ L(ψ/c)")
     radii: Sweeps = Sweeps()
     measuring: Measuring = Measuring()
@@ -142,25 +156,18 @@ class SharpnessSettings(StudySettings):
 
     @model_validator(mode="after")
     def _usable(self) -> SharpnessSettings:
-        small, large = self.batch_sizes
-        if not small < large:
-            raise ValueError(f"batch_sizes are {small} and {large}; give the smaller first")
-        if not self.step_sizes[0] < self.step_sizes[1]:
-            raise ValueError(f"step_sizes are {list(self.step_sizes)}; give the smaller first")
-        if self.model.name != "dense" or not self.model.widths:
-            raise ValueError(
-                "model is not a dense network with a hidden layer; rescaling of layers needs one"
-            )
+        if self.model.name != "dense":
+            raise self.refusal("model.name", advice="rescaling of layers needs dense")
+        if not self.model.widths:
+            raise self.refusal("model.widths", advice="rescaling of layers needs a hidden one")
         if self.model.activation not in ("relu", "identity"):
-            raise ValueError(
-                f"model.activation is {self.model.activation}; rescaling of layers keeps the function "
-                "for relu and identity only"
+            raise self.refusal(
+                "model.activation",
+                advice="rescaling of layers keeps the function for relu and identity only; choose one",
             )
-        for name, factors in (("alphas", self.alphas), ("scales", self.scales)):
-            if 1.0 in factors or len(set(factors)) < len(factors):
-                raise ValueError(f"{name} are {list(factors)}; give different factors other than 1")
         if self.stretch == 1.0:
-            raise ValueError("stretch is 1; give another factor")
+            raise self.refusal("stretch", advice="give another factor")
+        self.check_resolved("measuring.tol")
         return self
 
     @property
@@ -170,13 +177,24 @@ class SharpnessSettings(StudySettings):
 
 
 def examples(settings: SharpnessSettings, dataset: Dataset) -> int:
-    """Return how many training examples losses are means over."""
+    """Return how many training examples losses are means over.
+
+    Raises:
+        UserError: A lane has fewer.
+    """
     n_train, _ = settings.data.sizes(dataset)
-    return min(settings.measuring.examples or n_train, n_train)
+    check_at_most(settings, "measuring.examples", n_train, f"a lane trains on {n_train}")
+    return settings.measuring.examples or n_train
 
 
 def measurement(settings: SharpnessSettings, dataset: Dataset) -> Sharpness:
-    """Return what is measured of finished lanes."""
+    """Return what is measured of finished lanes.
+
+    Raises:
+        UserError: More is asked for than there is.
+    """
+    count = settings.parameters(dataset)
+    check_at_most(settings, "measuring.top", count, f"the network has {count} parameters")
     options = settings.measuring.model_dump()
     del options["examples"]
     radii = settings.radii.model_dump()
@@ -196,24 +214,13 @@ def keskar(settings: SharpnessSettings, dataset: Dataset) -> Keskar:
     own = settings.keskar
     points = make_points(own.alphas, (), settings.stretch)
     model = settings.model.build(dataset.n_outputs)
-    count = _parameters(settings, dataset)
-    if own.subspace > count:
-        raise UserError(
-            f"keskar.subspace is {own.subspace}, but the network has {count} parameters; choose at most so "
-            f"many"
-        )
+    count = settings.parameters(dataset)
+    check_at_most(settings, "keskar.subspace", count, f"the network has {count} parameters")
     return Keskar(
         model, losses.get("cross_entropy"), own.arms, settings.batch_sizes,
         tuple(point for point in points if point.kind != "stretched"), own.epsilons, own.iterations,
         own.subspace, examples(settings, dataset),
     )  # fmt: skip
-
-
-def _parameters(settings: SharpnessSettings, dataset: Dataset) -> int:
-    """Return the number of the network's parameters."""
-    sizes = [math.prod(dataset.input_shape), *settings.model.widths, dataset.n_outputs]
-    bias = int(settings.model.bias)
-    return sum((a + bias) * b for a, b in itertools.pairwise(sizes))
 
 
 def arpack(settings: SharpnessSettings, dataset: Dataset) -> Arpack:
@@ -226,7 +233,13 @@ def arpack(settings: SharpnessSettings, dataset: Dataset) -> Arpack:
 
 
 def lanes(settings: SharpnessSettings, dataset: Dataset, earlier: xr.Dataset | None) -> list[Lane]:
-    """Return all lanes: arms × batch sizes × seeds."""
+    """Return all lanes: arms × batch sizes × seeds.
+
+    Raises:
+        UserError: A batch is larger than the data, or a budget makes no sense for them.
+    """
+    settings.check_batches(dataset, "batch_sizes")
+    settings.check_target(dataset, "matched.target_loss")
     n_train, n_valid = settings.data.sizes(dataset)
     model, loss = settings.model.build(dataset.n_outputs), losses.get("cross_entropy")
     made: list[Lane] = []
@@ -241,11 +254,15 @@ def lanes(settings: SharpnessSettings, dataset: Dataset, earlier: xr.Dataset | N
             n_valid=n_valid,
             dtype=settings.dtype,
         )
+        settings.check_epochs(recipe, "epochs", "matched.max_epochs")
         matched = settings.matched
+        longest = epochs(matched.max_epochs, recipe)
+        check_at_most(settings, "matched.evaluate_every", longest,
+                      f"matched.max_epochs is {longest} updates at batch size {size}")  # fmt: skip
         budgets = {
             EPOCHS: Budget(epochs(settings.epochs, recipe)),
             MATCHED: Budget(
-                epochs(matched.max_epochs, recipe),
+                longest,
                 matched.target_loss,
                 matched.evaluate_every,
             ),
