@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import functools
 import importlib.metadata
-import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from benchmarks import machine
 from benchmarks.curvature_peers import CurvlinopsEigsh, PyHessianDensity, PyHessianEigenvalues
 from benchmarks.curvature_problem import CLASSES, FEATURES, Problem
 from benchmarks.curvature_runners import JaxCurvature, Judge
+from benchmarks.text import announce, interval, positive, say
 from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
 
 OURS = "implicit-bias"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what to compare, comma-separated (default {','.join(PARTS)})",
     )
     parser.add_argument(
-        "--repeats", type=_positive, default=5, help="turns of interleaved runs (default 5)"
+        "--repeats", type=positive, default=5, help="turns of interleaved runs (default 5)"
     )
     parser.add_argument(
         "--networks", type=_at_least_two, default=16, help="networks at once (default 16)"
@@ -47,14 +47,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     description = machine.describe()
     description["versions"] |= _versions("scipy", "pyhessian", "curvlinops-for-pytorch")
-    print(
-        f"{description['processor']}, {description['cores']} core(s), "
-        f"load before the start {description['load_before'][0]}"
-    )
-    print(", ".join(f"{k} {v}" for k, v in description["versions"].items() if v))
-    warning = machine.warning(description)
-    if warning:
-        print(warning, file=sys.stderr)
+    warning = announce(description)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.smoke:
             problem = Problem(
@@ -73,13 +66,13 @@ def _measure(problem: Problem, parts: Sequence[str], repeats: int) -> dict[str, 
     judge = Hosted("judge", [functools.partial(Judge, problem)])
     try:
         judge.wait()
-        _say("training the networks")
+        say("training the networks ...")
         judge.setup()
         timed = {}
         for part in parts:
-            _say(f"measuring {part}")
+            say(f"measuring {part} ...")
             timed[part] = _part(_makers(problem, part), repeats)
-        _say("judging what was found")
+        say("judging what was found ...")
         report = judge.report()
     finally:
         judge.close()
@@ -191,7 +184,7 @@ def eigenpairs_table(rows: Rows, what: dict[str, Any]) -> str:
             continue
         error = max(row["error"], key=abs)
         lines.append(
-            f"{name:<25} {_interval(row['time'], 3):^24} {_interval(row['ours_faster_by'], 2):^22} "
+            f"{name:<25} {interval(row['time'], 3):^24} {interval(row['ours_faster_by'], 2):^22} "
             f"{row['products']:>8.0f} {max(row['residual']):>8.1e} {error:>+8.0e} {_machine(row)}"
         )
     for name, row in rows.items():
@@ -215,8 +208,8 @@ def networks_table(rows: Rows, what: dict[str, Any]) -> str:
         # Of one network: the mean over all of them, as their products differ in number.
         of_one = faster and spread([count / faster[key] for key in ("median", "min", "max")])
         lines.append(
-            f"{'at once' if name == OURS else name:<25} {_interval(row['time'], 2):^24} "
-            f"{_interval(of_one, 2):^22} {row['products']:>8.1f} {_machine(row)}"
+            f"{'at once' if name == OURS else name:<25} {interval(row['time'], 2):^24} "
+            f"{interval(of_one, 2):^22} {row['products']:>8.1f} {_machine(row)}"
         )
     return "\n".join(lines)
 
@@ -234,7 +227,7 @@ def density_table(rows: Rows, what: dict[str, Any]) -> str:
             lines.append(f"{name:<25} {row['absent']}")
             continue
         lines.append(
-            f"{name:<25} {_interval(row['time'], 3):^24} {_interval(row['ours_faster_by'], 2):^22} "
+            f"{name:<25} {interval(row['time'], 3):^24} {interval(row['ours_faster_by'], 2):^22} "
             f"{row['products']:>8.0f} {row['trace']:>7.3g} {row['largest_node']:>12.5g} "
             f"{_machine(row)}"
         )
@@ -272,17 +265,6 @@ def _versions(*packages: str) -> dict[str, str | None]:
     return versions
 
 
-def _say(line: str) -> None:
-    print(f"{line} ...", file=sys.stderr, flush=True)
-
-
-def _interval(values: dict[str, float] | None, digits: int) -> str:
-    if values is None:
-        return "-"
-    median, least, most = (f"{values[key]:.{digits}f}" for key in ("median", "min", "max"))
-    return f"{median} ({least} to {most})"
-
-
 def _parts(text: str) -> tuple[str, ...]:
     """Parse ``eigenpairs,density``."""
     parts = tuple(text.split(","))
@@ -292,13 +274,7 @@ def _parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def _at_least_two(text: str) -> int:
-    if _positive(text) < 2:
+    if positive(text) < 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 2")
     return int(text)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from benchmarks.curvature_problem import CLASSES, FEATURES, Problem
 from benchmarks.curvature_runners import density_result, leave
-from benchmarks.timing import Absent
+from benchmarks.libraries import need, set_up_torch, torch_device, torch_device_memory
 
-INSTALL = "pip install 'implicit-bias[peers]'"
 # Each a step tighter than the one before, tried until the residuals are met.
 PYHESSIAN_TOLERANCES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
 EIGSH_TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -26,23 +24,41 @@ MARGIN = 0.9  # of the tolerance: what is left is for rounding, as in our own me
 
 
 @dataclass
-class PyHessianEigenvalues:
-    """PyHessian's ``eigenvalues``: power iteration with deflation.
+class _Peer:
+    """What all tools of PyTorch have in common.
 
     Attributes:
         problem: What is asked for.
-        equal: Tighten its tolerance until every vector's residual is what is asked for; otherwise
-            its own tolerance.
         notes: Remarks for the table.
+        package: Module and title of the package that the tool comes from.
     """
 
     problem: Problem
-    equal: bool
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list, kw_only=True)
+    package: ClassVar[tuple[str, str]]
 
     def __post_init__(self) -> None:
-        _peer("torch", "PyTorch")
-        _peer("pyhessian", "PyHessian")
+        warnings.simplefilter("ignore")  # of the peers' own use of PyTorch
+        set_up_torch()
+        need(*self.package)
+
+    def device_memory(self) -> int | None:
+        """Return PyTorch's peak allocation on the accelerator."""
+        return torch_device_memory()
+
+
+@dataclass
+class PyHessianEigenvalues(_Peer):
+    """PyHessian's ``eigenvalues``: power iteration with deflation.
+
+    Attributes:
+        equal: Tighten its tolerance until every vector's residual is what is asked for; otherwise
+            its own tolerance.
+        package: Where it comes from.
+    """
+
+    equal: bool = field(kw_only=True)
+    package: ClassVar = ("pyhessian", "PyHessian")
 
     def setup(self) -> None:
         """Load the network and run once, or until the residuals are met."""
@@ -85,10 +101,6 @@ class PyHessianEigenvalues:
         leave(self.problem, name, np.asarray(self.values), _in_our_order(self.problem, vectors))
         return {"products": float(self.products[0]), "tol": self.tol}
 
-    def device_memory(self) -> int | None:
-        """Return PyTorch's peak allocation on the accelerator."""
-        return self.torch_problem.device_memory()
-
     def _residual(self) -> float:
         """Return the largest residual, relative to the largest eigenvalue."""
         products = [self.torch_problem.product(vector) for vector in self.vectors]
@@ -100,20 +112,14 @@ class PyHessianEigenvalues:
 
 
 @dataclass
-class CurvlinopsEigsh:
+class CurvlinopsEigsh(_Peer):
     """SciPy's ``eigsh`` (ARPACK) over curvlinops' Hessian, to the residual that is asked for.
 
     Attributes:
-        problem: What is asked for.
-        notes: Remarks for the table.
+        package: Where it comes from.
     """
 
-    problem: Problem
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        _peer("torch", "PyTorch")
-        _peer("curvlinops", "curvlinops")
+    package: ClassVar = ("curvlinops", "curvlinops")
 
     def setup(self) -> None:
         """Load the network and loosen ARPACK's tolerance as far as the residual allows."""
@@ -157,10 +163,6 @@ class CurvlinopsEigsh:
         leave(self.problem, "eigsh over curvlinops", self.values, vectors)
         return {"products": float(self.products), "tol": self.tol}
 
-    def device_memory(self) -> int | None:
-        """Return PyTorch's peak allocation on the accelerator."""
-        return self.torch_problem.device_memory()
-
     def _residual(self) -> float:
         """Return the largest residual, relative to the largest eigenvalue."""
         images = np.stack([self.operator.matvec(vector) for vector in self.vectors])
@@ -169,20 +171,14 @@ class CurvlinopsEigsh:
 
 
 @dataclass
-class PyHessianDensity:
+class PyHessianDensity(_Peer):
     """PyHessian's ``density``: stochastic Lanczos quadrature.
 
     Attributes:
-        problem: What is asked for.
-        notes: Remarks for the table.
+        package: Where it comes from.
     """
 
-    problem: Problem
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        _peer("torch", "PyTorch")
-        _peer("pyhessian", "PyHessian")
+    package: ClassVar = ("pyhessian", "PyHessian")
 
     def setup(self) -> None:
         """Load the network and run once."""
@@ -213,10 +209,6 @@ class PyHessianDensity:
         nodes, weights = np.asarray(self.nodes), np.asarray(self.weights)
         return density_result(nodes, weights, self.products[0], self.problem)
 
-    def device_memory(self) -> int | None:
-        """Return PyTorch's peak allocation on the accelerator."""
-        return self.torch_problem.device_memory()
-
 
 class _TorchProblem:
     """The first network and the data, in PyTorch."""
@@ -225,8 +217,7 @@ class _TorchProblem:
         import torch
 
         saved = problem.read("networks")
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.set_float32_matmul_precision("highest")
+        self.device = torch_device()
         self.data = (
             torch.from_numpy(saved["x"]).to(self.device),
             torch.from_numpy(saved["y"]).long().to(self.device),
@@ -259,12 +250,6 @@ class _TorchProblem:
         flat = torch.cat([part.reshape(-1) for part in gradient])
         image = torch.autograd.grad(flat @ vector, parameters)
         return torch.cat([part.reshape(-1) for part in image])
-
-    def device_memory(self) -> int | None:
-        """Return PyTorch's peak allocation on the accelerator."""
-        import torch
-
-        return torch.cuda.max_memory_allocated() if self.device == "cuda" else None
 
 
 def _in_our_order(problem: Problem, vectors: np.ndarray) -> np.ndarray:
@@ -307,12 +292,3 @@ def _torch_eig() -> Iterator[None]:
         yield
     finally:
         torch.eig = before
-
-
-def _peer(module: str, title: str) -> None:
-    """Import a peer, or say how to get it."""
-    warnings.simplefilter("ignore")  # of the peers' own use of PyTorch
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        raise Absent(f"{title} is not installed; install it with: {INSTALL}") from None

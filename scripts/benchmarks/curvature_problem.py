@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-FEATURES, CLASSES = 784, 10
+from benchmarks.work import CLASSES, FEATURES
+
 BATCH, STEP_SIZE, MOMENTUM = 100, 0.05, 0.9
 ORIGINALS = "IMPLICIT_BIAS_TEST_DATA"
 """Environment variable naming a folder whose ``mnist`` holds the four original files."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.curvature_problem import Problem, loss, model, train
+from benchmarks.libraries import jax_device_memory, set_up_jax
 
 SUBSPACE = 20
 """Basis vectors, as many as ``eigsh`` has by default: few, so that the small ``eigh`` costs little."""
@@ -32,7 +32,7 @@ class JaxCurvature:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        _jax()
+        set_up_jax()
 
     def setup(self) -> None:
         """Place networks and data, compile, and run once."""
@@ -89,11 +89,7 @@ class JaxCurvature:
 
     def device_memory(self) -> int | None:
         """Return JAX's peak allocation on the accelerator."""
-        import jax
-
-        if jax.default_backend() == "cpu":
-            return None
-        return int((jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0))
+        return jax_device_memory()
 
     def _eigenpairs(self, params: Any, data: Any) -> Any:
         from implicit_bias import curvature
@@ -131,7 +127,7 @@ class Judge:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        _jax(float64=True)
+        set_up_jax(float64=True)
 
     def setup(self) -> None:
         """Train the networks."""
@@ -236,18 +232,3 @@ def density_result(
         "largest_node": float(real.max()),
         "mass": float(weights.sum(axis=1).mean()),
     }
-
-
-def _jax(float64: bool = False) -> None:
-    """Import JAX and set it up, and what would otherwise be imported while the clock runs."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    import jax
-
-    from implicit_bias import runtime
-
-    runtime.configure(float64=float64)
-    import implicit_bias.curvature
-    import implicit_bias.training  # noqa: F401
-
-    if jax.default_backend() != "cpu":
-        jax.config.update("jax_default_matmul_precision", "float32")

@@ -5,23 +5,17 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.runners import (
-    CLASSES,
-    FEATURES,
-    EngineRunner,
-    MatrixProductRunner,
-    PyTorchRunner,
-    TorchFuncRunner,
-    Work,
-    halves,
-)
+from benchmarks.engine_runner import EngineRunner
+from benchmarks.matrix_products import MatrixProductRunner
+from benchmarks.text import announce, interval, positive, say
 from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
+from benchmarks.torch_runners import PyTorchRunner, TorchFuncRunner
+from benchmarks.work import CLASSES, FEATURES, Work, halves
 
 OURS = "engine"
 SHAPES = "8x100x32,16x100x128,16x512x128"
@@ -58,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"lanes x hidden units x batch size, comma-separated (default {SHAPES})",
     )
     parser.add_argument(
-        "--repeats", type=_positive, default=5, help="turns of interleaved runs (default 5)"
+        "--repeats", type=positive, default=5, help="turns of interleaved runs (default 5)"
     )
     parser.add_argument(
         "--seconds",
@@ -67,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="aim for the slowest runner's run; decides the number of updates (default 12: starting a run "
         "is then a small part of it)",
     )
-    parser.add_argument("--updates", type=_positive, help="updates in a run, instead of --seconds")
+    parser.add_argument("--updates", type=positive, help="updates in a run, instead of --seconds")
     parser.add_argument(
         "--precision",
         choices=("float32", "tensorfloat32"),
@@ -83,7 +77,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         Everything that was measured, ready for JSON.
     """
     if arguments.smoke:
-        settings = Settings((Work(2, 8, 16, examples=64),), 2, 0.0, 3, (32,))
+        settings = Settings((Work(2, 8, 16, examples=64),), 2, 0.0, 3, (256,))
     else:
         works = tuple(
             Work(lanes, hidden, batch, precision=arguments.precision)
@@ -93,25 +87,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             works, arguments.repeats, arguments.seconds, arguments.updates, PRODUCT_SIZES
         )
     description = machine.describe()
-    print(
-        f"{description['processor']}, {description['cores']} core(s), "
-        f"load before the start {description['load_before'][0]}"
-    )
-    print(", ".join(f"{k} {v}" for k, v in description["versions"].items() if v))
-    warning = machine.warning(description)
-    if warning:
-        print(warning, file=sys.stderr)
+    warning = announce(description)
 
-    print("measuring matrix products ...", file=sys.stderr, flush=True)
+    say("measuring matrix products ...")
     ceiling = _Ceiling(settings)
     ceiling.measure()
     shapes = []
     for work in settings.works:
-        print(
-            f"measuring {work.lanes} x {work.hidden} x {work.batch} ...",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"measuring {work.lanes} x {work.hidden} x {work.batch} ...")
         shapes.append(_measure(work, settings))
     # Once more at the end: the best of both ends is the ceiling.
     ceiling.measure()
@@ -258,8 +241,8 @@ def table(shape: dict[str, Any]) -> str:
             continue
         memory = row["peak_device_memory_bytes"] or row["peak_memory_bytes"]
         lines.append(
-            f"{name:<22} {_interval(row['gflops'], 1):^22} {row['true_gflops']['median']:>6.1f} "
-            f"{row['fraction_of_peak']:>7.1%} {_interval(row['engine_speedup'], 2):^22} "
+            f"{name:<22} {interval(row['gflops'], 1):^22} {row['true_gflops']['median']:>6.1f} "
+            f"{row['fraction_of_peak']:>7.1%} {interval(row['engine_speedup'], 2):^22} "
             f"{row['setup_seconds']:>5.1f} s {memory / 2**20:>5.0f} MB "
             f"{row['cores_used']['median']:>5.2f} {row['loss']:>6.3f}"
         )
@@ -288,19 +271,12 @@ def ceiling_text(peaks: dict[str, dict[str, float]]) -> str:
     )
 
 
-def _interval(values: dict[str, float] | None, digits: int) -> str:
-    if values is None:
-        return "-"
-    median, least, most = (f"{values[key]:.{digits}f}" for key in ("median", "min", "max"))
-    return f"{median} ({least} to {most})"
-
-
 def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
     """Parse ``8x100x32,16x100x128``."""
     shapes = []
     for part in text.split(","):
         try:
-            lanes, hidden, batch = (_positive(number) for number in part.split("x"))
+            lanes, hidden, batch = (positive(number) for number in part.split("x"))
         except (ValueError, argparse.ArgumentTypeError):
             raise argparse.ArgumentTypeError(
                 f"shape {part!r} is not LANESxHIDDENxBATCH; write for example 8x100x32"
@@ -311,12 +287,6 @@ def _shapes(text: str) -> tuple[tuple[int, int, int], ...]:
             )
         shapes.append((lanes, hidden, batch))
     return tuple(shapes)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -19,28 +21,49 @@ PEERS = ("pytorch", "pytorch_one_thread", "pytorch_two_processes", "torch_func_v
 def parts(monkeypatch):
     """The script's own modules, importable as when the script is run."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmarks.curvature_problem
+    import benchmarks.curvature
     import benchmarks.engine
-    import benchmarks.runners
-    import benchmarks.timing
 
     yield benchmarks
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmark", "benchmarks")]:
         del sys.modules[name]
 
 
-def run(*arguments, paths=(SCRIPTS.parent,)):
-    # At these sizes PyTorch's threads would only wait for each other on a busy machine.
-    threads = {"OMP_NUM_THREADS": "1"}
-    environment = os.environ | threads | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    return subprocess.run(
-        [sys.executable, SCRIPTS / "benchmark.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
+# Libraries are imported once, in a server from which every runner's process begins as a copy. Otherwise the
+# test would spend its time on importing PyTorch ten times. That runners work in processes that begin with
+# nothing, as they do for a person, is the subject of test_a_runner_begins_with_nothing.
+START = """
+import multiprocessing, runpy, sys
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(
+    ["torch._dynamo", "torch.func", "pyhessian", "curvlinops", "implicit_bias.curvature",
+     "implicit_bias.data", "implicit_bias.models", "implicit_bias.training"]
+)
+multiprocessing.get_context = lambda method: context
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(folder, *arguments):
+    """Run the script and return what it measured and printed."""
+    out = folder / "out.json"
+    environment = os.environ | {
+        # At these sizes PyTorch's threads would only wait for each other on a busy machine.
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS.parent, SCRIPTS))),
+        # Programs that run for milliseconds are compiled in a hurry, and once for all processes.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", START, SCRIPTS / "benchmark.py", *arguments,
+         "--smoke", "--json", out],
+        capture_output=True, text=True, env=environment, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text()), done.stdout.splitlines()
 
 
 def check_engine_row(measured):
@@ -59,34 +82,18 @@ def check_engine_row(measured):
     assert 1 < shape["flops_per_update"]["xla_over_true"] < 1.5
 
 
-def test_without_pytorch_the_rows_say_so(tmp_path):
-    # Broken if a missing optional package stops the benchmark, or its rows vanish silently.
-    (tmp_path / "torch.py").write_text("raise ImportError('not here')\n")
-    out = tmp_path / "out.json"
-    done = run("engine", "--smoke", "--json", out, paths=(tmp_path, SCRIPTS.parent))
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(out.read_text())
-    check_engine_row(measured)
-    (shape,) = measured["shapes"]
-    for name in PEERS:
-        assert "pip install" in shape["runners"][name]["absent"]
-        assert any(
-            line.startswith(name) and "PyTorch is not installed" in line
-            for line in done.stdout.splitlines()
-        )
-    assert set(measured["matrix_products_gflops"]) == {"jax"}
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 def test_every_runner_trains_and_is_compared(tmp_path):
     # Broken if a peer fails, does not train the same thing, or is left out of the comparison.
-    out = tmp_path / "out.json"
-    done = run("engine", "--smoke", "--json", out)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(out.read_text())
+    measured, printed = run(tmp_path, "engine")
     check_engine_row(measured)
     (shape,) = measured["shapes"]
     rows = shape["runners"]
+    for name in (*PEERS, "engine"):
+        assert any(line.startswith(name) for line in printed)
+    assert rows["engine"]["engine_speedup"] is None
+    if importlib.util.find_spec("torch") is None:
+        assert set(measured["matrix_products_gflops"]) == {"jax"}
+        return
     for name in PEERS:
         speedup = rows[name]["engine_speedup"]
         ratios = [
@@ -96,10 +103,7 @@ def test_every_runner_trains_and_is_compared(tmp_path):
         assert speedup["min"] == pytest.approx(min(ratios))
         assert speedup["max"] == pytest.approx(max(ratios))
         assert rows[name]["loss"] == pytest.approx(rows["engine"]["loss"], abs=0.7)
-    assert rows["engine"]["engine_speedup"] is None
     assert set(measured["matrix_products_gflops"]) == {"jax", "torch"}
-    for name in (*PEERS, "engine"):
-        assert any(line.startswith(name) for line in done.stdout.splitlines())
 
 
 CURVATURE_PEERS = ("pyhessian", "pyhessian equal residual", "eigsh over curvlinops")
@@ -122,60 +126,147 @@ def check_our_curvature(measured):
     assert "drawn data" in problem["data"]
 
 
-def test_curvature_without_peers_says_so(tmp_path):
-    # Broken if a missing optional package stops the benchmark, or its rows vanish silently.
-    for name in ("torch", "pyhessian", "curvlinops"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
-    out = tmp_path / "out.json"
-    done = run(
-        "curvature", "--smoke", "--parts", "eigenpairs", "--json", out,
-        paths=(tmp_path, SCRIPTS.parent),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(out.read_text())
-    check_our_curvature(measured)
-    rows = measured["parts"]["eigenpairs"]
-    for name in CURVATURE_PEERS:
-        assert "pip install 'implicit-bias[peers]'" in rows[name]["absent"]
-        assert any(
-            line.startswith(name) and "not installed" in line for line in done.stdout.splitlines()
-        )
-
-
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("torch", "pyhessian", "curvlinops")),
-    reason="needs the extra 'peers'",
-)
 def test_curvature_peers_find_the_same(tmp_path):
     # Broken if a peer fails, has another Hessian or order of parameters (its true residuals would be
     # of the size of the eigenvalues), or is compared at a residual that it does not reach.
-    out = tmp_path / "out.json"
-    done = run("curvature", "--smoke", "--json", out)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(out.read_text())
+    measured, _ = run(tmp_path, "curvature")
     check_our_curvature(measured)
     problem, parts = measured["problem"], measured["parts"]
+    # Of every network: mean products of all at once are those of one after another.
+    one, at_once = (parts["networks"][name] for name in ("one after another", "implicit-bias"))
+    assert one["products"] == at_once["products"]
+    assert at_once["converged"] == 1
+    ours = parts["density"]["implicit-bias"]
+    assert ours["products"] == problem["probes"] * problem["depth"]
+    assert ours["mass"] == pytest.approx(1, abs=1e-5)
+    assert ours["largest_node"] == pytest.approx(problem["reference"][0], rel=0.1)
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "pyhessian", "curvlinops")):
+        return
     for name in CURVATURE_PEERS:
         row = parts["eigenpairs"][name]
         check_curvature_row(problem, row)
         at_its_own = name == "pyhessian"
         assert max(row["residual"]) <= (0.2 if at_its_own else problem["tol"])
         assert row["products"] > 0
-        ours = parts["eigenpairs"]["implicit-bias"]["seconds"]
-        ratios = [theirs / own for theirs, own in zip(row["seconds"], ours, strict=True)]
+        own = parts["eigenpairs"]["implicit-bias"]["seconds"]
+        ratios = [theirs / mine for theirs, mine in zip(row["seconds"], own, strict=True)]
         assert row["ours_faster_by"]["max"] == pytest.approx(max(ratios))
-    # Of every network: mean products of all at once are those of one after another.
-    one, at_once = (parts["networks"][name] for name in ("one after another", "implicit-bias"))
-    assert one["products"] == at_once["products"]
-    assert at_once["converged"] == 1
     # Both estimate one trace, from other probes; both take as many products.
-    ours, theirs = (parts["density"][name] for name in ("implicit-bias", "pyhessian"))
-    assert ours["products"] == theirs["products"] == problem["probes"] * problem["depth"]
-    assert ours["mass"] == pytest.approx(1, abs=1e-5)
+    theirs = parts["density"]["pyhessian"]
+    assert theirs["products"] == ours["products"]
     assert theirs["mass"] == pytest.approx(1, abs=1e-4)
     assert theirs["trace"] == pytest.approx(ours["trace"], rel=0.5)
-    for row in (ours, theirs):
-        assert row["largest_node"] == pytest.approx(problem["reference"][0], rel=0.1)
+    assert theirs["largest_node"] == pytest.approx(problem["reference"][0], rel=0.1)
+
+
+def test_a_runner_begins_with_nothing(parts):
+    # Broken if a runner can only be made where others imported something before, its answers are lost on
+    # the way, or its failure does not reach the driver. A fresh process, as for a person.
+    work = parts.work.Work(lanes=1, hidden=2, batch=2, examples=4)
+    product = functools.partial(parts.matrix_products.MatrixProductRunner, "jax", (256,), work)
+    host = parts.timing.Hosted("product", [product])
+    try:
+        host.wait()
+        assert host.setup() > 0
+        assert host.run(1).wall > 0
+        report = host.report()
+        assert report["result"]["256"] > 0
+        assert report["memory"] > 2**20
+        assert report["device_memory"] is None or report["device_memory"] > 0
+        with pytest.raises(RuntimeError, match=r"product failed:\n(.|\n)*TypeError"):
+            host.run("many")
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("missing", ["torch", "pyhessian", "curvlinops"])
+def test_a_missing_package_is_named(parts, tmp_path, monkeypatch, missing):
+    # Broken if a runner whose package is missing fails otherwise than by saying how to get it.
+    for name in ("torch", "torch.func", "pyhessian", "curvlinops"):
+        if name.partition(".")[0] == missing:
+            monkeypatch.setitem(sys.modules, name, None)
+        else:
+            monkeypatch.setitem(sys.modules, name, _anything())
+    work = parts.work.Work(lanes=1, hidden=2, batch=2)
+    problem = parts.curvature_problem.Problem(str(tmp_path))
+    peers, torch = parts.curvature_peers, parts.torch_runners
+    made = functools.partial
+    makers = {
+        "torch": [made(torch.PyTorchRunner, work), made(torch.TorchFuncRunner, work),
+                  made(parts.matrix_products.MatrixProductRunner, "torch", (256,), work)],
+        "pyhessian": [made(peers.PyHessianEigenvalues, problem, equal=True),
+                      made(peers.PyHessianDensity, problem)],
+        "curvlinops": [made(peers.CurvlinopsEigsh, problem)],
+    }  # fmt: skip
+    makers["torch"] += makers["pyhessian"] + makers["curvlinops"]
+    for maker in makers[missing]:
+        with pytest.raises(
+            parts.timing.Absent, match=r"not installed.*pip install 'implicit-bias\[peers\]'"
+        ):
+            maker()
+    # The same, on its way from another process.
+    if missing == "torch":
+        (tmp_path / "torch.py").write_text("raise ImportError('not here')\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        host = parts.timing.Hosted("pytorch", makers["torch"][:1])
+        with pytest.raises(parts.timing.Absent, match="PyTorch is not installed"):
+            host.wait()
+        host.close()
+
+
+def _anything():
+    """A module that stands for one that is installed."""
+    module = types.ModuleType("anything")
+    module.manual_seed = module.set_float32_matmul_precision = lambda value: None
+    return module
+
+
+@pytest.mark.parametrize("subject", ["engine", "curvature"])
+def test_without_peers_the_rows_say_so(parts, tmp_path, monkeypatch, capsys, subject):
+    # Broken if a missing optional package stops the benchmark, or its rows vanish silently. The runners
+    # are stand-ins here: of those that need PyTorch none can be made, the others answer at once.
+    class Canned:
+        def __init__(self, name, makers):
+            self.name, self.ours = name, name not in (*PEERS, *CURVATURE_PEERS, "torch")
+
+        def wait(self):
+            if not self.ours:
+                raise parts.timing.Absent("it is not installed; install it with: pip install peers")
+
+        def setup(self):
+            return 0.25
+
+        def run(self, updates):
+            return parts.timing.Timing(0.5, 0.5)
+
+        def report(self):
+            result = {"256": 1.0} if self.name == "jax" else dict.fromkeys(NUMBERS, 1.0)
+            return {"result": result, "memory": 2**20, "device_memory": None, "notes": ["drawn"]}
+
+        def close(self):
+            pass
+
+    NUMBERS = ["loss", "error", "xla_flops", "products", "converged", "trace", "largest_node"]
+    NUMBERS += [f"reference.{i}" for i in range(2)]
+    NUMBERS += [f"implicit-bias.{kind}.{i}" for kind in ("residual", "error") for i in range(2)]
+    monkeypatch.setattr(getattr(parts, subject), "Hosted", Canned)
+    import benchmark
+
+    out = tmp_path / "out.json"
+    assert benchmark.main([subject, "--smoke", "--json", str(out)]) == 0
+    measured, printed = json.loads(out.read_text()), capsys.readouterr().out.splitlines()
+    if subject == "engine":
+        assert set(measured["matrix_products_gflops"]) == {"jax"}
+        (shape,) = measured["shapes"]
+        tables = [(shape["runners"], PEERS, "engine")]
+    else:
+        tables = [(measured["parts"]["eigenpairs"], CURVATURE_PEERS, "implicit-bias"),
+                  (measured["parts"]["density"], ("pyhessian",), "implicit-bias")]  # fmt: skip
+    for rows, peers, ours in tables:
+        assert rows[ours]["seconds" if subject == "engine" else "time"]
+        for name in peers:
+            assert "pip install" in rows[name]["absent"]
+            assert any(line.startswith(name) and "pip install" in line for line in printed)
 
 
 def test_without_mnist_the_data_is_drawn_and_says_so(parts, tmp_path, monkeypatch):
@@ -190,7 +281,7 @@ def test_without_mnist_the_data_is_drawn_and_says_so(parts, tmp_path, monkeypatc
 
 def test_operations_are_counted_by_hand(parts):
     # Broken if a layer or a pass is missed: 2·m·n·k for each product, counted here one by one.
-    work = parts.runners.Work(lanes=3, hidden=5, batch=7)
+    work = parts.work.Work(lanes=3, hidden=5, batch=7)
     forward = 2 * 7 * 784 * 5 + 2 * 7 * 5 * 10
     weight_gradients = 2 * 784 * 7 * 5 + 2 * 5 * 7 * 10
     second_input_gradient = 2 * 7 * 10 * 5
@@ -215,8 +306,8 @@ def test_ratios_are_paired_within_a_turn(parts):
 @pytest.mark.parametrize("lanes", [1, 2, 5])
 def test_halves_have_all_lanes(parts, lanes):
     # Broken if a lane is lost or trained twice when the lanes are odd or one.
-    work = parts.runners.Work(lanes=lanes, hidden=5, batch=7)
-    pieces = [half.lanes for half in parts.runners.halves(work)]
+    work = parts.work.Work(lanes=lanes, hidden=5, batch=7)
+    pieces = [half.lanes for half in parts.work.halves(work)]
     assert sum(pieces) == lanes
     assert max(pieces) - min(pieces) <= 1
 
