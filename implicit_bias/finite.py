@@ -19,7 +19,10 @@ def require_finite(params: Any) -> None:
     """
     leaves = jax.tree.leaves(params)
     if not any(jnp.size(leaf) for leaf in leaves):
-        raise UserError("there are no parameters; give at least one")
+        raise UserError("there are no parameters; give at least one parameter")
+    for leaf in leaves:
+        if not hasattr(leaf, "dtype") and np.asarray(leaf).dtype.kind in "OSU":
+            raise UserError(f"the parameters hold {leaf!s:.40}; give arrays of numbers")
     known = [leaf for leaf in leaves if not isinstance(leaf, jax.core.Tracer)]
     bad = sum(int(np.sum(~np.isfinite(np.asarray(leaf)))) for leaf in known)
     if bad:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function
 from implicit_bias.errors import UserError, unknown
 
 PerExample = Callable[[jax.Array, jax.Array], jax.Array]
@@ -46,10 +47,17 @@ class Loss:
             Losses, shape (n,), of the outputs' dtype.
 
         Raises:
-            UserError: When shapes or dtypes do not fit this loss.
+            UserError: When shapes or dtypes do not fit this loss, or a user's own function does
+                not return one number per example.
         """
         _check_outputs(self.name, outputs, targets)
-        return self.function(outputs, targets)
+        losses = self.function(outputs, targets)
+        if jnp.shape(losses) != outputs.shape[:1]:
+            raise UserError(
+                f"loss {self.name!r} returns shape {jnp.shape(losses)} for outputs of shape "
+                f"{outputs.shape}; return one loss per example, not their mean or sum"
+            )
+        return losses
 
     def mean(
         self, outputs: jax.Array, targets: jax.Array, weights: jax.Array | None = None
@@ -208,6 +216,7 @@ def get(spec: object) -> Loss:
     if isinstance(found, Loss):
         return found
     if callable(found):
+        require_function("loss", found, ("outputs", "targets"), "one loss per example")
         return Loss(getattr(found, "__name__", type(found).__name__), found)
     raise UserError(
         f"loss {spec!r} is {type(found).__name__}; give a name ({', '.join(names())}), a Loss, "
@@ -223,6 +232,9 @@ def _chosen(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 def _check_outputs(name: str, outputs: jax.Array, targets: jax.Array) -> None:
     """Check static shapes, which costs nothing once compiled."""
+    for kind, given in (("outputs", outputs), ("targets", targets)):
+        if not hasattr(given, "dtype"):
+            raise UserError(f"{name}: {kind} are {type(given).__name__}; give an array")
     integer = jnp.issubdtype(targets.dtype, jnp.integer)
     allowed = (outputs.shape[0],) if integer else outputs.shape
     if outputs.ndim != 2 or targets.shape != allowed:

@@ -1,5 +1,6 @@
 """Curvature of the loss: operators, and the algorithms that accept any operator."""
 
+from implicit_bias.curvature.activations import activation_hessian as activation_hessian
 from implicit_bias.curvature.blocks import Block as Block
 from implicit_bias.curvature.blocks import Selected as Selected
 from implicit_bias.curvature.blocks import parameter_paths as parameter_paths

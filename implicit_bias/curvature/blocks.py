@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import keystr, tree_flatten_with_path
 
+from implicit_bias.arguments import require_function
 from implicit_bias.errors import UserError, unknown
 
 Params = Any
@@ -126,8 +127,14 @@ def _membership(paths: Sequence[str], block: Block) -> list[bool]:
     if block is None:
         return [True] * len(paths)
     if callable(block):
+        require_function("block", block, ("path",), "whether the array belongs")
         return [bool(block(path)) for path in paths]
-    names = [block] if isinstance(block, str) else list(block)
+    names = [block] if isinstance(block, str) else block
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"block is {block!r}; give a path such as {paths[0]!r}, a list of paths, or a function "
+            "of the path"
+        )
     found = [[_matches(path, name) for path in paths] for name in names]
     for name, matches in zip(names, found, strict=True):
         if not any(matches) and name not in KINDS:

@@ -7,8 +7,10 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.arguments import require_key, require_number, require_whole
+from implicit_bias.curvature.operators import LinearOperator, require_operator
 from implicit_bias.errors import UserError, unknown
 
 
@@ -44,6 +46,7 @@ def check_count(k: int, dimension: int) -> None:
     Raises:
         UserError: If ``k`` is below one or above the dimension.
     """
+    require_whole("k", k)
     if not 1 <= k <= dimension:
         raise UserError(
             f"k is {k}, but the operator has dimension {dimension}; choose 1 <= k <= {dimension}"
@@ -52,6 +55,7 @@ def check_count(k: int, dimension: int) -> None:
 
 def check_request(
     operator: LinearOperator,
+    key: jax.Array,
     k: int,
     max_products: int,
     tol: float,
@@ -62,10 +66,15 @@ def check_request(
     """Refuse what no method can deliver.
 
     Raises:
-        UserError: If ``k`` is below one or above the dimension, ``max_products`` below ``k``,
-            ``tol`` not positive, or ``start`` given in another shape than ``start_shape``.
+        UserError: If ``operator`` is none, ``key`` is not one random key, ``k`` is below one or
+            above the dimension, ``max_products`` below ``k``, ``tol`` not positive, or ``start``
+            given in another shape than ``start_shape``.
     """
+    require_operator(operator)
+    require_key(key)
     check_count(k, operator.dimension)
+    require_whole("max_products", max_products)
+    require_number("tol", tol)
     if max_products < k:
         raise UserError(
             f"max_products is {max_products}, too few for k = {k} eigenpairs; "
@@ -73,8 +82,8 @@ def check_request(
         )
     if not tol > 0:
         raise UserError(f"tol is {tol}; choose tol > 0, such as 1e-3")
-    if start is not None and start.shape != start_shape:
-        raise UserError(f"start has shape {start.shape}; give shape {start_shape}")
+    if start is not None and np.shape(start) != start_shape:
+        raise UserError(f"start has shape {np.shape(start)}; give shape {start_shape}")
 
 
 def check_choice(kind: str, given: str, choices: Any) -> None:
@@ -83,7 +92,7 @@ def check_choice(kind: str, given: str, choices: Any) -> None:
     Raises:
         UserError: If it is not; ``kind`` says what it is a choice of.
     """
-    if given not in get_args(choices):
+    if not isinstance(given, str) or given not in get_args(choices):
         raise unknown(kind, given, get_args(choices))
 
 

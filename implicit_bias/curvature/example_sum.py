@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from implicit_bias.arguments import require_whole
 from implicit_bias.chunks import (
     Batch,
     checked_chunk_size,
@@ -82,9 +84,11 @@ def example_sum(
     Raises:
         UserError: As ``hessian``.
     """
+    if chunk_size is not None:
+        require_whole("chunk_size", chunk_size)
     require_finite(params)
     selected = select(params, block)
     n = example_count(data)
     size = checked_chunk_size(chunk_size, n)
     weights = checked_weights(weights, n, 1 / (n - lost), selected.flat.dtype)
-    return ExampleSum(selected, data, weights, size)
+    return ExampleSum(selected, data, jnp.asarray(weights, selected.flat.dtype), size)

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function, require_key, require_whole
 from implicit_bias.chunks import Batch, example_count
 from implicit_bias.curvature.blocks import Block
 from implicit_bias.curvature.example_sum import example_sum
@@ -80,7 +81,7 @@ def true_fisher(
             p = jax.nn.softmax(f, axis=1)
             return p * (direction - jnp.sum(p * direction, axis=1, keepdims=True))
         assert callable(density)
-        log_p, scores = jax.linearize(density, f)
+        log_p, scores = jax.linearize(lambda f: _log_probabilities(density, f), f)
         (image,) = jax.linear_transpose(scores, f)(jnp.exp(log_p) * scores(direction))
         return image
 
@@ -129,8 +130,13 @@ def sampled_fisher(
         UserError: If ``n_draws`` is below one, or as ``true_fisher``.
     """
     _check_density(density)
+    require_key(key)
+    require_whole("n_draws", n_draws)
     if n_draws < 1:
         raise UserError(f"n_draws is {n_draws}; choose n_draws >= 1")
+    require_function(
+        "outputs", outputs, ("params", "batch"), "an array of shape (examples, outputs)"
+    )
     numbers = jnp.arange(example_count(data), dtype=jnp.int32)
 
     def metric(f: jax.Array, batch: Batch, direction: jax.Array) -> jax.Array:
@@ -158,12 +164,26 @@ def _drawn_scores(density: Density, f: jax.Array, key: jax.Array, n_draws: int) 
     assert callable(density)
 
     def log_probabilities(f: jax.Array) -> jax.Array:
-        return density(f[None, :])[0]
+        return _log_probabilities(density, f[None, :])[0]
 
     drawn = jax.random.categorical(key, log_probabilities(f), shape=(n_draws,))
     return jnp.take(jax.jacrev(log_probabilities)(f), drawn, axis=0)
 
 
+def _log_probabilities(density: Callable[[jax.Array], jax.Array], f: jax.Array) -> jax.Array:
+    """Return what a given density says of outputs (c, k), shape (c, m)."""
+    found = density(f)
+    shape = getattr(found, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != f.shape[0]:
+        raise UserError(
+            f"density returns shape {shape} for outputs of shape {f.shape}; "
+            "return the log-probabilities of each example's m values, shape (examples, m)"
+        )
+    return found
+
+
 def _check_density(density: Density) -> None:
-    if not callable(density) and density not in get_args(Family):
+    if callable(density):
+        require_function("density", density, ("outputs",), "log-probabilities (examples, m)")
+    if not callable(density) and not (isinstance(density, str) and density in get_args(Family)):
         raise unknown("density", density, get_args(Family))

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.curvature.operators import LinearOperator
-from implicit_bias.random_probes import check_probes, mean_and_standard_error
+from implicit_bias.curvature.probes import check_probing
+from implicit_bias.random_probes import mean_and_standard_error, within_tolerance
 
 
 @jax.tree_util.register_dataclass
@@ -21,18 +22,25 @@ class FrobeniusEstimate:
         squared_standard_error: Of that estimate.
         norm: Its root, biased downwards by about ``standard_error**2 / (2 norm)``.
         standard_error: Of the root, to first order: ``squared_standard_error / (2 norm)``.
-        n_probes: How many probes (products) were used.
+        products: How many were used, one for each probe.
+        converged: Whether the norm's standard error is at most ``tol`` of the norm.
     """
 
     squared: jax.Array
     squared_standard_error: jax.Array
     norm: jax.Array
     standard_error: jax.Array
-    n_probes: jax.Array
+    products: jax.Array
+    converged: jax.Array
 
 
 def frobenius_norm(
-    operator: LinearOperator, key: jax.Array, *, n_probes: int = 32, batch_size: int = 1
+    operator: LinearOperator,
+    key: jax.Array,
+    *,
+    n_probes: int = 32,
+    batch_size: int = 1,
+    tol: float = 0.1,
 ) -> FrobeniusEstimate:
     """Estimate the Frobenius norm from the mean of ``|C z|**2`` over random signs z.
 
@@ -45,18 +53,20 @@ def frobenius_norm(
         key: For the probes.
         n_probes: How many, at least two, for there to be a standard error.
         batch_size: Probes multiplied at once; memory grows with it.
+        tol: Relative standard error up to which the estimate counts as converged.
 
     Returns:
         The squared norm, the norm, and their standard errors; NaN if the products are not finite.
 
     Raises:
-        UserError: If ``n_probes`` is below two or ``batch_size`` below one.
+        UserError: If ``n_probes`` is below two, ``batch_size`` below one, ``tol`` not positive, ``key`` is
+            not one key, or there is no operator.
 
     References:
         Avron & Toledo, *Randomized algorithms for estimating the trace of an implicit symmetric
         positive semi-definite matrix*, J. ACM 58 (2011), for the estimate of a trace.
     """
-    check_probes(n_probes, batch_size)
+    check_probing(operator, key, n_probes=n_probes, batch_size=batch_size, tol=tol)
 
     def sample(index: jax.Array) -> jax.Array:
         signs = jax.random.rademacher(
@@ -68,4 +78,6 @@ def frobenius_norm(
     squared, error = mean_and_standard_error(samples)
     length = jnp.sqrt(squared)
     divisor = jnp.where(length == 0, jnp.ones_like(length), 2 * length)
-    return FrobeniusEstimate(squared, error, length, error / divisor, jnp.int32(n_probes))
+    own_error = error / divisor
+    converged = within_tolerance(length, own_error, tol)
+    return FrobeniusEstimate(squared, error, length, own_error, jnp.int32(n_probes), converged)

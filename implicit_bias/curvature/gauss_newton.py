@@ -11,6 +11,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function
 from implicit_bias.chunks import Batch
 from implicit_bias.curvature.blocks import Block
 from implicit_bias.curvature.example_sum import ExampleSum, example_sum
@@ -83,12 +84,16 @@ def gauss_newton(
         Neural Computation 14 (2002), section 3. Martens, *New insights and perspectives on the
         natural gradient method*, JMLR 21 (2020), sections 8 and 9.
     """
+    require_function(
+        "loss_of_outputs", loss_of_outputs, ("outputs", "batch"), "one loss per example"
+    )
 
     def total(f: jax.Array, batch: Batch) -> jax.Array:
         losses = loss_of_outputs(f, batch)
-        if losses.shape != f.shape[:1]:
+        if getattr(losses, "shape", None) != f.shape[:1]:
+            given = getattr(losses, "shape", type(losses).__name__)
             raise UserError(
-                f"loss_of_outputs returns shape {losses.shape} for outputs of shape {f.shape}; "
+                f"loss_of_outputs returns shape {given} for outputs of shape {f.shape}; "
                 f"return one loss per example, shape {f.shape[:1]}"
             )
         return jnp.sum(losses)
@@ -132,6 +137,7 @@ def output_metric(
     Raises:
         UserError: As ``gauss_newton``.
     """
+    require_function("metric", metric, ("outputs", "batch", "direction"), "the direction's image")
     terms = example_sum(params, data, chunk_size, weights, block)
     return pulled_back(outputs, metric, terms, linearize)
 
@@ -153,18 +159,35 @@ def pulled_back(
     Raises:
         UserError: If outputs have another shape.
     """
+    require_function(
+        "outputs", outputs, ("params", "batch"), "an array of shape (examples, outputs)"
+    )
     selected = terms.selected
     flat = selected.flat
 
     def chunk_product(vector: jax.Array, batch: Batch, chunk_weights: jax.Array) -> jax.Array:
-        f, forward = jax.linearize(lambda theta: outputs(selected.rebuild(theta), batch), flat)
-        if f.ndim != 2 or f.shape[0] != chunk_weights.shape[0]:
+        def checked(theta: jax.Array) -> jax.Array:
+            f = outputs(selected.rebuild(theta), batch)
+            given = getattr(f, "shape", type(f).__name__)
+            if isinstance(given, str) or len(given) != 2 or given[0] != chunk_weights.shape[0]:
+                raise UserError(
+                    f"outputs returns shape {given} for {chunk_weights.shape[0]} examples; "
+                    "return shape (examples, outputs), one array"
+                )
+            if not jnp.issubdtype(f.dtype, jnp.floating):
+                raise UserError(f"outputs returns type {f.dtype}; return floating-point numbers")
+            return f
+
+        f, forward = jax.linearize(checked, flat)
+        direction = forward(vector)
+        image = metric(f, batch, direction)
+        if getattr(image, "shape", None) != f.shape:
             raise UserError(
-                f"outputs returns shape {f.shape} for {chunk_weights.shape[0]} examples; "
-                "return shape (examples, outputs)"
+                f"metric returns shape {getattr(image, 'shape', type(image).__name__)} for outputs "
+                f"of shape {f.shape}; return the image of the direction, of that shape"
             )
         (gradient,) = jax.linear_transpose(forward, flat)(
-            chunk_weights.astype(f.dtype)[:, None] * metric(f, batch, forward(vector))
+            chunk_weights.astype(f.dtype)[:, None] * image
         )
         return gradient
 

@@ -16,7 +16,7 @@ from implicit_bias.curvature.blocks import Block, Selected
 from implicit_bias.curvature.eigenpairs import inner
 from implicit_bias.curvature.example_sum import example_sum
 from implicit_bias.curvature.noise import at_least_two
-from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss
+from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss, checked_loss
 
 
 def empirical_fisher(
@@ -55,6 +55,7 @@ def empirical_fisher(
         Kunstner, Hennig & Balles, *Limitations of the empirical Fisher approximation for natural
         gradient descent*, NeurIPS 2019, equation 3.
     """
+    loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block)
 
     def product(vector: jax.Array) -> jax.Array:
@@ -102,6 +103,7 @@ def gradient_covariance(
         UserError: If there are fewer than two examples, or as ``empirical_fisher``.
     """
     at_least_two(data)
+    loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block, lost=1)
     selected = terms.selected
 

@@ -12,7 +12,7 @@ import jax
 from implicit_bias.chunks import Batch
 from implicit_bias.curvature.blocks import Block
 from implicit_bias.curvature.example_sum import example_sum
-from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss
+from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss, checked_loss
 
 
 def hessian(
@@ -51,12 +51,14 @@ def hessian(
         trees like ``params``, zero outside the block.
 
     Raises:
-        UserError: If there are no examples, ``chunk_size`` is below one, the weights do not fit, or
-            the block is unknown or empty, or parameters that are not traced are not finite.
+        UserError: If the loss does not take or return what it should, there are no examples,
+            ``chunk_size`` is below one, the weights do not fit, the block is unknown or empty, or
+            parameters that are not traced are not finite.
 
     References:
         Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
     """
+    loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block)
     flat = terms.selected.flat
 

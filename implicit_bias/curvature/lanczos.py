@@ -6,7 +6,7 @@ import jax
 
 from implicit_bias.curvature.eigenpairs import Eigenpairs, check_request
 from implicit_bias.curvature.krylov import Which
-from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.operators import LinearOperator, require_operator
 from implicit_bias.curvature.thick_restart import thick_restart_lanczos
 
 
@@ -70,8 +70,9 @@ def lanczos(
         (1950). Parlett, *The Symmetric Eigenvalue Problem* (1998), section 6.9 (twice is enough)
         and chapter 13 (the residual of a Ritz pair).
     """
+    require_operator(operator)
     p = operator.dimension
-    check_request(operator, k, max_products, tol, start=start, start_shape=(p,))
+    check_request(operator, key, k, max_products, tol, start=start, start_shape=(p,))
     return thick_restart_lanczos(
         operator,
         key,

@@ -15,7 +15,7 @@ from implicit_bias.curvature.eigenpairs import (
     finished,
     recompute,
 )
-from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.operators import LinearOperator, require_operator
 from implicit_bias.curvature.thick_restart import thick_restart_lanczos
 from implicit_bias.errors import UserError
 
@@ -71,8 +71,9 @@ def lobpcg(
         Duersch, Shao, Yang & Gu, *A robust and efficient implementation of LOBPCG*, SIAM J. Sci.
         Comput. 40 (2018), which JAX's routine follows.
     """
+    require_operator(operator)
     p, dtype = operator.dimension, operator.dtype
-    check_request(operator, k, max_products, tol, start=start, start_shape=(k, p))
+    check_request(operator, key, k, max_products, tol, start=start, start_shape=(k, p))
     check_choice("end of the spectrum", which, End)
     if 5 * k >= p:
         raise UserError(
@@ -106,6 +107,7 @@ def lobpcg(
 
     if start is None:
         start = jax.random.normal(start_key, (k, p), dtype)
+    start = jnp.asarray(start, dtype)
     # JAX accepts a residual below 10 n tol (theta + |A x|), with theta at most the largest
     # eigenvalue plus the shift, and |A x| the same.
     bound = 20 * p * (unit + ends.residuals[0] + shift)

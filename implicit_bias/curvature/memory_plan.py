@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_number, require_whole
 from implicit_bias.curvature.eigenpairs import check_count
 from implicit_bias.curvature.krylov import BLOCK, padded
 from implicit_bias.errors import UserError
@@ -62,6 +63,9 @@ def plan_subspace(
         UserError: If the budget does not hold the three vectors of one product (the parameters, the
             vector, its image), or not the least that k pairs need; or k or wish is out of range.
     """
+    for name, value in (("dimension", dimension), ("wish", wish)):
+        require_whole(name, value)
+    require_number("memory_bytes", memory_bytes)
     check_count(k, dimension)
     least = min(k + 2, dimension)
     wish = min(wish, dimension)
@@ -70,7 +74,7 @@ def plan_subspace(
             f"wish is {wish}, too few vectors for k = {k} eigenpairs; choose wish >= {least}"
         )
     vector = dimension * jnp.dtype(dtype).itemsize
-    if memory_bytes < 3 * vector:
+    if not memory_bytes >= 3 * vector:
         raise UserError(
             f"memory_bytes is {memory_bytes}, too small for one product in dimension {dimension}; "
             f"choose memory_bytes >= {3 * vector}"
@@ -86,6 +90,6 @@ def plan_subspace(
             f"memory_bytes is {memory_bytes}, too small for k = {k} eigenpairs in dimension "
             f"{dimension}; choose memory_bytes >= {total(least)}"
         )
-    rows = (memory_bytes // vector - others) // BLOCK * BLOCK
+    rows = int(memory_bytes // vector - others) // BLOCK * BLOCK
     subspace = min(wish, rows)
     return SubspacePlan(subspace, vector, total(subspace), subspace < wish)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
+from implicit_bias.arguments import require_key, require_whole
 from implicit_bias.chunks import Batch, checked_chunk_size, chunked_sum, example_count
+from implicit_bias.curvature.blocks import Block, select
 from implicit_bias.curvature.eigenpairs import inner
-from implicit_bias.curvature.operators import Params, WeightedLoss
+from implicit_bias.curvature.operators import Params, WeightedLoss, checked_loss
 from implicit_bias.errors import UserError
-from implicit_bias.random_probes import mean_and_standard_error
+from implicit_bias.finite import require_finite
+from implicit_bias.random_probes import check_tolerance, mean_and_standard_error, within_tolerance
 
 
 @jax.tree_util.register_dataclass
@@ -30,16 +32,23 @@ class NoiseEstimate:
         estimate: Mean squared distance of the drawn batches' gradients from the full gradient,
             unbiased.
         standard_error: Of that mean.
-        n_batches: How many batches were drawn.
+        n_batches: How many batches were drawn, one gradient each.
+        converged: Whether the standard error is at most ``tol`` of the estimate.
     """
 
     estimate: jax.Array
     standard_error: jax.Array
     n_batches: jax.Array
+    converged: jax.Array
 
 
 def gradient_covariance_trace(
-    loss: WeightedLoss, params: Params, data: Batch, *, chunk_size: int = 8
+    loss: WeightedLoss,
+    params: Params,
+    data: Batch,
+    *,
+    chunk_size: int = 8,
+    block: Block = None,
 ) -> jax.Array:
     """Compute the trace of the sample covariance of the per-example gradients, exactly.
 
@@ -54,21 +63,28 @@ def gradient_covariance_trace(
         data: Pytree of arrays with one leading axis of n >= 2 examples.
         chunk_size: Examples taken at once; at most ``chunk_size * p`` numbers are held. Small is
             fast on a CPU, where the compiler never forms a dense layer's gradient.
+        block: Which parameters' gradients, as in ``hessian``.
 
     Returns:
         A scalar, in squared units of the gradient.
 
     Raises:
-        UserError: If there are fewer than two examples or ``chunk_size`` is below one.
+        UserError: If the loss does not take or return what it should, there are fewer than two
+            examples, ``chunk_size`` is below one, the block is empty, or parameters that are not traced not
+            finite.
     """
+    loss = checked_loss(loss)
+    require_whole("chunk_size", chunk_size)
+    require_finite(params)
     n = at_least_two(data)
     size = checked_chunk_size(chunk_size, n)
-    ones = jnp.ones((n,), ravel_pytree(params)[0].dtype)
-    mean = _gradient(loss, params, data, ones / n)
+    loss, theta = _of_block(loss, params, block)
+    ones = jnp.ones((n,), theta.dtype)
+    mean = _gradient(loss, theta, data, ones / n)
 
     def squared_distance(example: Batch) -> jax.Array:
         one = jax.tree.map(lambda leaf: leaf[None], example)
-        away = _gradient(loss, params, one, ones[:1]) - mean
+        away = _gradient(loss, theta, one, ones[:1]) - mean
         return inner(away, away)
 
     def distances(batch: Batch, weights: jax.Array) -> jax.Array:
@@ -117,6 +133,8 @@ def minibatch_gradient_covariance_trace(
     batch_size: int,
     n_batches: int,
     replacement: bool = False,
+    tol: float = 0.1,
+    block: Block = None,
 ) -> NoiseEstimate:
     """Estimate the trace of the mini-batch gradient's covariance from drawn batches.
 
@@ -131,37 +149,58 @@ def minibatch_gradient_covariance_trace(
         batch_size: Examples of a batch.
         n_batches: How many batches, at least two.
         replacement: Whether a batch may hold an example twice.
+        tol: Relative standard error up to which the estimate counts as converged.
+        block: Which parameters' gradients, as in ``hessian``.
 
     Returns:
         Estimate and standard error.
 
     Raises:
-        UserError: If the batch does not fit, or there are fewer than two batches or examples.
+        UserError: If the batch does not fit, there are fewer than two batches or examples,
+            ``tol`` is not positive, or as
+            ``gradient_covariance_trace``.
     """
+    loss = checked_loss(loss)
+    require_key(key)
+    require_whole("n_batches", n_batches)
+    check_tolerance(tol)
+    require_finite(params)
     n = at_least_two(data)
     _check_batch(batch_size, n, replacement)
     if n_batches < 2:
         raise UserError(f"n_batches is {n_batches}; choose n_batches >= 2 for a standard error")
-    dtype = ravel_pytree(params)[0].dtype
-    mean = _gradient(loss, params, data, jnp.full((n,), 1 / n, dtype))
-    weights = jnp.full((batch_size,), 1 / batch_size, dtype)
+    loss, theta = _of_block(loss, params, block)
+    mean = _gradient(loss, theta, data, jnp.full((n,), 1 / n, theta.dtype))
+    weights = jnp.full((batch_size,), 1 / batch_size, theta.dtype)
 
     def sample(index: jax.Array) -> jax.Array:
         chosen = jax.random.choice(
             jax.random.fold_in(key, index), n, (batch_size,), replace=replacement
         )
         batch = jax.tree.map(lambda leaf: jnp.take(leaf, chosen, axis=0), data)
-        away = _gradient(loss, params, batch, weights) - mean
+        away = _gradient(loss, theta, batch, weights) - mean
         return inner(away, away)
 
     samples = jax.lax.map(sample, jnp.arange(n_batches, dtype=jnp.int32))
-    return NoiseEstimate(*mean_and_standard_error(samples), jnp.int32(n_batches))
+    estimate, error = mean_and_standard_error(samples)
+    converged = within_tolerance(estimate, error, tol)
+    return NoiseEstimate(estimate, error, jnp.int32(n_batches), converged)
 
 
-def _gradient(loss: WeightedLoss, params: Params, batch: Batch, weights: jax.Array) -> jax.Array:
-    """Return the flat gradient, in the highest matmul precision."""
+def _of_block(loss: WeightedLoss, params: Params, block: Block) -> tuple[WeightedLoss, jax.Array]:
+    """Return the loss as a function of a block's flat parameters, and these."""
+    chosen = select(params, block)
+
+    def own(theta: jax.Array, batch: Batch, weights: jax.Array) -> jax.Array:
+        return loss(chosen.rebuild(theta), batch, weights)
+
+    return own, chosen.flat
+
+
+def _gradient(loss: WeightedLoss, theta: jax.Array, batch: Batch, weights: jax.Array) -> jax.Array:
+    """Return the gradient, in the highest matmul precision."""
     with jax.default_matmul_precision("highest"):
-        return ravel_pytree(jax.grad(loss)(params, batch, weights))[0]
+        return jax.grad(loss)(theta, batch, weights)
 
 
 def at_least_two(data: Batch) -> int:
@@ -177,6 +216,7 @@ def at_least_two(data: Batch) -> int:
 
 
 def _check_batch(batch_size: int, n: int, replacement: bool) -> None:
+    require_whole("batch_size", batch_size)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; choose batch_size >= 1")
     if batch_size > n and not replacement:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import scalar_valued
 from implicit_bias.chunks import Batch
 from implicit_bias.errors import UserError
 
@@ -56,6 +57,40 @@ class LinearOperator:
             )
 
 
+def require_operator(operator: Any) -> None:
+    """Refuse what is not an operator.
+
+    Raises:
+        UserError: If it is something else: a matrix, or the pair that ``hessian`` and its like
+            return.
+    """
+    if not isinstance(operator, LinearOperator):
+        pair = isinstance(operator, tuple)
+        raise UserError(
+            f"the operator is of type {type(operator).__name__}; "
+            + (
+                "take the first of the pair: operator, unravel = hessian(...)"
+                if pair
+                else "give a LinearOperator, such as matrix_operator(matrix)"
+            )
+        )
+
+
+def checked_loss(loss: WeightedLoss) -> WeightedLoss:
+    """Return the loss, held to the shape that operators need.
+
+    Raises:
+        UserError: If it does not take three arguments; later, when it is called, if it does not
+            return a floating scalar.
+    """
+    return scalar_valued(
+        "loss",
+        loss,
+        ("params", "batch", "weights"),
+        "return one number, jnp.sum(weights * losses), for losses of shape (examples,)",
+    )
+
+
 def prepared(
     product: Callable[[jax.Array], jax.Array], like: jax.Array, linearize: bool
 ) -> LinearOperator:
@@ -87,10 +122,13 @@ def matrix_operator(matrix: jax.Array) -> LinearOperator:
     """Wrap a symmetric matrix, of shape (d, d), as an operator.
 
     Raises:
-        UserError: If it is not square.
+        UserError: If it is not square, or not floating.
     """
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise UserError(f"the matrix has shape {matrix.shape}; give a square matrix")
+    if jnp.ndim(matrix) != 2 or jnp.shape(matrix)[0] != jnp.shape(matrix)[1]:
+        raise UserError(f"the matrix has shape {jnp.shape(matrix)}; give a square matrix")
+    matrix = jnp.asarray(matrix)
+    if not jnp.issubdtype(matrix.dtype, jnp.floating):
+        raise UserError(f"the matrix has type {matrix.dtype}; give floating-point numbers")
     return LinearOperator(
         lambda vector: jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST),
         matrix.shape[0],
@@ -111,10 +149,11 @@ def restrict(operator: LinearOperator, mask: jax.Array) -> LinearOperator:
     Raises:
         UserError: If the mask's shape differs.
     """
-    if mask.shape != (operator.dimension,):
+    require_operator(operator)
+    given = getattr(mask, "shape", type(mask).__name__)
+    if given != (operator.dimension,):
         raise UserError(
-            f"mask has shape {mask.shape}; "
-            f"give one entry for each of {operator.dimension} parameters"
+            f"mask has shape {given}; give one entry for each of {operator.dimension} parameters"
         )
     return LinearOperator(
         lambda vector: mask * operator.product(mask * vector), operator.dimension, operator.dtype
@@ -127,4 +166,5 @@ def dense(operator: LinearOperator) -> jax.Array:
     Returns:
         Shape (dimension, dimension); column j is the product with the j-th unit vector.
     """
+    require_operator(operator)
     return jax.lax.map(operator.product, jnp.eye(operator.dimension, dtype=operator.dtype)).T

@@ -75,7 +75,7 @@ def power_iteration(
         Golub & Van Loan, *Matrix Computations* (2013), section 8.2.1, for the method. The signed
         quotient and the growing shift are this module's own.
     """
-    check_request(operator, k, max_products, tol)
+    check_request(operator, key, k, max_products, tol)
     p, dtype = operator.dimension, operator.dtype
     accepted = 0.9 * tol / k**0.5
     rounding = 10 * float(jnp.finfo(dtype).eps)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 
+from implicit_bias.arguments import require_number, require_whole
 from implicit_bias.curvature.eigenpairs import Eigenpairs, inner, norm
 from implicit_bias.curvature.krylov import BLOCK, orthogonalise
 from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.probes import check_probing
 from implicit_bias.errors import UserError
-from implicit_bias.random_probes import mean_and_standard_error
+from implicit_bias.random_probes import mean_and_standard_error, within_tolerance
 
 _MARGIN = 5  # widths beyond the outermost node, where the default grid ends
 
@@ -39,6 +45,8 @@ class SpectralDensity:
         spike_residuals: Shape (k,), of those pairs.
         dimension: p.
         products: How many products were used.
+        converged: Whether the standard error is at most ``tol`` of the density, in the Euclidean
+            norm over the grid, and the deflated pairs were converged.
     """
 
     grid: jax.Array
@@ -51,6 +59,7 @@ class SpectralDensity:
     spike_residuals: jax.Array
     dimension: jax.Array
     products: jax.Array
+    converged: jax.Array
 
     def mass(self) -> jax.Array:
         """Integrate the density over the grid (trapezoids) and add the spikes' share.
@@ -85,9 +94,10 @@ def spectral_density(
     *,
     n_probes: int = 10,
     depth: int = 80,
-    grid: int | jax.Array = 1000,
+    grid: int | Sequence[float] | npt.NDArray[Any] | jax.Array = 1000,
     width: float | jax.Array | None = None,
     deflate: Eigenpairs | None = None,
+    tol: float = 0.1,
 ) -> SpectralDensity:
     """Estimate the eigenvalue density from the Gauss quadratures of random vectors.
 
@@ -113,17 +123,20 @@ def spectral_density(
         depth: Most products per probe, a static size. Fewer are used where the probe ends in an
             invariant subspace.
         grid: Shape (g,), ascending, where to evaluate; lanes that are to be averaged need the same.
-            Or how many points from 5 widths below the lowest node to 5 widths above the highest.
+            A list will do. Or how many points from 5 widths below the lowest node to 5 widths
+            above the highest.
         width: Standard deviation of the smoothing Gaussian. By default the range of the bulk's
             nodes over the depth, about the resolution that the quadrature has.
         deflate: Eigenpairs of this operator.
+        tol: Relative standard error up to which the density counts as converged.
 
     Returns:
         The density; NaN if the products, or the pairs given, are not finite.
 
     Raises:
         UserError: If ``n_probes`` is below two, ``depth`` below one, ``grid`` has fewer than two
-            points, ``width`` is not positive, or the pairs do not fit the operator.
+            points or does not ascend, ``width`` or ``tol`` is not positive, or the pairs do not fit the
+            operator.
 
     References:
         Ubaru, Chen & Saad, *Fast estimation of tr(f(A)) via stochastic Lanczos quadrature*, SIAM J.
@@ -131,22 +144,31 @@ def spectral_density(
         densities of large matrices*, SIAM Review 58 (2016), section 3.2. Ghorbani, Krishnan & Xiao,
         *An investigation into neural net optimization via Hessian eigenvalue density*, ICML 2019.
     """
+    check_probing(operator, key, tol=tol)
+    require_whole("n_probes", n_probes)
+    require_whole("depth", depth)
     p, dtype = operator.dimension, operator.dtype
     if n_probes < 2:
         raise UserError(f"n_probes is {n_probes}; choose n_probes >= 2 for an error band")
     if depth < 1:
         raise UserError(f"depth is {depth}; choose depth >= 1 products per probe")
-    points = grid if isinstance(grid, int) else (grid.shape[0] if grid.ndim == 1 else 0)
-    if points < 2:
-        given = grid if isinstance(grid, int) else f"of shape {grid.shape}"
-        raise UserError(f"grid is {given}; choose at least 2 points on one axis")
-    if isinstance(width, (int, float)) and not width > 0:
-        raise UserError(f"width is {width}; choose width > 0, or None for the range over the depth")
+    grid = _checked_grid(grid)
+    if width is not None:
+        require_number("width", width)
+        if not isinstance(width, jax.core.Tracer) and not width > 0:
+            raise UserError(
+                f"width is {width}; choose width > 0, or None for the range over the depth"
+            )
     if deflate is None:
         known, spikes = jnp.zeros((0, p), dtype), jnp.zeros((0,), dtype)
-        spike_residuals = spikes
+        spike_residuals, settled = spikes, jnp.bool_(True)
+    elif not isinstance(deflate, Eigenpairs):
+        raise UserError(
+            f"deflate is of type {type(deflate).__name__}; give Eigenpairs, as lanczos returns them"
+        )
     else:
         known, spikes, spike_residuals = deflate.vectors, deflate.values, deflate.residuals
+        settled = jnp.all(deflate.converged)
         if known.ndim != 2 or known.shape[1] != p:
             raise UserError(
                 f"deflate has vectors of shape {known.shape}; give shape (k, {p}) to fit the "
@@ -199,7 +221,33 @@ def spectral_density(
         spike_residuals=spike_residuals,
         dimension=jnp.int32(p),
         products=jnp.sum(used),
+        converged=settled & finite & within_tolerance(density, error, tol),
     )
+
+
+def _checked_grid(grid: Any) -> int | jax.Array:
+    """Return how many points there are to be, or the points, shape (g,), floating."""
+    if isinstance(grid, int) and not isinstance(grid, bool):
+        if grid < 2:
+            raise UserError(f"grid is {grid}; choose at least 2 points")
+        return grid
+    if not isinstance(grid, jax.core.Tracer):
+        try:
+            known = np.asarray(grid, dtype=getattr(grid, "dtype", np.float64))
+        except (TypeError, ValueError):
+            known = np.zeros(0)
+        if known.ndim != 1 or known.size < 2 or known.dtype.kind not in "fiuV":
+            given = f"of shape {known.shape}" if known.ndim > 1 else f"{grid!s:.40}"
+            raise UserError(
+                f"grid is {given}; choose at least 2 points on one axis, or how many there "
+                "are to be"
+            )
+        if not np.all(np.diff(known) > 0):
+            raise UserError("grid does not ascend; give finite points in ascending order")
+        grid = known
+    elif grid.ndim != 1 or grid.shape[0] < 2:
+        raise UserError(f"grid is of shape {grid.shape}; choose at least 2 points on one axis")
+    return jnp.asarray(grid)
 
 
 def _quadrature(

@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_whole
 from implicit_bias.curvature.eigenpairs import (
     Eigenpairs,
     check_choice,
@@ -17,7 +18,7 @@ from implicit_bias.curvature.eigenpairs import (
     recompute,
 )
 from implicit_bias.curvature.krylov import Which, expand, padded, random_direction
-from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.operators import LinearOperator, require_operator
 from implicit_bias.curvature.search import Ritz, State, judge, rayleigh_ritz
 from implicit_bias.errors import UserError
 
@@ -104,20 +105,25 @@ def thick_restart_lanczos(
         Matrix Anal. Appl. 22 (2000), section 3. Parlett, *The Symmetric Eigenvalue Problem* (1998),
         section 6.9 (twice is enough). The chains and the joint check are this module's own.
     """
+    require_operator(operator)
     p, dtype = operator.dimension, operator.dtype
-    check_request(operator, k, max_products, tol, start=start, start_shape=(p,))
+    check_request(operator, key, k, max_products, tol, start=start, start_shape=(p,))
     check_choice("choice of eigenvalues", which, Which)
     check_choice("way to verify", verify, Verify)
+    require_whole("check_every", check_every)
     if check_every < 1:
         raise UserError(f"check_every is {check_every}; choose check_every >= 1")
     least = min(k + 2, p)
     if subspace is None:
-        subspace = max(40, 3 * k)
-    elif subspace < least:
+        subspace = max(40, 3 * k, least)
+    require_whole("subspace", subspace)
+    if subspace < least:
         raise UserError(
             f"subspace is {subspace}, too few vectors for k = {k} eigenpairs; "
             f"choose subspace >= {least}"
         )
+    if start is not None:
+        start = jnp.asarray(start, dtype)
     m = max(min(subspace, p, max_products), least)
     # What locked pairs lack adds to the residuals of those found after them.
     tolerance = jnp.asarray(0.9 * tol / (math.sqrt(k + 1) if copies else 1), dtype)

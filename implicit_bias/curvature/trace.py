@@ -5,14 +5,26 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_whole
 from implicit_bias.curvature.eigenpairs import inner
 from implicit_bias.curvature.operators import LinearOperator
+from implicit_bias.curvature.probes import check_probing
 from implicit_bias.errors import UserError
-from implicit_bias.random_probes import TraceEstimate, check_probes, mean_and_standard_error
+from implicit_bias.random_probes import (
+    TraceEstimate,
+    mean_and_standard_error,
+    trace_estimate,
+    within_tolerance,
+)
 
 
 def hutchinson_trace(
-    operator: LinearOperator, key: jax.Array, *, n_probes: int = 32, batch_size: int = 1
+    operator: LinearOperator,
+    key: jax.Array,
+    *,
+    n_probes: int = 32,
+    batch_size: int = 1,
+    tol: float = 0.1,
 ) -> TraceEstimate:
     """Estimate the trace by the mean of ``z . C z`` over random signs z.
 
@@ -25,18 +37,20 @@ def hutchinson_trace(
         key: For the probes.
         n_probes: How many, at least two, for there to be a standard error.
         batch_size: Probes multiplied at once; memory grows with it.
+        tol: Relative standard error up to which the estimate counts as converged.
 
     Returns:
         Estimate and standard error; NaN if the products are not finite.
 
     Raises:
-        UserError: If ``n_probes`` is below two or ``batch_size`` below one.
+        UserError: If ``n_probes`` is below two, ``batch_size`` below one, ``tol`` not positive, ``key`` is
+            not one key, or there is no operator.
 
     References:
         Hutchinson, *A stochastic estimator of the trace of the influence matrix*, Commun. Stat.
         Simul. 18 (1989).
     """
-    check_probes(n_probes, batch_size)
+    check_probing(operator, key, n_probes=n_probes, batch_size=batch_size, tol=tol)
 
     def sample(index: jax.Array) -> jax.Array:
         signs = jax.random.rademacher(
@@ -45,7 +59,7 @@ def hutchinson_trace(
         return inner(signs, operator.product(signs))
 
     samples = jax.lax.map(sample, jnp.arange(n_probes, dtype=jnp.int32), batch_size=batch_size)
-    return TraceEstimate(*mean_and_standard_error(samples), jnp.int32(n_probes))
+    return trace_estimate(samples, n_probes, tol)
 
 
 def hutch_plus_plus(
@@ -55,6 +69,7 @@ def hutch_plus_plus(
     sketch: int = 16,
     n_probes: int = 16,
     batch_size: int = 1,
+    tol: float = 0.1,
 ) -> TraceEstimate:
     """Estimate the trace exactly on a sketched subspace, and by random signs on the rest.
 
@@ -74,20 +89,22 @@ def hutch_plus_plus(
             products on each part, which is ``sketch = n_probes``.
         n_probes: How many, at least two, for there to be a standard error.
         batch_size: Vectors multiplied at once; memory grows with it.
+        tol: Relative standard error up to which the estimate counts as converged.
 
     Returns:
         Estimate and standard error, and the products of all parts; NaN if they are not finite.
 
     Raises:
-        UserError: If ``sketch`` is outside of one to p, ``n_probes`` below two or ``batch_size``
-            below one.
+        UserError: If ``sketch`` is outside of one to p, ``n_probes`` below two, ``batch_size``
+            below one, ``tol`` not positive, ``key`` is not one key, or there is no operator.
 
     References:
         Meyer, Musco, Musco & Woodruff, *Hutch++: Optimal Stochastic Trace Estimation*, SOSA 2021,
         algorithm 1.
     """
-    check_probes(n_probes, batch_size)
+    check_probing(operator, key, n_probes=n_probes, batch_size=batch_size, tol=tol)
     p, dtype, highest = operator.dimension, operator.dtype, jax.lax.Precision.HIGHEST
+    require_whole("sketch", sketch)
     if not 1 <= sketch <= p:
         raise UserError(
             f"sketch is {sketch}, but the operator has dimension {p}; choose 1 <= sketch <= {p}"
@@ -112,4 +129,6 @@ def hutch_plus_plus(
 
     samples = jax.lax.map(sample, jnp.arange(n_probes, dtype=jnp.int32), batch_size=batch_size)
     rest, error = mean_and_standard_error(samples)
-    return TraceEstimate(jnp.sum(inside) + rest, error, jnp.int32(2 * sketch + n_probes))
+    trace = jnp.sum(inside) + rest
+    products = jnp.int32(2 * sketch + n_probes)
+    return TraceEstimate(trace, error, products, within_tolerance(trace, error, tol))

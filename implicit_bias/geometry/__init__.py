@@ -3,7 +3,6 @@
 from implicit_bias.geometry.adversarial import RobustAccuracy as RobustAccuracy
 from implicit_bias.geometry.adversarial import fgsm as fgsm
 from implicit_bias.geometry.adversarial import pgd as pgd
-from implicit_bias.geometry.adversarial import pixel_box as pixel_box
 from implicit_bias.geometry.adversarial import robust_accuracy as robust_accuracy
 from implicit_bias.geometry.connectivity import Interpolation as Interpolation
 from implicit_bias.geometry.connectivity import barrier as barrier
@@ -36,6 +35,7 @@ from implicit_bias.geometry.norms import lambda_max_over_loss as lambda_max_over
 from implicit_bias.geometry.norms import relative_flatness as relative_flatness
 from implicit_bias.geometry.perturbation import perturbation_curve as perturbation_curve
 from implicit_bias.geometry.perturbation import random_direction as random_direction
+from implicit_bias.geometry.pixels import pixel_box as pixel_box
 from implicit_bias.geometry.rescaling import dense_layers as dense_layers
 from implicit_bias.geometry.rescaling import rescale_relu as rescale_relu
 from implicit_bias.geometry.sharpness import AverageCase as AverageCase

@@ -7,7 +7,7 @@ A network f, an input x with target y, a loss ℓ and a radius ε ask for
 Radii are in **pixel units**: pixels lie between 0 and 1 (8-bit values over 255), so that ε = 8/255 is
 eight grey levels whatever was done to the inputs since. Standardisation is affine, x = (pixel −
 mean)/std for each feature, so that one pixel unit is s = 1/std of the network's own units, and the
-box of valid images is from −mean/std to (1 − mean)/std: :func:`pixel_box` returns these three. For
+box of valid images is from −mean/std to (1 − mean)/std: ``pixels.pixel_box`` returns these three. For
 inputs that are pixels already, s = 1, low = 0 and high = 1; for data without bounds leave them out.
 
 Two searches, each of which finds a lower bound of that maximum, so that the accuracy left is an upper
@@ -32,7 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from implicit_bias import losses
+from implicit_bias.arguments import require_function, require_key, require_whole
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.geometry.checks import as_numbers, require_numbers
 from implicit_bias.geometry.perturbation import checked_radii
 from implicit_bias.losses import Loss
 
@@ -43,7 +45,6 @@ Ball = Literal["linf", "l2"]
 Method = Literal["fgsm", "pgd"]
 Bound = float | npt.NDArray[Any] | jax.Array
 
-_ROWS = 4096  # examples per block of the float64 sums, which bounds their memory
 _TRAVEL = 2.5  # radii that a search may walk in all: enough to cross the ball from any start
 
 
@@ -67,53 +68,6 @@ class RobustAccuracy:
     attacked: jax.Array
     accuracy: jax.Array
     loss: jax.Array
-
-
-def pixel_box(
-    pixels: npt.NDArray[Any],
-    kind: Literal["pixel", "global", "none"] = "pixel",
-    *,
-    min_std: float = 0.0,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return scale, low and high of inputs that were standardised from pixels in [0, 1].
-
-    Args:
-        pixels: The training inputs before standardisation (``data.load(..., standardise="none")``),
-            shape (n, *features), from 0 to 1.
-        kind: How they were standardised; see ``data.transforms.standardise``.
-        min_std: Smallest divisor there.
-
-    Returns:
-        One pixel unit, the pixel value 0 and the pixel value 1 in standardised units, each of shape
-        features.
-
-    Raises:
-        UserError: Unknown kind, or values outside of [0, 1].
-    """
-    if kind not in ("pixel", "global", "none"):
-        raise unknown("standardisation", kind, ("pixel", "global", "none"))
-    pixels = np.asarray(pixels)
-    least, most = pixels.min(axis=0), pixels.max(axis=0)
-    if not (least.min() >= 0 and most.max() <= 1):
-        raise UserError(
-            f"the inputs lie between {least.min():g} and {most.max():g}; give pixels from 0 to 1, "
-            "before standardisation"
-        )
-    features = pixels.shape[1:]
-    mean, std, constant = np.zeros(features), np.ones(features), least == most
-    if kind != "none":
-        axes = 0 if kind == "pixel" else None
-        mean = mean + np.mean(pixels, axis=axes, dtype=np.float64)
-        squares = np.zeros(features if kind == "pixel" else ())
-        for start in range(0, len(pixels), _ROWS):
-            block = pixels[start : start + _ROWS] - mean
-            squares = squares + np.sum(np.square(block), axis=axes)
-        count = len(pixels) if kind == "pixel" else pixels.size
-        std = std * np.maximum(np.sqrt(squares / count), min_std)
-        if kind == "global":
-            constant = np.full(features, least.min() == most.max())
-    std = np.where(constant, 1.0, std)
-    return 1 / std, -mean / std, (1 - mean) / std
 
 
 def fgsm(
@@ -150,6 +104,7 @@ def fgsm(
         Goodfellow, Shlens & Szegedy, *Explaining and harnessing adversarial examples* (2015),
         section 4.
     """
+    inputs = as_numbers("inputs", inputs)
     space = _Space.of(inputs, radius, scale, low, high)
     _, gradient = _climb(network, loss, targets, space)(jnp.zeros_like(inputs))
     return space.moved(space.boxed(space.radius * jnp.sign(gradient)))
@@ -207,9 +162,12 @@ def pgd(
     """
     if ball not in get_args(Ball):
         raise unknown("ball", ball, get_args(Ball))
+    require_key(key)
     for name, value in (("steps", steps), ("n_starts", n_starts)):
+        require_whole(name, value)
         if value < 1:
             raise UserError(f"{name} is {value}; choose {name} >= 1")
+    inputs = as_numbers("inputs", inputs)
     space = _Space.of(inputs, radius, scale, low, high)
     climb = _climb(network, loss, targets, space)
     length = _TRAVEL / steps * space.radius
@@ -286,7 +244,11 @@ def robust_accuracy(
         raise UserError("attack 'pgd' starts at random, but no key is given; give one")
     if method == "fgsm" and ball != "linf":
         raise UserError(f"ball is {ball!r}, but attack 'fgsm' knows 'linf' only; use method 'pgd'")
-    if not jnp.issubdtype(jnp.asarray(targets).dtype, jnp.integer):
+    if key is not None:
+        require_key(key)
+    loss = losses.get(loss)
+    inputs, targets = as_numbers("inputs", inputs), as_numbers("targets", targets)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise UserError("accuracy under attack needs class numbers; give integer targets")
     radii = checked_radii(radii)
     bounds: dict[str, Any] = {"loss": loss, "scale": scale, "low": low, "high": high}
@@ -347,8 +309,10 @@ class _Space:
                 f"radius has shape {jnp.shape(radius)}; give one number, or {inputs.shape[0]}"
             )
         # ``checked_radii`` names the first that is not positive.
-        radius = checked_radii(jnp.reshape(jnp.asarray(radius), (-1,)))
+        radius = checked_radii(jnp.reshape(as_numbers("radius", radius), (-1,)))
         radius = radius.astype(inputs.dtype).reshape(-1, *[1] * (inputs.ndim - 1))
+        for name, value in (("scale", scale), ("low", low), ("high", high)):
+            require_numbers(name, value)
         _require(scale, lambda s: np.isfinite(s) & (s > 0), "scale", "choose finite scales > 0")
         traced = any(isinstance(bound, jax.core.Tracer) for bound in (low, high))
         if not traced and not np.all(np.asarray(low) < np.asarray(high)):
@@ -394,13 +358,22 @@ def _features(name: str, value: Bound, inputs: jax.Array) -> jax.Array:
 def _outputs(network: Network, inputs: jax.Array) -> jax.Array:
     # On a GPU, fast products would change which of two close outputs is larger.
     with jax.default_matmul_precision("highest"):
-        return network(inputs)
+        outputs = network(inputs)
+    if getattr(outputs, "ndim", None) != 2:
+        given = getattr(outputs, "shape", type(outputs).__name__)
+        raise UserError(
+            f"network returns shape {given} for inputs of shape {inputs.shape}; "
+            "return one array of shape (examples, outputs)"
+        )
+    return outputs
 
 
 def _climb(
     network: Network, loss: Loss, targets: jax.Array, space: _Space
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
     """Return the function from a change in pixel units to losses (n,) and their gradients."""
+    require_function("network", network, ("inputs",), "outputs of shape (examples, outputs)")
+    loss, targets = losses.get(loss), as_numbers("targets", targets)
 
     def total(moved: jax.Array) -> tuple[jax.Array, jax.Array]:
         each = loss.per_example(_outputs(network, moved), targets)

@@ -30,13 +30,52 @@ def require_like(name: str, given: Params, params: Params) -> None:
         )
 
 
+def require_numbers(name: str, values: Any) -> None:
+    """Refuse what is neither a number nor an array or a list of them.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if isinstance(values, jax.Array):
+        return
+    try:
+        kind = np.asarray(values).dtype.kind
+    except (TypeError, ValueError):  # lists of unequal length, or of traced numbers
+        leaves = jax.tree.leaves(values)
+        kind = "f" if leaves and all(isinstance(leaf, jax.Array) for leaf in leaves) else "O"
+    if kind not in "fiuV":  # V: JAX's short floating types
+        given = repr(values)
+        raise UserError(f"{name} is {given:.40}; give numbers")
+
+
+def as_numbers(name: str, values: Any) -> jax.Array:
+    """Return numbers, or a list of them, as an array.
+
+    Raises:
+        UserError: If they are none.
+    """
+    require_numbers(name, values)
+    return jnp.asarray(values)
+
+
+def some_value(name: str, value: Any) -> Any:
+    """Return a function's value, a pytree of arrays.
+
+    Raises:
+        UserError: If there is no array in it.
+    """
+    if not jax.tree.leaves(value):
+        raise UserError(f"{name} returns {value!r}; return a number, or several")
+    return value
+
+
 def checked_coordinates(name: str, values: Any, least: int = 1) -> jax.Array:
     """Return coordinates as a floating array of shape (n,).
 
     Raises:
         UserError: If there are fewer than ``least``, or one is known not to be finite.
     """
-    array = jnp.asarray(values)
+    array = as_numbers(name, values)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     if array.ndim != 1 or array.size < least:

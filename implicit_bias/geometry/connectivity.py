@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function, require_whole
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import require_like
+from implicit_bias.geometry.checks import require_like, some_value
 
 Params = Any
 
@@ -58,6 +59,9 @@ def interpolation_curve(
             below one.
     """
     require_like("end", end, start)
+    require_function("loss", loss, ("params",), "a scalar, or several")
+    require_whole("n_points", n_points)
+    require_whole("batch_size", batch_size)
     if n_points < 3:
         raise UserError(f"n_points is {n_points}; choose n_points >= 3: both ends and the middle")
     if batch_size < 1:
@@ -71,7 +75,7 @@ def interpolation_curve(
             return (1 - own) * first + own * last
 
         with jax.default_matmul_precision("highest"):
-            return loss(jax.tree.map(between, start, end))
+            return some_value("loss", loss(jax.tree.map(between, start, end)))
 
     return Interpolation(
         fractions, jax.lax.map(value, fractions, batch_size=min(batch_size, n_points))

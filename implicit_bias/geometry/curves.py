@@ -13,8 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import (
+    require_function,
+    require_key,
+    require_number,
+    require_whole,
+    scalar_valued,
+)
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import require_like
+from implicit_bias.geometry.checks import require_like, some_value
 from implicit_bias.geometry.connectivity import Interpolation
 
 Params = Any
@@ -47,9 +54,11 @@ def bezier_point(start: Params, middle: Params, end: Params, fraction: jax.Array
         end: Another, where t = 1.
         fraction: t, a scalar.
     """
+    require_like("end", end, start)
+    require_like("middle", middle, start)
 
     def between(first: jax.Array, pull: jax.Array, last: jax.Array) -> jax.Array:
-        t = fraction.astype(first.dtype)
+        t = jnp.asarray(fraction, first.dtype)
         return (1 - t) ** 2 * first + 2 * t * (1 - t) * pull + t**2 * last
 
     return jax.tree.map(between, start, middle, end)
@@ -93,6 +102,10 @@ def fit_bezier(
     require_like("end", end, start)
     if middle is not None:
         require_like("middle", middle, start)
+    require_key(key)
+    loss = scalar_valued("loss", loss, ("params", "key"), "return one number")
+    require_whole("updates", updates)
+    require_number("step_size", step_size)
     if updates < 1:
         raise UserError(f"updates is {updates}; choose updates >= 1")
     if not step_size > 0:
@@ -156,6 +169,9 @@ def bezier_curve(
     """
     require_like("end", end, start)
     require_like("middle", middle, start)
+    require_function("loss", loss, ("params",), "a scalar, or several")
+    require_whole("n_points", n_points)
+    require_whole("batch_size", batch_size)
     if n_points < 3:
         raise UserError(f"n_points is {n_points}; choose n_points >= 3: both ends and the middle")
     if batch_size < 1:
@@ -164,7 +180,7 @@ def bezier_curve(
 
     def value(fraction: jax.Array) -> Any:
         with jax.default_matmul_precision("highest"):
-            return loss(bezier_point(start, middle, end, fraction))
+            return some_value("loss", loss(bezier_point(start, middle, end, fraction)))
 
     return Interpolation(
         fractions, jax.lax.map(value, fractions, batch_size=min(batch_size, n_points))

@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.arguments import require_function, require_key, require_whole
 from implicit_bias.errors import UserError
 from implicit_bias.geometry.checks import require_like
 from implicit_bias.geometry.perturbation import Kind, random_direction
@@ -45,6 +47,7 @@ def random_plane(
         Li, Xu, Taylor, Studer & Goldstein, *Visualizing the loss landscape of neural nets* (2018),
         sections 3 and 4.
     """
+    require_key(key)
     first, second = (
         random_direction(own, params, kind, output_axis=output_axis)
         for own in jax.random.split(key)
@@ -67,8 +70,14 @@ def eigenvector_directions(
     Raises:
         UserError: If ``vectors`` does not have two axes.
     """
+    if not isinstance(vectors, jax.Array | np.ndarray):
+        raise UserError(
+            f"vectors is of type {type(vectors).__name__}; give an array of one eigenvector in each "
+            "row, as in eigenpairs.vectors"
+        )
     if vectors.ndim != 2 or not vectors.shape[0]:
         raise UserError(f"vectors has shape {vectors.shape}; give one eigenvector in each row")
+    require_function("unravel", unravel, ("vector",), "a pytree like the parameters")
 
     def normalised(vector: jax.Array) -> jax.Array:
         largest = vector[jnp.argmax(jnp.abs(vector))]
@@ -102,6 +111,7 @@ def trajectory_pca(snapshots: Params, k: int = 2) -> TrajectoryPCA:
         section 7.2.
     """
     counts = {leaf.shape[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(snapshots)}
+    require_whole("k", k)
     if k < 1:
         raise UserError(f"k is {k}; choose k >= 1")
     if len(counts) != 1 or min(counts) < k + 1:
@@ -144,7 +154,12 @@ def coordinates_in(params: Params, origin: Params, directions: Sequence[Params])
         require_like("a direction", direction, origin)
     base = ravel_pytree(origin)[0]
     rows = jnp.stack([ravel_pytree(direction)[0] for direction in directions])
-    many = jax.tree.leaves(params)[0].ndim > jax.tree.leaves(origin)[0].ndim
+    many = jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, origin)
+    if many:
+        counts = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+        if len(counts) != 1 or counts == {()}:
+            require_like("params", params, origin)
+        require_like("a snapshot in params", jax.tree.map(lambda leaf: leaf[0], params), origin)
     flatten = jax.vmap(lambda tree: ravel_pytree(tree)[0]) if many else None
     away = flatten(params) - base[None, :] if flatten else (ravel_pytree(params)[0] - base)[None, :]
     with jax.default_matmul_precision("highest"):

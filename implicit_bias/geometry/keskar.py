@@ -25,8 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.arguments import require_function, require_key, require_whole
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.finite import require_finite
+from implicit_bias.geometry.checks import require_numbers
 
 Params = Any
 Columns = Literal["gaussian", "orthonormal"]
@@ -96,8 +98,11 @@ def keskar_sharpness(
     from scipy.optimize import minimize
 
     require_finite(params)
+    require_function("value_and_gradient", value_and_gradient, ("params",), "(loss, gradient)")
+    require_whole("iterations", iterations)
     if iterations < 1:
         raise UserError(f"iterations is {iterations}; choose iterations >= 1")
+    require_numbers("epsilons", epsilons)
     levels = np.atleast_1d(np.asarray(epsilons, float))
     if levels.ndim != 1 or levels.size < 1:
         raise UserError(f"epsilons has shape {levels.shape}; give a list of at least one")
@@ -105,6 +110,8 @@ def keskar_sharpness(
         raise UserError(f"an epsilon is {epsilon}; choose finite epsilons > 0")
 
     flat, unravel = ravel_pytree(params)
+    if not jnp.issubdtype(flat.dtype, jnp.floating):
+        raise UserError(f"the parameters have type {flat.dtype}; give floating-point parameters")
     centre = np.asarray(flat, np.float64)
     matrix = None if basis is None else np.asarray(basis, np.float64)
     coordinates = centre if matrix is None else _coordinates(matrix, centre)
@@ -112,7 +119,13 @@ def keskar_sharpness(
     def at(point: np.ndarray) -> tuple[float, np.ndarray]:
         # The rise is a small difference: on a GPU it would drown in the rounding of fast products.
         with jax.default_matmul_precision("highest"):
-            value, gradient = value_and_gradient(unravel(jnp.asarray(point, flat.dtype)))
+            found = value_and_gradient(unravel(jnp.asarray(point, flat.dtype)))
+        if not isinstance(found, tuple) or len(found) != 2 or jnp.shape(found[0]) != ():
+            raise UserError(
+                "value_and_gradient does not return the loss and its gradient; "
+                "give jax.value_and_grad(loss) of a loss that is one number"
+            )
+        value, gradient = found
         return float(value), np.asarray(ravel_pytree(gradient)[0], np.float64)
 
     def lowered(y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -167,6 +180,9 @@ def random_basis(
     """
     if columns not in get_args(Columns):
         raise unknown("law of columns", columns, get_args(Columns))
+    require_key(key)
+    require_whole("dimension", dimension)
+    require_whole("size", size)
     if not 1 <= size <= dimension:
         raise UserError(
             f"the subspace has size {size}, but there are {dimension} parameters; "

@@ -15,6 +15,7 @@ distance in deep networks, whose layers are not aligned.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jax
@@ -23,6 +24,7 @@ import numpy as np
 
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.finite import require_finite
+from implicit_bias.geometry.checks import as_numbers, require_numbers
 from implicit_bias.geometry.rescaling import dense_layers
 from implicit_bias.models import Dense
 
@@ -46,6 +48,7 @@ def output_margins(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     Raises:
         UserError: If shapes or types do not fit.
     """
+    outputs, targets = as_numbers("outputs", outputs), as_numbers("targets", targets)
     others = _gaps(outputs, targets)
     return jnp.min(others, axis=1)
 
@@ -100,6 +103,10 @@ def certified_radii(
             "give the model's own"
         )
     require_finite(params)
+    inputs, targets = as_numbers("inputs", inputs), as_numbers("targets", targets)
+    require_numbers("scale", scale)
+    if state is not None and not isinstance(state, Mapping):
+        raise UserError(f"state is of type {type(state).__name__}; give the model's, or None")
     if jnp.shape(scale) not in ((), inputs.shape[1:]):
         raise UserError(
             f"scale has shape {jnp.shape(scale)}; give one number, or shape {inputs.shape[1:]}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.arguments import require_whole
 from implicit_bias.errors import UserError
 from implicit_bias.finite import require_finite
 from implicit_bias.geometry.checks import require_like
@@ -53,6 +54,11 @@ def permute_units(params: Params, permutations: Sequence[np.ndarray]) -> Params:
         UserError: If these are not permutations of the hidden layers' units.
     """
     names = dense_layers(params)
+    if not isinstance(permutations, Sequence):
+        raise UserError(
+            f"permutations is of type {type(permutations).__name__}; "
+            "give one permutation for each hidden layer, in a list"
+        )
     if len(permutations) != len(names) - 1:
         raise UserError(
             f"there are {len(permutations)} permutations, but the network has {len(names) - 1} "
@@ -61,7 +67,8 @@ def permute_units(params: Params, permutations: Sequence[np.ndarray]) -> Params:
     orders = [np.asarray(order) for order in permutations]
     for name, order in zip(names, orders, strict=False):
         width = params[name]["weight"].shape[0]
-        if order.shape != (width,) or not np.array_equal(np.sort(order), np.arange(width)):
+        whole = order.dtype.kind in "iu" and order.shape == (width,)
+        if not whole or not np.array_equal(np.sort(order), np.arange(width)):
             raise UserError(
                 f"the permutation of {name} is not one of its {width} units; "
                 f"give each number from 0 to {width - 1} once"
@@ -117,6 +124,10 @@ def weight_matching(
     names = dense_layers(reference)
     require_like("params", params, reference)
     require_finite((reference, params))
+    for name, number in (("seed", seed), ("n_starts", n_starts), ("max_sweeps", max_sweeps)):
+        require_whole(name, number)
+    if seed < 0:
+        raise UserError(f"seed is {seed}; choose seed >= 0")
     if n_starts < 1 or max_sweeps < 1:
         raise UserError(f"n_starts is {n_starts} and max_sweeps {max_sweeps}; choose both >= 1")
     own, other = (_arrays(tree, names) for tree in (reference, params))

@@ -8,17 +8,23 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
+from implicit_bias.errors import UserError
+from implicit_bias.geometry.checks import require_like
+
 Params = Any
 
 
 def parameter_norm(params: Params) -> jax.Array:
     """Return the Euclidean norm of all parameters together, a scalar."""
+    if not jax.tree.leaves(params):
+        raise UserError("there are no parameters; give at least one")
     squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)]
     return jnp.sqrt(sum(squares[1:], start=squares[0]))
 
 
 def distance(params: Params, reference: Params) -> jax.Array:
     """Return the Euclidean distance between two sets of parameters of one shape, a scalar."""
+    require_like("reference", reference, params)
     return parameter_norm(jax.tree.map(jnp.subtract, params, reference))
 
 
@@ -45,4 +51,5 @@ def layerwise_norms(params: Params) -> dict[str, jax.Array]:
 
 def layerwise_movement(params: Params, initial: Params) -> dict[str, jax.Array]:
     """Return how far each array moved (not relative: a bias begins at zero), by its path."""
+    require_like("initial", initial, params)
     return layerwise_norms(jax.tree.map(jnp.subtract, params, initial))

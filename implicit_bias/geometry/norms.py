@@ -6,15 +6,17 @@ used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function, require_key, require_whole, scalar_valued
 from implicit_bias.chunks import Batch, checked_chunk_size, chunked_sum, example_count
 from implicit_bias.errors import UserError
-from implicit_bias.random_probes import TraceEstimate, mean_and_standard_error
+from implicit_bias.finite import require_finite
+from implicit_bias.random_probes import TraceEstimate, check_tolerance, trace_estimate
 
 Params = Any
 
@@ -45,18 +47,37 @@ def fisher_rao_norm(
         A scalar, in units of the loss.
 
     Raises:
-        UserError: If there are no examples, or ``chunk_size`` is below one.
+        UserError: If there are no examples, ``chunk_size`` is below one, the losses have another
+            shape, or parameters that are not traced are not finite.
 
     References:
         Liang, Poggio, Rakhlin & Stokes, *Fisher–Rao metric, geometry, and complexity of neural
         networks* (2019), their definition of the norm and its analytical form.
     """
+    require_function(
+        "per_example", per_example, ("params", "batch"), "the examples' losses, shape (examples,)"
+    )
+    if chunk_size is not None:
+        require_whole("chunk_size", chunk_size)
+    require_finite(params)
     n = example_count(data)
     size = checked_chunk_size(chunk_size, n)
     dtype = jnp.result_type(*jax.tree.leaves(params))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise UserError(f"the parameters have type {dtype}; give floating-point parameters")
 
     def squares(batch: Batch, weights: jax.Array) -> jax.Array:
-        _, slopes = jax.jvp(lambda theta: per_example(theta, batch), (params,), (params,))
+        def losses(theta: Params) -> jax.Array:
+            found = per_example(theta, batch)
+            given = getattr(found, "shape", type(found).__name__)
+            if given != weights.shape:
+                raise UserError(
+                    f"per_example returns shape {given} for {weights.shape[0]} examples; "
+                    f"return one loss per example, shape {weights.shape}"
+                )
+            return found
+
+        _, slopes = jax.jvp(losses, (params,), (params,))
         return jnp.sum(weights * jnp.square(slopes))
 
     with jax.default_matmul_precision("highest"):
@@ -71,6 +92,7 @@ def relative_flatness(
     n_probes: int | None = None,
     key: jax.Array | None = None,
     batch_size: int = 1,
+    tol: float = 0.1,
 ) -> TraceEstimate:
     """Return the relative flatness of a layer, κ = Σ_{s,s'} ⟨w_s, w_s'⟩ · tr H_{s,s'}.
 
@@ -88,9 +110,11 @@ def relative_flatness(
         n_probes: How many random probes, at least two; ``None`` for the exact sum.
         key: For the probes.
         batch_size: Products at once; memory grows with it.
+        tol: Relative standard error up to which the estimate counts as converged.
 
     Returns:
-        κ in units of the loss, its standard error (zero when exact), and the number of products.
+        κ in units of the loss, its standard error (zero when exact), the number of products, and
+        whether that error is within ``tol``.
 
     Raises:
         UserError: If the layer has no such weight, or the options for probes do not fit.
@@ -99,13 +123,29 @@ def relative_flatness(
         Petzka, Kamp, Adilova, Sminchisescu & Boley, *Relative flatness and generalization* (2021),
         their definition of relative flatness by the trace, ``κ_Tr``.
     """
-    if layer not in params or "weight" not in params[layer]:
-        raise UserError(f"there is no weight in layer {layer!r} (known: {', '.join(params)})")
-    weight = params[layer]["weight"]
-    if weight.ndim != 2:
+    known = list(params) if isinstance(params, Mapping) else []
+    if (
+        layer not in known
+        or not isinstance(params[layer], Mapping)
+        or "weight" not in params[layer]
+    ):
         raise UserError(
-            f"the weight of {layer!r} has shape {weight.shape}; give a layer with (units, inputs)"
+            f"there is no weight in layer {layer!r} (known: {', '.join(map(str, known)) or 'none'})"
         )
+    loss = scalar_valued("loss", loss, ("params",), "return one number, such as the mean loss")
+    require_finite(params)
+    weight = params[layer]["weight"]
+    if jnp.ndim(weight) != 2 or not jnp.issubdtype(weight.dtype, jnp.floating):
+        raise UserError(
+            f"the weight of {layer!r} has shape {jnp.shape(weight)} and type "
+            f"{jnp.result_type(weight)}; give a layer with a floating weight (units, inputs)"
+        )
+    require_whole("batch_size", batch_size)
+    check_tolerance(tol)
+    if n_probes is not None:
+        require_whole("n_probes", n_probes)
+    if key is not None:
+        require_key(key)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; choose batch_size >= 1 products at once")
     if n_probes is None:
@@ -142,11 +182,12 @@ def relative_flatness(
             terms = jax.lax.map(
                 term, jnp.arange(count, dtype=jnp.int32), batch_size=min(batch_size, count)
             )
-            return TraceEstimate(jnp.sum(terms), jnp.zeros((), weight.dtype), jnp.int32(count))
+            total, none = jnp.sum(terms), jnp.zeros((), weight.dtype)
+            return TraceEstimate(total, none, jnp.int32(count), jnp.isfinite(total))
         samples = jax.lax.map(
             sample, jnp.arange(n_probes, dtype=jnp.int32), batch_size=min(batch_size, n_probes)
         )
-        return TraceEstimate(*mean_and_standard_error(samples), jnp.int32(n_probes))
+        return trace_estimate(samples, n_probes, tol)
 
 
 def lambda_max_over_loss(lambda_max: jax.Array, loss: jax.Array) -> jax.Array:

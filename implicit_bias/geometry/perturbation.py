@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.arguments import require_function, require_key, require_whole
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.geometry.movement import parameter_norm
 
 Params = Any
@@ -56,12 +58,16 @@ def random_direction(
     """
     if kind not in get_args(Kind):
         raise unknown("kind of perturbation", kind, get_args(Kind))
+    require_key(key)
+    require_whole("output_axis", output_axis)
     leaves, structure = jax.tree.flatten(params)
     if not any(jnp.size(leaf) and (kind == "absolute" or jnp.ndim(leaf) > 1) for leaf in leaves):
         raise UserError(
             "the parameters have no array of two or more axes to normalise by filter; "
             "use kind 'absolute', and give at least one parameter"
         )
+    if not jnp.issubdtype(jnp.result_type(*leaves), jnp.floating):
+        raise UserError("the parameters are whole numbers; give floating-point parameters")
     # One draw for all arrays: every call of the generator is much to compile.
     flat, unravel = ravel_pytree(leaves)
     gaussian = unravel(jax.random.normal(key, flat.shape, flat.dtype))
@@ -112,7 +118,10 @@ def perturbation_curve(
         UserError: If there is no radius, one is not positive and finite, ``n_directions`` is below
             one, or ``random_direction`` refuses the kind, the parameters or the output axis.
     """
+    require_function("loss", loss, ("params",), "a scalar, or several")
+    require_key(key)
     radii = checked_radii(radii)
+    require_whole("n_directions", n_directions)
     if n_directions < 1:
         raise UserError(f"n_directions is {n_directions}; choose n_directions >= 1")
 
@@ -161,7 +170,7 @@ def checked_radii(radii: Sequence[float] | jax.Array) -> jax.Array:
     Raises:
         UserError: There is none, or one is not positive and finite.
     """
-    array = jnp.asarray(radii)
+    array = as_numbers("radii", radii)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     if array.ndim != 1 or array.size < 1:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias.errors import UserError
+from implicit_bias.geometry.checks import require_numbers
 
 Params = Any
 
@@ -29,8 +30,9 @@ def dense_layers(params: Params) -> tuple[str, ...]:
     Raises:
         UserError: If these are not the parameters of one dense network.
     """
-    names = tuple(f"layer_{index}" for index in range(len(params or ())))
-    if not isinstance(params, Mapping) or not names or set(names) != set(params):
+    size = len(params) if isinstance(params, Mapping) else 0
+    names = tuple(f"layer_{index}" for index in range(size))
+    if not names or set(names) != set(params):
         raise UserError(
             "the parameters are not those of a dense network; "
             "give {'layer_0': {'weight': ..., 'bias': ...}, 'layer_1': ...}"
@@ -38,6 +40,16 @@ def dense_layers(params: Params) -> tuple[str, ...]:
     n_in = None
     for name in names:
         layer = params[name]
+        if not isinstance(layer, Mapping) or not set(layer) <= {"weight", "bias"}:
+            arrays = isinstance(layer, Mapping)
+            given = f"has arrays {list(layer)}" if arrays else f"is of type {type(layer).__name__}"
+            raise UserError(
+                f"{name} {given}, which is not a dense network's layer; "
+                "give {'weight': (n_out, n_in), 'bias': (n_out,)}, the bias if it has one"
+            )
+        for part, leaf in layer.items():
+            if not hasattr(leaf, "dtype"):
+                raise UserError(f"{name}/{part} is of type {type(leaf).__name__}; give an array")
         shape = jnp.shape(layer["weight"]) if "weight" in layer else ()
         bias = jnp.shape(layer["bias"]) if "bias" in layer else shape[:1]
         if len(shape) != 2 or n_in not in (None, shape[1]) or bias != shape[:1]:
@@ -75,6 +87,7 @@ def rescale_relu(params: Params, alphas: Sequence[float] | jax.Array) -> Params:
     """
     names = dense_layers(params)
     hidden = len(names) - 1
+    require_numbers("alphas", alphas)
     if np.shape(alphas) != (hidden,):
         raise UserError(
             f"alphas has shape {np.shape(alphas)}, but the network has {hidden} hidden layers; "

@@ -28,6 +28,13 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.arguments import (
+    require_function,
+    require_key,
+    require_number,
+    require_whole,
+    scalar_valued,
+)
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.finite import require_finite
 from implicit_bias.geometry.checks import require_like
@@ -133,12 +140,16 @@ def worst_case_sharpness(
     """
     if ball not in get_args(Ball):
         raise unknown("ball", ball, get_args(Ball))
+    require_whole("steps", steps)
+    require_whole("n_starts", n_starts)
     if steps < 1:
         raise UserError(f"steps is {steps}; choose steps >= 1")
     if n_starts < 2:
         raise UserError(
             f"n_starts is {n_starts}; choose n_starts >= 2, the gradient's and a random one"
         )
+    require_key(key)
+    loss = scalar_valued("loss", loss, ("params",), "return one number, such as the mean loss")
     radii = checked_radii(radii)
     flat, scale, move = _scaled(params, adaptive, eta, mask)
     live = (scale != 0).astype(flat.dtype)
@@ -239,8 +250,11 @@ def average_case_sharpness(
     """
     if law not in get_args(Law):
         raise unknown("law", law, get_args(Law))
+    require_whole("n_draws", n_draws)
     if n_draws < 2:
         raise UserError(f"n_draws is {n_draws}; choose n_draws >= 2 for a standard error")
+    require_key(key)
+    require_function("loss", loss, ("params",), "a scalar, or several")
     radii = checked_radii(radii)
     flat, scale, move = _scaled(params, adaptive, eta, mask)
     live = (scale != 0).astype(flat.dtype)
@@ -280,6 +294,7 @@ def _scaled(
     """Return the flat parameters, their scales, and the map from a change u to parameters."""
     require_finite(params)
     if not isinstance(eta, jax.core.Tracer):
+        require_number("eta", eta)
         if not 0 <= eta < math.inf:
             raise UserError(f"eta is {eta}; choose a finite eta >= 0")
         if eta != 0 and not adaptive:

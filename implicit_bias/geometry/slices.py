@@ -14,8 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.arguments import require_function, require_whole
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import checked_coordinates, require_like
+from implicit_bias.geometry.checks import checked_coordinates, require_like, some_value
+from implicit_bias.geometry.rescaling import dense_layers
 from implicit_bias.models.dense import ACTIVATIONS, Dense
 
 Params = Any
@@ -75,8 +77,11 @@ def plane(
     Raises:
         UserError: If there are not two directions that fit, or no finite coordinate.
     """
-    if len(directions) != 2:
-        raise UserError(f"there are {len(directions)} directions; give two")
+    count = len(directions) if isinstance(directions, Sequence) else 0
+    if count != 2:
+        raise UserError(
+            f"there are {count} directions; give two, each a pytree like the parameters"
+        )
     for direction in directions:
         require_like("a direction", direction, params)
     a, b = checked_coordinates("first", first), checked_coordinates("second", second)
@@ -116,10 +121,19 @@ def skip_first_layer(
         UserError: If the network has no hidden layer or another parameterisation, or a direction
             does not fit.
     """
+    if not isinstance(model, Dense):
+        raise UserError(
+            f"the model is {type(model).__name__}; only a Dense network can be cut here"
+        )
     if not model.widths or model.parameterisation != "standard":
         raise UserError(
             f"the network has widths {model.widths} and parameterisation "
             f"{model.parameterisation!r}; only the standard one with a hidden layer can be cut here"
+        )
+    if len(dense_layers(params)) != model.depth:
+        raise UserError(
+            f"the parameters have {len(params)} layers, but the model has {model.depth}; "
+            "give the model's own"
         )
     for direction in directions:
         require_like("a direction", direction, params)
@@ -146,6 +160,8 @@ def _evaluate(
     places: jax.Array,
     batch_size: int,
 ) -> Any:
+    require_function("loss", loss, ("params",), "a scalar, or arrays")
+    require_whole("batch_size", batch_size)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; choose batch_size >= 1 points at once")
 
@@ -157,6 +173,6 @@ def _evaluate(
 
         # Small differences of losses: on a GPU they would drown in the rounding of fast products.
         with jax.default_matmul_precision("highest"):
-            return loss(jax.tree.map(moved, params, *directions))
+            return some_value("loss", loss(jax.tree.map(moved, params, *directions)))
 
     return jax.lax.map(value, places, batch_size=min(batch_size, places.shape[0]))

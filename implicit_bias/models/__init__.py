@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.models.activations import layer_activations as layer_activations
+from implicit_bias.models.activations import outputs_from as outputs_from
 from implicit_bias.models.base import Model as Model
 from implicit_bias.models.base import Params as Params
 from implicit_bias.models.base import Scalar as Scalar

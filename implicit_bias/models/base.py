@@ -102,8 +102,64 @@ def abstract_init(model: Model, example: jax.Array) -> tuple[Any, Any]:
     return jax.eval_shape(lambda e: model.init(jax.random.key(0), e), example)
 
 
+def failure_in(name: str, x: Any, error: Exception) -> UserError:
+    """Build the error for a user's network that failed: what it said, in one line.
+
+    Args:
+        name: The network's name.
+        x: Its inputs.
+        error: What it raised. Raise the result ``from`` it, so that a debugger finds the place.
+    """
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(
+        f"the model {name} failed on inputs of shape {jax.numpy.shape(x)}: {said:.300}; "
+        "give inputs and parameters that fit it, or mend the network"
+    )
+
+
+def evaluate(model: Model, params: Any, state: Any, x: jax.Array) -> jax.Array:
+    """Evaluate any model outside of training, held to the contract of ``Model.apply``.
+
+    Args:
+        model: Any model.
+        params: Its parameters.
+        state: Its state.
+        x: Inputs, shape ``(batch, *features)``.
+
+    Returns:
+        Outputs, shape ``(batch, k)``.
+
+    Raises:
+        UserError: If the model fails on these shapes, or returns something else.
+    """
+    try:
+        found = model.apply(params, state, x, train=False)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        if isinstance(error, jax.errors.JAXTypeError):  # a tracer misused: its own text is best
+            raise
+        raise failure_in(type(model).__name__, x, error) from error
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise UserError(
+            f"the model {type(model).__name__} returns {type(found).__name__}; "
+            "its apply must return (outputs, state)"
+        )
+    shape = getattr(found[0], "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != x.shape[0]:
+        raise UserError(
+            f"the model {type(model).__name__} returns outputs of shape {shape} for inputs of "
+            f"shape {x.shape}; return shape (batch, outputs)"
+        )
+    return found[0]
+
+
 def require_floating(example: jax.Array) -> None:
     """Raise ``UserError`` unless an input is floating: parameters take its dtype."""
+    if not hasattr(example, "dtype"):
+        raise UserError(
+            f"the example input is of type {type(example).__name__}; give one input as an array"
+        )
     if not jax.numpy.issubdtype(example.dtype, jax.numpy.floating):
         raise UserError(
             f"the example input has dtype {example.dtype}, but parameters take the input's dtype; "

@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -239,20 +239,53 @@ class Dense:
         """
         del train, key
         hidden = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
-        activation = ACTIVATIONS[self.activation]
         layers = self.layers(hidden.shape[1], x.dtype)
-        padded = state.get("multipliers")
         for index, layer in enumerate(layers):
-            name = f"layer_{index}"
-            weight_multiplier, bias_multiplier = (
-                (padded[name]["weight"], padded[name]["bias"]) if padded else layer[:2]
-            )
-            hidden = _times(weight_multiplier, _contract_inputs(hidden, params[name]["weight"]))
-            if self.bias:
-                hidden = hidden + _times(bias_multiplier, params[name]["bias"])[None, :]
+            hidden = self.sums(index, layer, params, state, hidden)
             if index < len(self.widths):
-                hidden = activation(hidden)
+                hidden = ACTIVATIONS[self.activation](hidden)
         return hidden, state
+
+    def sums(
+        self, index: int, layer: Layer, params: Params, state: State, hidden: jax.Array
+    ) -> jax.Array:
+        """Return what one layer makes of its input, before the activation.
+
+        Args:
+            index: The layer's number, from 0.
+            layer: Its entry of ``layers``.
+            params: As in ``apply``.
+            state: As in ``apply``.
+            hidden: The layer's input, shape (batch, n_in).
+
+        Returns:
+            Shape (batch, n_out).
+
+        Raises:
+            UserError: If the parameters lack the layer, or the shapes do not fit each other.
+        """
+        name = f"layer_{index}"
+        parts = ("weight", "bias") if self.bias else ("weight",)
+        if not isinstance(params, Mapping) or not all(p in params.get(name, ()) for p in parts):
+            raise UserError(
+                f"the parameters have no {' and '.join(parts)} in {name}, of {self.depth} layers; "
+                "give those of this network, as its init returns them"
+            )
+        weight = params[name]["weight"]
+        if weight.ndim != 2 or weight.shape[1] != hidden.shape[1]:
+            raise UserError(
+                f"{name} has a weight of shape {weight.shape}, but its inputs have "
+                f"{hidden.shape[1]} features; give inputs (batch, *features) and parameters that "
+                "fit each other"
+            )
+        padded = state.get("multipliers")
+        weight_multiplier, bias_multiplier = (
+            (padded[name]["weight"], padded[name]["bias"]) if padded else layer[:2]
+        )
+        hidden = _times(weight_multiplier, _contract_inputs(hidden, weight))
+        if self.bias:
+            hidden = hidden + _times(bias_multiplier, params[name]["bias"])[None, :]
+        return hidden
 
     def describe(self) -> dict[str, Any]:
         """Return the architecture as plain values that JSON can hold."""

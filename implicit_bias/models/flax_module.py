@@ -6,16 +6,17 @@ Flax stays inside this module: the rest of the package sees the two pure functio
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.errors import UserError
-from implicit_bias.models.base import Params, Scalar, State, require_floating
+from implicit_bias.arguments import require_key
+from implicit_bias.errors import UserError, unknown
+from implicit_bias.models.base import Params, Scalar, State, failure_in, require_floating
 
 # How Linen modules are told that they are training: the argument, and whether it means the
 # opposite.
@@ -60,9 +61,10 @@ class LinenModel:
         are those of the module's own initialisers: they are not prefix-stable.
         """
         require_floating(example)
+        require_key(key)
         keys = _streams(key)
         batch = jnp.zeros((1, *example.shape), example.dtype)
-        with _usual_promotion():
+        with _own_words(self.name, batch):
             variables = dict(self.module.init(keys, batch, **self._train_keyword(False)))
         params = _scaled(variables.pop("params", {}), example.dtype, scale)
         return params, _cast(variables, example.dtype)
@@ -83,7 +85,7 @@ class LinenModel:
         variables = {"params": params, **state}
         keys = None if key is None else _streams(key)
         keyword = self._train_keyword(train)
-        with _usual_promotion():
+        with _own_words(self.name, x):
             if not (train and state):
                 return self.module.apply(variables, x, rngs=keys, **keyword), state
             outputs, new = self.module.apply(
@@ -127,7 +129,8 @@ class NnxModel:
         from flax import nnx
 
         require_floating(example)
-        with _usual_promotion():
+        require_key(key)
+        with _own_words(self.name, example):
             module = self.factory(nnx.Rngs(key))
         _, params, _, rest = _split(module)
         params = _scaled(nnx.to_pure_dict(params), example.dtype, scale)
@@ -176,7 +179,7 @@ class NnxModel:
             module.train()
         else:
             module.eval()
-        with _usual_promotion():
+        with _own_words(self.name, x):
             outputs = module(x)
         if not train:
             return outputs, state
@@ -192,7 +195,14 @@ def from_flax(
 ) -> LinenModel | NnxModel:
     """Adapt a Flax network.
 
-    The network must map ``(batch, *features)`` to ``(batch, k)``.
+    The network must map ``(batch, *features)`` to ``(batch, k)``. Whether it is training is told
+
+    - to a Linen module that has one of the arguments ``train``, ``training``, ``is_training``,
+      ``deterministic`` or ``use_running_average``: by that keyword, with or without a default;
+    - to a Linen module without any of them: not at all, ``module(x)`` is called both times. Layers
+      that differ, such as ``Dropout``, then need their own fixed setting;
+    - to an NNX module: by ``module.train()`` and ``module.eval()``, which set every layer. Its
+      ``__call__`` takes the inputs alone.
 
     Args:
         module: A Linen module, or a function ``rngs -> nnx.Module`` (an NNX module class with no
@@ -206,7 +216,8 @@ def from_flax(
         A model.
 
     Raises:
-        UserError: When ``module`` is neither, or cannot be hashed.
+        UserError: When ``module`` is neither, cannot be hashed, or its ``__call__`` does not take
+            the inputs and the train argument as said above, and nothing else.
     """
     from flax import linen, nnx
 
@@ -225,14 +236,99 @@ def from_flax(
         if train_argument == "auto":
             parameters = inspect.signature(type(module).__call__).parameters
             train_argument = next((n for n in _TRAIN_ARGUMENTS if n in parameters), None)
+        elif train_argument is not None and train_argument not in _TRAIN_ARGUMENTS:
+            raise unknown("train argument", train_argument, _TRAIN_ARGUMENTS)
+        _check_call(type(module), train_argument)
         return LinenModel(module, name or type(module).__name__, train_argument)
     if inspect.isclass(module) and issubclass(module, nnx.Module):
+        _check_call(module, None)
         return NnxModel(_ByKeyword(module), name or module.__name__)
     if callable(module) and not inspect.isclass(module):
         return NnxModel(module, name or str(getattr(module, "__name__", "nnx")))
     raise UserError(
         f"{module!r} is not a Flax network; give a Linen module or a function rngs -> NNX module"
     )
+
+
+def run_with_layer(
+    model: LinenModel,
+    params: Params,
+    state: State,
+    x: jax.Array,
+    layer: str,
+    instead: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return a submodule's activations, its own or the given ones, and the outputs that follow.
+
+    Args:
+        model: An adapted Linen module; it is evaluated, not trained.
+        params: Its parameters.
+        state: Its state.
+        x: Inputs, shape (n, *features).
+        layer: The submodule's path, such as ``"block/Dense_0"``.
+        instead: What the submodule is to return, or ``None`` for its own.
+
+    Raises:
+        UserError: If there is no such submodule, it is called more than once or does not return one
+            array, or ``instead`` has another shape.
+    """
+    from flax import linen
+
+    seen: list[str] = []
+    found: list[jax.Array] = []
+
+    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        value = call(*args, **kwargs)
+        path = "/".join(context.module.path)
+        if context.method_name != "__call__" or not path:
+            return value
+        seen.append(path)
+        if path == layer:
+            value = replaced(value, instead)
+            found.append(value)
+        return value
+
+    with linen.intercept_methods(intercept):
+        outputs, _ = model.apply(params, state, x, train=False)
+    if not found:
+        raise unknown("layer", layer, dict.fromkeys(seen))
+    if len(found) > 1:
+        raise UserError(
+            f"layer {layer!r} is called {len(found)} times; choose a layer that is called once"
+        )
+    return found[0], outputs
+
+
+def replaced(value: Any, instead: jax.Array | None) -> jax.Array:
+    """Return what stands in a layer's place, or its own value.
+
+    Raises:
+        UserError: If the value is not one array, or the other has another shape.
+    """
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        raise UserError(
+            f"the layer returns {type(value).__name__}; choose one that returns an array"
+        )
+    if instead is not None and jnp.shape(instead) != shape:
+        raise UserError(
+            f"the activations have shape {jnp.shape(instead)}; give shape {shape}, as the layer's own"
+        )
+    return value if instead is None else instead
+
+
+def _check_call(module: type, train_argument: str | None) -> None:
+    """Refuse a ``__call__`` that cannot be called as it will be."""
+    signature = inspect.signature(module.__call__)
+    keyword = {} if train_argument is None else {train_argument: False}
+    try:
+        signature.bind(None, None, **keyword)
+    except TypeError as error:
+        called = "module(x)" if train_argument is None else f"module(x, {train_argument}=...)"
+        raise UserError(
+            f"{module.__name__}.__call__{signature} cannot be called as {called}: {error}; give "
+            "defaults to other arguments, and take the train argument by keyword"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -243,6 +339,25 @@ class _ByKeyword:
 
     def __call__(self, rngs: Any) -> Any:
         return self.module(rngs=rngs)
+
+
+@contextmanager
+def _own_words(name: str, x: jax.Array) -> Iterator[None]:
+    """Let a user's network mix dtypes, and say in one line where it fails.
+
+    The line is the layer's own; Flax and JAX put the page around it.
+    """
+    from flax.errors import FlaxError
+
+    try:
+        with _usual_promotion():
+            yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, FlaxError) as error:
+        if isinstance(error, jax.errors.JAXTypeError):  # a tracer misused: its own text is best
+            raise
+        raise failure_in(repr(name), x, error) from error
 
 
 def _usual_promotion() -> AbstractContextManager[None]:

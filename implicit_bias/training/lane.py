@@ -59,7 +59,7 @@ class LaneExamples(NamedTuple):
     train: jax.Array
     valid: jax.Array
     targets: jax.Array
-    inputs: jax.Array | None = None
+    inputs: Any = None
 
 
 class LaneState(NamedTuple):
@@ -291,7 +291,7 @@ def batch_gradient(
     parts = -(-recipe.batch_size // micro)
     padding = parts * micro - recipe.batch_size
 
-    def split(array: jax.Array) -> jax.Array:
+    def split(array: Any) -> jax.Array:
         return jnp.pad(array, (0, padding)).reshape(parts, micro)
 
     def accumulate(carry: Any, part: Any) -> tuple[Any, None]:

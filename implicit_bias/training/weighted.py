@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
+from implicit_bias.models.base import evaluate
 from implicit_bias.training.lane import Params
 
 Batch = tuple[jax.Array, jax.Array]
@@ -31,7 +32,7 @@ def weighted_loss(
 
     def weighted(params: Params, batch: Batch, weights: jax.Array) -> jax.Array:
         x, y = batch
-        outputs, _ = model.apply(params, model_state, x, train=False)
+        outputs = evaluate(model, params, model_state, x)
         return jnp.sum(weights * loss.per_example(outputs, y))
 
     return weighted

@@ -27,12 +27,12 @@ def test_exact_for_diagonal(dtype):
     found = hutchinson_diagonal(operator, jax.random.key(0))
     np.testing.assert_array_equal(found.estimate, diagonal)
     np.testing.assert_array_equal(found.standard_error, 0)
-    assert int(found.n_probes) == 32
+    assert int(found.products) == 32
     assert found.estimate.dtype == found.standard_error.dtype == dtype
     squares = squared_diagonal_sum(operator, jax.random.key(0))
     assert float(squares.estimate) == 30.25
     assert float(squares.standard_error) == 0
-    assert int(squares.n_probes) == 32
+    assert int(squares.products) == 32
 
 
 def test_unbiased_with_honest_standard_errors():

@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from implicit_bias.curvature import dense
 from implicit_bias.curvature.fisher import sampled_fisher, true_fisher
@@ -32,7 +30,6 @@ def build_sampled(problem, params, data, **options):
 
 
 BUILDS = (build_true, build_sampled)
-every_build = pytest.mark.parametrize("build", BUILDS)
 
 
 def true_oracle(exact, case, lane):
@@ -84,32 +81,7 @@ def test_equal_the_dense_matrices(case):
     cases.check(case, (build_true, true_oracle), (build_sampled, sampled_oracle))
 
 
-@cases.semi_definite
-@given(
-    seed=st.integers(0, 10**6),
-    scale=st.floats(0.01, 10),
-    loss=st.sampled_from(list(cases.DENSITIES)),
-)
-def test_positive_semi_definite(seed, scale, loss):
-    # Broken by: two sides of the product that differ, as with draws made anew.
-    cases.check_semi_definite(BUILDS, loss, seed, scale)
-
-
-def test_padding_adds_only_zeros():
-    # Broken by: a padded unit that a product reaches.
-    cases.check_padding(*BUILDS)
-
-
-@every_build
-def test_forward_pass_is_shared(build):
-    # Broken by: a linearization that keeps the forward pass among what is done for each vector.
-    cases.check_shared_primal(build)
-
-
-@every_build
-def test_highest_precision(build):
-    # Broken by: a product traced outside the precision context.
-    cases.check_precision(build)
+TestShared = cases.shared_tests(*BUILDS)
 
 
 def gap(one, other):
@@ -172,15 +144,6 @@ def test_drawn_targets_average_to_the_true_matrix(density):
         return dense(sampled), dense(true)
 
     assert gap(*both(params)) < 0.06
-
-
-@every_build
-@cases.every_bad_request
-def test_bad_requests(build, change, message):
-    # Broken by: a check that is missing, so that the user meets an error of JAX instead.
-    with pytest.raises(UserError) as caught:
-        cases.request(build, change)
-    assert message in str(caught.value)
 
 
 def test_bad_densities_and_draws():

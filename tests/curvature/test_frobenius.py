@@ -20,7 +20,7 @@ def test_exact_for_diagonal(dtype):
     assert float(found.squared) == 169
     assert float(found.norm) == 13
     assert float(found.standard_error) == float(found.squared_standard_error) == 0
-    assert int(found.n_probes) == 32
+    assert int(found.products) == 32
     assert found.norm.dtype == found.standard_error.dtype == dtype
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from implicit_bias.curvature import dense, gradient_covariance_trace
 from implicit_bias.curvature.gradient_moments import empirical_fisher, gradient_covariance
@@ -23,7 +21,6 @@ def build_covariance(problem, params, data, **options):
 
 
 BUILDS = (build_empirical, build_covariance)
-every_build = pytest.mark.parametrize("build", BUILDS)
 
 
 def empirical_oracle(exact, case, lane):
@@ -45,32 +42,7 @@ def test_equal_the_dense_matrices(case):
     cases.check(case, (build_empirical, empirical_oracle), (build_covariance, covariance_oracle))
 
 
-@cases.semi_definite
-@given(
-    seed=st.integers(0, 10**6),
-    scale=st.floats(0.01, 10),
-    loss=st.sampled_from(list(cases.DENSITIES)),
-)
-def test_positive_semi_definite(seed, scale, loss):
-    # Broken by: two sides of the product that differ.
-    cases.check_semi_definite(BUILDS, loss, seed, scale)
-
-
-def test_padding_adds_only_zeros():
-    # Broken by: a padded unit that a product reaches.
-    cases.check_padding(*BUILDS)
-
-
-@every_build
-def test_forward_pass_is_shared(build):
-    # Broken by: a linearization that keeps the forward pass among what is done for each vector.
-    cases.check_shared_primal(build)
-
-
-@every_build
-def test_highest_precision(build):
-    # Broken by: a product, or the mean gradient, traced outside the precision context.
-    cases.check_precision(build)
+TestShared = cases.shared_tests(*BUILDS)
 
 
 def test_trace_is_that_of_the_noise_module():
@@ -103,15 +75,6 @@ def test_a_large_mean_gradient_does_not_drown_the_covariance(chunk_size):
     expected = np.cov(gradients.astype(np.float64).T)
     error = np.linalg.norm(np.asarray(matrix(gradients)) - expected, 2)
     assert error < 2e-3 * np.linalg.norm(expected, 2)
-
-
-@every_build
-@cases.every_bad_request
-def test_bad_requests(build, change, message):
-    # Broken by: a check that is missing, so that the user meets an error of JAX instead.
-    with pytest.raises(UserError) as caught:
-        cases.request(build, change)
-    assert message in str(caught.value)
 
 
 def test_one_example_has_no_covariance():

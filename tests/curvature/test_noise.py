@@ -39,6 +39,21 @@ def test_exact_trace(chunk_size, dtype):
     assert found.dtype == dtype
 
 
+def test_exact_trace_of_a_block():
+    # Broken by: a block ignored, or its gradient taken with the other parameters at zero.
+    def with_bias(params, batch, weights):
+        x, y = batch
+        return jnp.sum(weights * 0.5 * jnp.square(x @ params["w"] + params["bias"] - y))
+
+    residuals = X @ W + 0.7 - Y
+    by_block = {"w": X * residuals[:, None], "bias": residuals[:, None]}
+    params, data = arguments()
+    for block, gradients in by_block.items():
+        whole = {**params, "bias": jnp.asarray(0.7)}
+        found = gradient_covariance_trace(with_bias, whole, data, block=block)
+        np.testing.assert_allclose(found, gradients.var(axis=0, ddof=1).sum(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("replacement", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_batch_formula_against_every_batch(batch_size, replacement):

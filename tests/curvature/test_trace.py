@@ -21,7 +21,7 @@ def test_exact_for_diagonal(dtype):
     found = hutchinson_trace(matrix_operator(jnp.diag(jnp.asarray(diagonal))), jax.random.key(0))
     assert float(found.estimate) == 4.5
     assert float(found.standard_error) == 0
-    assert int(found.n_probes) == 32
+    assert int(found.products) == 32
     assert found.estimate.dtype == dtype
 
 
@@ -90,7 +90,7 @@ def test_hutch_plus_plus_is_exact_for_low_rank(with_spectrum, dtype):
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(found.estimate, 78, atol=1000 * eps)
     assert float(found.standard_error) < 1000 * eps
-    assert int(found.n_probes) == 2 * 8 + 4
+    assert int(found.products) == 2 * 8 + 4
     assert found.estimate.dtype == dtype
     whole = plus_plus(matrix, sketch=40, n_probes=2, batch_size=3)
     np.testing.assert_allclose(whole.estimate, 78, atol=1000 * eps)

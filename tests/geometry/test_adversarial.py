@@ -13,7 +13,8 @@ from implicit_bias import losses
 from implicit_bias.data import Dataset
 from implicit_bias.data.transforms import standardise
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.adversarial import fgsm, pgd, pixel_box, robust_accuracy
+from implicit_bias.geometry.adversarial import fgsm, pgd, robust_accuracy
+from implicit_bias.geometry.pixels import pixel_box
 from tests.geometry.networks import network
 
 RNG = np.random.default_rng(0)

@@ -71,7 +71,7 @@ def test_relative_flatness_is_the_definition(layer):
     exact = jax.jit(lambda params: relative_flatness(loss, params, layer, batch_size=3))(params)
     np.testing.assert_allclose(exact.estimate, expected, rtol=1e-10)
     assert float(exact.standard_error) == 0
-    assert int(exact.n_probes) == min(weight.shape) * weight.shape[1]
+    assert int(exact.products) == min(weight.shape) * weight.shape[1]
     estimate = jax.jit(
         lambda key: relative_flatness(loss, params, layer, n_probes=2000, key=key, batch_size=100)
     )(jax.random.key(0))

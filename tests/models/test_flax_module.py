@@ -11,7 +11,7 @@ import pytest
 from flax import linen, nnx
 
 from implicit_bias.errors import UserError
-from implicit_bias.models import Dense, from_flax
+from implicit_bias.models import Dense, from_flax, layer_activations, outputs_from
 from implicit_bias.models.flax_module import LinenModel
 
 from .harness import KEY, ROWS, LinenBlock, LinenDropout, NnxBlock
@@ -131,3 +131,57 @@ def test_what_is_not_a_network_is_refused(module: Any, says: str):
     # Broken by an error from inside Flax or JAX, far from the cause.
     with pytest.raises(UserError, match=says):
         from_flax(module)
+
+
+class Positional(linen.Module):
+    @linen.compact
+    def __call__(self, x: jax.Array, train: bool, /) -> jax.Array:
+        return linen.Dense(2)(x)
+
+
+class TakesMore(linen.Module):
+    @linen.compact
+    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+        return linen.Dense(2)(x * mask)
+
+
+def test_a_call_that_cannot_be_made_is_refused():
+    # Broken by: a network that is accepted and fails in the first update, with Flax's own page.
+    for module, says in (
+        (Positional(), "cannot be called as module"),
+        (TakesMore(), "cannot be called as module"),
+    ):
+        with pytest.raises(UserError, match=says):
+            from_flax(module)
+    with pytest.raises(UserError, match="cannot be called as module"):
+        from_flax(Plain(), train_argument="train")
+    with pytest.raises(UserError, match="unknown train argument 'trian'"):
+        from_flax(LinenBlock(), train_argument="trian")
+
+
+def test_what_a_layer_says_is_one_line():
+    # Broken by: a page of Flax or JAX around the one line that tells.
+    model = from_flax(Plain())
+    params, state = model.init(KEY, jnp.zeros(5))
+    for given, x in ((params, X[:, :2]), ({}, X)):
+        with pytest.raises(UserError, match="'Plain' failed on inputs of shape") as caught:
+            model.apply(given, state, jnp.asarray(x), train=False)
+        assert "\n" not in str(caught.value)
+
+
+def test_activations_are_reached_by_path():
+    # By hand: the first layer's sums, and the outputs where others stand in their place. Broken by
+    # a replacement that reaches another layer or none.
+    model = from_flax(Plain())
+    params, state = model.init(KEY, jnp.zeros(5))
+    x = jnp.asarray(X)
+    first, second = (jax.tree.map(np.asarray, params[f"Dense_{i}"]) for i in range(2))
+    found = layer_activations(model, params, state, x, "Dense_0")
+    np.testing.assert_allclose(found, X @ first["kernel"] + first["bias"], rtol=1e-5, atol=1e-6)
+    after = outputs_from(model, params, state, x, "Dense_0", 2 * found)
+    by_hand = np.maximum(2 * np.asarray(found), 0) @ second["kernel"] + second["bias"]
+    np.testing.assert_allclose(after, by_hand, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match=r"unknown layer 'Dense_9'.*Dense_0, Dense_1"):
+        layer_activations(model, params, state, x, "Dense_9")
+    with pytest.raises(UserError, match="give shape"):
+        outputs_from(model, params, state, x, "Dense_0", found[:2])

@@ -87,5 +87,5 @@ def test_what_does_not_fit_the_data_is_refused() -> None:
     # (3 + 1) · 2 + (2 + 1) · 2 = 14 parameters.
     with pytest.raises(UserError, match="14 parameters"):
         arms.keskar(settings, dataset)
-    with pytest.raises(UserError, match="batch_sizes is .10, 150."):
+    with pytest.raises(UserError, match=r"batch_sizes is .10, 150."):
         arms.lanes(settings, dataset, None)
