@@ -48,8 +48,13 @@ def expand(
     return Expansion(basis, rest, inner(vector, image), norm(rest), norm(image))
 
 
-def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.Array:
+def orthogonalise(
+    basis: jax.Array, vector: jax.Array, count: jax.Array, *, passes: int = 2
+) -> jax.Array:
     """Remove from a vector its components along the first rows of a basis, in two passes.
+
+    One pass is enough where the components that exact arithmetic has are gone already, as after the
+    three terms of the Lanczos recurrence: what is left of the others is rounding.
 
     Of a few static numbers of rows the least that suffices is read, so that the cost follows the count
     to within a factor of four; unused rows are zero and take nothing away. (A loop over blocks copies
@@ -61,14 +66,14 @@ def orthogonalise(basis: jax.Array, vector: jax.Array, count: jax.Array) -> jax.
     highest = jax.lax.Precision.HIGHEST
 
     def remove(rows: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        def twice(basis: jax.Array, vector: jax.Array) -> jax.Array:
+        def pass_over(basis: jax.Array, vector: jax.Array) -> jax.Array:
             some = basis[:rows]
-            for _ in range(2):
+            for _ in range(passes):
                 along = jnp.matmul(some, vector, precision=highest)
                 vector = vector - jnp.matmul(along, some, precision=highest)
             return vector
 
-        return twice
+        return pass_over
 
     sizes = _sizes(BLOCK, basis.shape[0])
     enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from implicit_bias.arguments import require_number, require_whole
 from implicit_bias.curvature.eigenpairs import Eigenpairs, inner, norm
-from implicit_bias.curvature.krylov import BLOCK, orthogonalise
+from implicit_bias.curvature.krylov import orthogonalise, padded
 from implicit_bias.curvature.operators import LinearOperator
 from implicit_bias.curvature.probes import check_probing
 from implicit_bias.errors import UserError
@@ -97,6 +97,7 @@ def spectral_density(
     grid: int | Sequence[float] | npt.NDArray[Any] | jax.Array = 1000,
     width: float | jax.Array | None = None,
     deflate: Eigenpairs | None = None,
+    batch_size: int = 1,
     tol: float = 0.1,
 ) -> SpectralDensity:
     """Estimate the eigenvalue density from the Gauss quadratures of random vectors.
@@ -104,8 +105,8 @@ def spectral_density(
     ``depth`` Lanczos steps from a random unit vector v give nodes t_j and weights w_j with
     ``sum_j w_j f(t_j) = v . f(C) v`` exactly for polynomials f up to degree ``2 depth - 1``; over
     Gaussian directions v its mean is ``trace f(C) / p``. With a Gaussian around each grid point for
-    f this is the smoothed density. The basis is kept orthogonal by two passes over all earlier
-    vectors, so that no node is a spurious copy.
+    f this is the smoothed density. The basis is kept orthogonal by a pass over all
+    earlier vectors in every step, so that no node is a spurious copy.
 
     Deflation: pairs found before (``lanczos``, ``thick_restart_lanczos``) are taken out of every
     start vector and kept out. Their eigenvalues stay exact spikes instead of bumps whose weight
@@ -113,8 +114,9 @@ def spectral_density(
     must be orthonormal, as all methods here return them, and should be converged: what a vector
     lacks, the bulk is missing.
 
-    Probe i depends on the key and i alone, so that more probes extend fewer. Probes run one after
-    another; memory is depth + k vectors and a few more. Map it over lanes with ``lax.map``.
+    Probe i depends on the key and i alone, so that more probes extend fewer. Memory is depth + k
+    vectors, and a few more, for each of the probes that are multiplied at once. Map it over lanes
+    with ``lax.map``.
 
     Args:
         operator: Symmetric, of dimension p.
@@ -128,6 +130,7 @@ def spectral_density(
         width: Standard deviation of the smoothing Gaussian. By default the range of the bulk's
             nodes over the depth, about the resolution that the quadrature has.
         deflate: Eigenpairs of this operator.
+        batch_size: Probes multiplied at once.
         tol: Relative standard error up to which the density counts as converged.
 
     Returns:
@@ -144,12 +147,9 @@ def spectral_density(
         densities of large matrices*, SIAM Review 58 (2016), section 3.2. Ghorbani, Krishnan & Xiao,
         *An investigation into neural net optimization via Hessian eigenvalue density*, ICML 2019.
     """
-    check_probing(operator, key, tol=tol)
-    require_whole("n_probes", n_probes)
+    check_probing(operator, key, n_probes=n_probes, batch_size=batch_size, tol=tol)
     require_whole("depth", depth)
     p, dtype = operator.dimension, operator.dtype
-    if n_probes < 2:
-        raise UserError(f"n_probes is {n_probes}; choose n_probes >= 2 for an error band")
     if depth < 1:
         raise UserError(f"depth is {depth}; choose depth >= 1 products per probe")
     grid = _checked_grid(grid)
@@ -180,12 +180,13 @@ def spectral_density(
     depth = min(depth, p - k)
     bulk = (p - k) / p
 
-    def probe(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        start = jax.random.normal(jax.random.fold_in(key, index), (p,), dtype)
-        nodes, weights, used = _quadrature(operator, start, known, depth)
+    def probes(indices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
+        starts = jax.vmap(lambda own: jax.random.normal(own, (p,), dtype))(keys)
+        nodes, weights, used = _quadratures(operator, starts, known, depth)
         return nodes, bulk * weights, used
 
-    nodes, weights, used = jax.lax.map(probe, jnp.arange(n_probes, dtype=jnp.int32))
+    nodes, weights, used = _in_batches(probes, n_probes, batch_size)
     alive = weights > 0
     low = jnp.min(jnp.where(alive, nodes, jnp.inf))
     high = jnp.max(jnp.where(alive, nodes, -jnp.inf))
@@ -225,6 +226,21 @@ def spectral_density(
     )
 
 
+def _in_batches(
+    probes: Callable[[jax.Array], tuple[jax.Array, ...]], number: int, batch_size: int
+) -> tuple[jax.Array, ...]:
+    """Call a function of batches of indices, the last one shorter, and join what it returns."""
+    size = min(batch_size, number)
+    whole = number - number % size
+    indices = jnp.arange(number, dtype=jnp.int32)
+    parts = jax.lax.map(probes, indices[:whole].reshape(-1, size))
+    joined = tuple(part.reshape(whole, *part.shape[2:]) for part in parts)
+    if whole == number:
+        return joined
+    rest = probes(indices[whole:])
+    return tuple(jnp.concatenate(pair) for pair in zip(joined, rest, strict=True))
+
+
 def _checked_grid(grid: Any) -> int | jax.Array:
     """Return how many points there are to be, or the points, shape (g,), floating."""
     if isinstance(grid, int) and not isinstance(grid, bool):
@@ -250,74 +266,100 @@ def _checked_grid(grid: Any) -> int | jax.Array:
     return jnp.asarray(grid)
 
 
-def _quadrature(
-    operator: LinearOperator, start: jax.Array, known: jax.Array, depth: int
+class _Process(NamedTuple):
+    """A Lanczos process: its basis, known rows first, and the matrix it has found so far."""
+
+    basis: jax.Array  # (rows, p)
+    vector: jax.Array  # (p,), the next basis vector; zero once the process has ended
+    before: jax.Array  # (p,), the last one
+    diagonal: jax.Array  # (depth,)
+    couplings: jax.Array  # (depth,), each row's with the next
+    coupling: jax.Array  # the last of them
+    scale: jax.Array  # length of the longest product
+    products: jax.Array  # that counted
+
+
+def _quadratures(
+    operator: LinearOperator, starts: jax.Array, known: jax.Array, depth: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return Gauss nodes and weights of a vector's spectral measure, off the known vectors.
+    """Return Gauss nodes and weights of vectors' spectral measures, off the known vectors.
+
+    All vectors are multiplied at once; the rest of a step is done one vector after another, which
+    saves copies of bases.
 
     Args:
         operator: Symmetric, of dimension p.
-        start: Shape (p,), of any length.
+        starts: Shape (b, p), each of any length.
         known: Shape (k, p), orthonormal rows.
-        depth: Most products, at most p - k.
+        depth: Most products of a vector, at most p - k.
 
     Returns:
-        Nodes and weights, each of shape (depth,), the weights summing to one, and the number of
-        products. Nodes beyond an early end have the weight zero.
+        Nodes and weights, each of shape (b, depth), the weights of a row summing to one, and the
+        number of products, shape (b,). Nodes beyond an early end have the weight zero.
     """
     k, p = known.shape
     dtype = operator.dtype
     rounding = 50 * float(jnp.finfo(dtype).eps)
-    rows = -(-(k + depth) // BLOCK) * BLOCK
-    empty = jnp.zeros((rows, p), dtype)
-    basis = jax.lax.dynamic_update_slice_in_dim(empty, known.astype(dtype), 0, axis=0)
-    off = orthogonalise(basis, start, jnp.int32(k))
-    zeros = jnp.zeros((depth,), dtype)
+    zero = jnp.zeros((), dtype)
 
-    State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+    def begin(start: jax.Array) -> _Process:
+        empty = jnp.zeros((padded(k + depth), p), dtype)
+        basis = jax.lax.dynamic_update_slice_in_dim(empty, known.astype(dtype), 0, axis=0)
+        off = orthogonalise(basis, start, jnp.int32(k))
+        row = jnp.zeros((depth,), dtype)
+        nothing = jnp.zeros_like(off)
+        return _Process(basis, off / norm(off), nothing, row, row, zero, zero, jnp.int32(0))
 
-    def step(state: State) -> State:
-        vector, basis, diagonal, couplings, count, scale, _ = state
-        basis = jax.lax.dynamic_update_index_in_dim(basis, vector, k + count, 0)
-        image = operator.product(vector)
-        scale = jnp.maximum(scale, norm(image))
+    def step(process: _Process, image: jax.Array, index: jax.Array) -> _Process:
+        vector, alive = process.vector, jnp.any(process.vector != 0)  # not a number is alive
+        basis = jax.lax.dynamic_update_index_in_dim(process.basis, vector, k + index, 0)
+        scale = jnp.maximum(process.scale, norm(image))
         alpha = inner(vector, image)
-        rest = orthogonalise(basis, image, k + count + 1)
+        rest = image - alpha * vector - process.coupling * process.before
+        rest = orthogonalise(basis, rest, k + index + 1, passes=1)
         beta = norm(rest)
-        ended = ~(beta > rounding * scale)  # not a number ends it too
-        beta = jnp.where(ended, jnp.zeros_like(beta), beta)
-        return (
-            rest / jnp.where(ended, jnp.ones_like(beta), beta),
+        goes_on = alive & (beta > rounding * scale)  # not where it is not a number
+        beta = jnp.where(goes_on, beta, zero)
+        return _Process(
             basis,
-            diagonal.at[count].set(alpha),
-            couplings.at[count].set(beta),
-            count + 1,
+            jnp.where(goes_on, rest / jnp.where(goes_on, beta, jnp.ones_like(beta)), zero),
+            vector,
+            process.diagonal.at[index].set(alpha),
+            process.couplings.at[index].set(beta),
+            beta,
             scale,
-            ended,
+            process.products + alive.astype(jnp.int32),
         )
 
-    _, _, diagonal, couplings, count, _, _ = jax.lax.while_loop(
-        lambda state: (state[4] < depth) & ~state[6],
-        step,
-        (
-            off / norm(off),
-            basis,
-            zeros,
-            zeros,
-            jnp.int32(0),
-            jnp.zeros((), dtype),
-            jnp.bool_(False),
-        ),
-    )
+    def steps(state: tuple[jax.Array, list[_Process]]) -> tuple[jax.Array, list[_Process]]:
+        index, processes = state
+        images = jax.vmap(operator.product)(jnp.stack([each.vector for each in processes]))
+        return index + 1, [step(each, images[i], index) for i, each in enumerate(processes)]
+
+    def unfinished(state: tuple[jax.Array, list[_Process]]) -> jax.Array:
+        index, processes = state
+        alive = [jnp.any(each.vector != 0) for each in processes]
+        return (index < depth) & jnp.any(jnp.stack(alive))
+
+    first = [begin(starts[i]) for i in range(starts.shape[0])]
+    _, processes = jax.lax.while_loop(unfinished, steps, (jnp.int32(0), first))
+    found = [_gauss(each, depth) for each in processes]
+    nodes, weights = (jnp.stack(part) for part in zip(*found, strict=True))
+    return nodes, weights, jnp.stack([each.products for each in processes])
+
+
+def _gauss(process: _Process, depth: int) -> tuple[jax.Array, jax.Array]:
+    """Return the nodes and weights, each of shape (depth,), of a finished process."""
+    diagonal, couplings = process.diagonal, process.couplings
     joins = couplings[:-1]
     reach = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(couplings))
     finite = jnp.isfinite(reach)
     # Unused rows get an eigenvalue above all others (Gershgorin), apart from those of the process.
     above = jnp.where(reach > 0, 2 * reach, jnp.ones_like(reach))
-    used = jnp.arange(depth, dtype=jnp.int32) < count
+    used = jnp.arange(depth, dtype=jnp.int32) < process.products
     joins = jnp.where(used[1:], joins, jnp.zeros_like(joins))
     matrix = jnp.diag(jnp.where(used, diagonal, above)) + jnp.diag(joins, 1) + jnp.diag(joins, -1)
     nodes, vectors = jnp.linalg.eigh(jnp.nan_to_num(matrix), symmetrize_input=False)
     weights = jnp.where(used, jnp.square(vectors[0]), jnp.zeros_like(nodes))
-    nan = jnp.asarray(jnp.nan, dtype)
-    return jnp.where(finite, nodes, nan), jnp.where(finite, weights, nan), count
+    nan = jnp.asarray(jnp.nan, nodes.dtype)
+    return jnp.where(finite, nodes, nan), jnp.where(finite, weights, nan)
