@@ -349,7 +349,7 @@ def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds", label: 
 
     Returns:
         Such as ``"Lines: mean; bands: 95 % t-intervals; n = 10 seeds, except η ∝ B: 7 of 10 at 2048
-        (3 diverged)."``
+        (3 diverged)."``, or that there is but one, whose curves are themselves.
     """
     lines = sorted({curve.line for curve in curves.values()})
     bands = sorted({curve.band for curve in curves.values()})
@@ -369,6 +369,8 @@ def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds", label: 
         exceptions = [
             f"{number} of {len(curves)} curves, at worst {label.format(group)}: {_exception(curve)}"
         ]
+    if totals.size and max(totals) == 1:
+        return f"Lines: n = 1 {unit.removesuffix('s')}, so no intervals."
     counted = f"n = {_range(totals)} {unit}"
     if exceptions:
         counted += ", except " + "; ".join(exceptions)

@@ -94,8 +94,9 @@ def format_estimate(
             # An interval that leaves out zero must not read as if it began there.
             half = min(half, near)
     else:
-        half = min(abs(bound - value) for bound in (low, high))
-        half = half if math.isfinite(half) else 0.0
+        # An end at zero is where a ratio's scale ends: it says as little as one at infinity.
+        sides = [abs(bound - value) for bound in (low, high) if bound and math.isfinite(bound)]
+        half = min(sides, default=0.0)
     # An interval of no width (or without end) says nothing about digits: show four.
     step = half if half > 1e-9 * largest else largest / 100
     exponent = math.floor(math.log10(largest))

@@ -197,31 +197,21 @@ def draw_flow(result: xr.Dataset) -> Figure:
 
 
 def _where_lines_end(result: xr.Dataset) -> list[str]:
-    """Say at which time descent and the flow end, and why."""
+    """Say where descent and the flow end, and why."""
     said = []
-    descent = _budgets(result, "gd")
-    if descent.size:
-        said.append(
-            f"Descent ends after {' or '.join(f'{n:g}' for n in np.unique(descent))} updates, its budget."
-        )
-    budget = _budgets(result, "flow")
-    if budget.size:
-        flow = result.isel(lane=np.flatnonzero(result["arm"].values == "flow"))
-        good = flow.isel(lane=np.flatnonzero(~flow["diverged"].values))
-        times = good["updates"].values * good["step_size"].values
-        time = float(np.max(budget * flow["step_size"].values))
-        early = times[good["updates"].values < good["updates_budget"].values]
-        text = f"The flow ends at time {time:g}, its budget"
+    for arm, name in (("gd", "Descent"), ("flow", "The flow")):
+        own = result.isel(lane=np.flatnonzero(result["arm"].values == arm))
+        good = own.isel(lane=np.flatnonzero(~own["diverged"].values))
+        if not good.sizes["lane"]:
+            continue
+        updates, budget = good["updates"].values, good["updates_budget"].values
+        most = " or ".join(f"{n:g}" for n in np.unique(budget))
+        text = f"{name} has a budget of {most} updates"
+        early = updates[updates < budget]
         if early.size:
-            text += f"; its stop was reached before in {early.size} of {times.size} lanes, first at time "
-            text += f"{early.min():.3g}"
+            text += f"; {early.size} of {updates.size} lanes stop before, the first after {early.min():g}"
         said.append(f"{text}.")
     return said
-
-
-def _budgets(result: xr.Dataset, arm: str) -> np.ndarray:
-    own: np.ndarray = result["updates_budget"].values[result["arm"].values == arm]
-    return own
 
 
 def draw_small_steps(result: xr.Dataset) -> Figure:

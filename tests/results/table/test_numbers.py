@@ -32,6 +32,7 @@ from implicit_bias.results.table import format_estimate, format_number
         (1.0, 1.0, 1.0, "1.000 [1.000, 1.000]"),  # no width says nothing of digits
         (1.5, -math.inf, 2.0, "1.50 [-∞, 2.00]"),
         (1.5, -math.inf, math.inf, "1.500 [-∞, ∞]"),
+        (1.05, 0.0, math.inf, "1.050 [0, ∞]"),
         (5.0, math.nan, math.nan, "5 [no interval]"),
         (math.nan, math.nan, math.nan, "n/a"),
         (None, None, None, "n/a"),
