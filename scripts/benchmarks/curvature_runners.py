@@ -111,7 +111,6 @@ class JaxCurvature:
             self.key,
             n_probes=self.problem.probes,
             depth=self.problem.depth,
-            batch_size=self.problem.probes,
         )
 
 
