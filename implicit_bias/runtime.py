@@ -56,7 +56,7 @@ class Layout:
 def configure(
     *,
     cpu_devices: int | None = None,
-    float64: bool = False,
+    float64: bool | None = None,
     compilation_cache: str | os.PathLike[str] | None = None,
 ) -> str:
     """Prepare JAX for lanes; call it before any array is made.
@@ -64,7 +64,8 @@ def configure(
     Args:
         cpu_devices: Number of devices the CPU is split into; by default one per available core. When
             JAX is already initialised the number cannot change and lanes run on the devices there are.
-        float64: Whether arrays may be float64.
+        float64: Whether arrays may be float64; by default as JAX is set already (float32 unless the
+            caller has chosen otherwise).
         compilation_cache: Folder of the persistent compilation cache; by default none.
 
     Returns:
@@ -81,7 +82,8 @@ def configure(
         jax.config.update("jax_num_cpu_devices", wanted)
     except RuntimeError:
         note = " (JAX was already initialised: its devices stay as they are)"
-    jax.config.update("jax_enable_x64", float64)
+    if float64 is not None:
+        jax.config.update("jax_enable_x64", float64)
     if compilation_cache is not None:
         folder = Path(compilation_cache).expanduser()
         try:

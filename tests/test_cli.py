@@ -380,6 +380,8 @@ def test_a_whole_study(capsys: Captured) -> None:
         files = capsys.readouterr().out.splitlines()
         assert files[0] == str(Path("whole", f"lanes.{kind}"))
         assert all(Path(file).is_file() for file in files)
+        assert main(["export", "whole", "--format", kind, "--out", "named"]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"named.{kind}"
 
 
 # Breaks if shards put together, or a report made anew, say something else than one run. Oracle: the

@@ -59,20 +59,24 @@ print(json.dumps([line, len(jax.devices()), str(value.dtype), len(value.devices(
 def test_configure_uses_the_cores_there_are_and_says_when_it_is_too_late():
     # Breaks if a job confined to some cores starts more devices, or a device count that JAX could no
     # longer change is claimed.
-    cores, first, second, late, devices, dtype = fresh(
+    cores, first, second, late, devices, dtype, kept = fresh(
         """
 import json, os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from implicit_bias import runtime
 first = runtime.configure()
 import jax, jax.numpy as jnp
+jax.config.update("jax_enable_x64", True)
 second = runtime.configure(cpu_devices=1)
+kept = str(jnp.ones(1).dtype)
+jax.config.update("jax_enable_x64", False)
 late = runtime.configure(cpu_devices=4)
-facts = [runtime.available_cores(), first, second, late, jax.device_count(), str(jnp.ones(1).dtype)]
+facts = [runtime.available_cores(), first, second, late, jax.device_count(), str(jnp.ones(1).dtype), kept]
 print(json.dumps(facts))
 """
     )
     assert (cores, devices, dtype) == (1, 1, "float32")
+    assert kept == "float64"  # a precision chosen before stays
     assert first == "1 cpu device(s)"
     assert second.startswith("1 cpu device(s)")
     assert late == "1 cpu device(s) (JAX was already initialised: its devices stay as they are)"

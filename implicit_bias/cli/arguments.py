@@ -112,7 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     command = add("export", commands.export, "write the result of a run as tables")
     command.add_argument("directory", metavar="DIR", help="folder of a finished run")
     command.add_argument("--format", choices=("csv", "parquet"), default="csv")
-    command.add_argument("--out", metavar="FILE", help="default DIR/lanes.<format>")
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the lanes' table, the others go beside it (default DIR/lanes.<format>)",
+    )
 
     data = top.add_parser("data", help="datasets: list them, prepare them")
     below = data.add_subparsers(title="commands", metavar="COMMAND", required=True)

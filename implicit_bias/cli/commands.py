@@ -193,7 +193,8 @@ def export(asked: Namespace) -> None:
     folder = Path(asked.directory)
     result = store.load(folder)
     beside = folder if folder.is_dir() else folder.parent
-    path = Path(asked.out) if asked.out is not None else beside / f"lanes.{asked.format}"
+    path = Path(asked.out) if asked.out is not None else beside / "lanes"
+    path = path if path.suffix else path.with_name(f"{path.name}.{asked.format}")
     write = store.to_csv if asked.format == "csv" else store.to_parquet
     screen = Screen(sys.stdout)
     for file in write(result, path):

@@ -15,7 +15,12 @@ from jax.flatten_util import ravel_pytree
 
 from implicit_bias.arguments import require_whole
 from implicit_bias.chunks import Batch, checked_chunk_size, checked_weights, example_count
-from implicit_bias.curvature.operators import LinearOperator, WeightedLoss, checked_loss
+from implicit_bias.curvature.operators import (
+    LinearOperator,
+    WeightedLoss,
+    checked_loss,
+    require_weighted,
+)
 from implicit_bias.errors import UserError
 from implicit_bias.finite import require_finite
 
@@ -88,6 +93,9 @@ def activation_hessian(
     flat, unravel = ravel_pytree(activations)
     if not jnp.issubdtype(flat.dtype, jnp.floating):
         raise UserError(f"the activations have type {flat.dtype}; give floating-point activations")
+    if size < n:
+        first = jax.tree.map(lambda leaf: leaf[:1], activations)
+        require_weighted(loss, first, data)
     counts = jnp.asarray(checked_weights(weights, n, 1 / n, flat.dtype), flat.dtype)
     # The last chunk reaches back over examples already done; their rows are the same again.
     starts = [min(first, n - size) for first in range(0, n, size)]

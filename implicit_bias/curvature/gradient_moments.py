@@ -16,7 +16,13 @@ from implicit_bias.curvature.blocks import Block, Selected
 from implicit_bias.curvature.eigenpairs import inner
 from implicit_bias.curvature.example_sum import example_sum
 from implicit_bias.curvature.noise import at_least_two
-from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss, checked_loss
+from implicit_bias.curvature.operators import (
+    LinearOperator,
+    Params,
+    WeightedLoss,
+    checked_loss,
+    require_weighted,
+)
 
 
 def empirical_fisher(
@@ -57,6 +63,7 @@ def empirical_fisher(
     """
     loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block)
+    require_weighted(loss, params, data)
 
     def product(vector: jax.Array) -> jax.Array:
         def chunk_product(batch: Batch, chunk_weights: jax.Array) -> jax.Array:
@@ -105,6 +112,7 @@ def gradient_covariance(
     at_least_two(data)
     loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block, lost=1)
+    require_weighted(loss, params, data)
     selected = terms.selected
 
     with jax.default_matmul_precision("highest"):

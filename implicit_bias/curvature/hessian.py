@@ -12,7 +12,13 @@ import jax
 from implicit_bias.chunks import Batch
 from implicit_bias.curvature.blocks import Block
 from implicit_bias.curvature.example_sum import example_sum
-from implicit_bias.curvature.operators import LinearOperator, Params, WeightedLoss, checked_loss
+from implicit_bias.curvature.operators import (
+    LinearOperator,
+    Params,
+    WeightedLoss,
+    checked_loss,
+    require_weighted,
+)
 
 
 def hessian(
@@ -61,6 +67,8 @@ def hessian(
     loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block)
     flat = terms.selected.flat
+    if terms.chunk_size < terms.weights.size:
+        require_weighted(loss, params, data)
 
     if linearize:
         with jax.default_matmul_precision("highest"):

@@ -66,6 +66,8 @@ def plan_subspace(
     for name, value in (("dimension", dimension), ("wish", wish)):
         require_whole(name, value)
     require_number("memory_bytes", memory_bytes)
+    if dimension < 1:
+        raise UserError(f"dimension is {dimension}; choose dimension >= 1")
     check_count(k, dimension)
     least = min(k + 2, dimension)
     wish = min(wish, dimension)

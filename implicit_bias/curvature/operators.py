@@ -91,6 +91,31 @@ def checked_loss(loss: WeightedLoss) -> WeightedLoss:
     )
 
 
+def require_weighted(loss: WeightedLoss, params: Params, data: Any) -> None:
+    """Refuse a loss that does not heed its weights, which a sum over chunks would count wrongly.
+
+    One example is evaluated with the weight zero, unless parameters or data are being traced.
+
+    Raises:
+        UserError: If that is not zero.
+    """
+    leaves = jax.tree.leaves((params, data))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return
+    with jax.ensure_compile_time_eval():
+        first = jax.tree.map(lambda leaf: leaf[:1], data)
+        value = loss(params, first, jnp.zeros((1,), jnp.result_type(leaves[0])))
+        if isinstance(value, jax.core.Tracer):  # of something else that the loss holds
+            return
+        counts = bool(jnp.isfinite(value) & (value != 0))
+    if counts:
+        raise UserError(
+            f"loss is {float(value):.3g} where the only example has weight 0; return "
+            "jnp.sum(weights * losses), without other terms, or take all examples at once "
+            "(chunk_size=None)"
+        )
+
+
 def prepared(
     product: Callable[[jax.Array], jax.Array], like: jax.Array, linearize: bool
 ) -> LinearOperator:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,11 +112,11 @@ def _encode(dataset: xr.Dataset, timing: xr.Dataset | None) -> bytes:
     import h5netcdf
     from xarray.backends import H5NetCDFStore
 
-    buffer = io.BytesIO()
-    with h5netcdf.File(buffer, "w") as file:
+    buffer = io.BytesIO(_blank([] if timing is None else [TIMING_GROUP]))
+    with h5netcdf.File(buffer, "a") as file:
         groups = [(file, dataset)]
         if timing is not None:
-            groups.append((file.create_group(TIMING_GROUP), timing))
+            groups.append((file[TIMING_GROUP], timing))
         for group, content in groups:
             content = content.drop_encoding()  # what a loaded copy remembers of its file
             # Missing values are NaN themselves, not a special number that stands for them.
@@ -127,6 +127,35 @@ def _encode(dataset: xr.Dataset, timing: xr.Dataset | None) -> bytes:
             }
             content.dump_to_store(H5NetCDFStore(group), encoding=unfilled)
     return _sealed(buffer.getvalue())
+
+
+def _blank(groups: list[str]) -> bytes:
+    """Make an HDF5 file with nothing but groups, none of which notes when it was made.
+
+    HDF5 before 2.0 writes the time into every group unless it is told not to, which only its own calls
+    can.
+    """
+    from h5py import h5f, h5g, h5p
+
+    def untimed(kind: Any) -> Any:
+        properties = h5p.create(kind)
+        properties.set_obj_track_times(False)
+        # As netCDF asks for.
+        properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+        properties.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+        return properties
+
+    in_memory = h5p.create(h5p.FILE_ACCESS)
+    in_memory.set_fapl_core(backing_store=False)
+    file = h5f.create(b"blank", h5f.ACC_TRUNC, untimed(h5p.FILE_CREATE), in_memory)
+    try:
+        for name in groups:
+            h5g.create(file, name.encode(), gcpl=untimed(h5p.GROUP_CREATE))
+        h5f.flush(file)
+        content: bytes = file.get_file_image()
+    finally:
+        file.close()
+    return content
 
 
 def _sealed(content: bytes) -> bytes:
