@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from implicit_bias.results.claims import Claim, Evidence, Finding
-from implicit_bias.studies.flat_minima.rules import SMALLEST_GAP, SMALLEST_RATIO, adaptive, compared
+from implicit_bias.studies.flat_minima.rules import SMALLEST_GAP, SMALLEST_RATIO
 from implicit_bias.studies.flat_minima.rules_constructed import minima_that_training_does_not_find
 from implicit_bias.studies.flat_minima.rules_penalties import (
     penalty_replaces_small_batch,
@@ -19,7 +19,7 @@ from implicit_bias.studies.flat_minima.rules_robustness import (
     script_repeated,
     two_classes_under_attack,
 )
-from implicit_bias.studies.flat_minima.rules_spectra import SPECTRA, WITHIN, published_spectra
+from implicit_bias.studies.flat_minima.rules_spectra import WITHIN, published_spectra
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -98,5 +98,3 @@ def _claims() -> Iterator[Claim]:
 
 CLAIMS = tuple(_claims())
 """All claims the study owns."""
-
-__all__ = ["CLAIMS", "SPECTRA", "adaptive", "compared"]

@@ -14,6 +14,7 @@ from implicit_bias import curvature, geometry
 from implicit_bias.keys import role_key
 from implicit_bias.losses import Loss, error
 from implicit_bias.models import Model
+from implicit_bias.studies.evaluation import evaluation_variables
 from implicit_bias.studies.sharpness.points import Point, stack
 from implicit_bias.training import Evaluator, Pool
 from implicit_bias.training.lane import Params
@@ -96,12 +97,7 @@ class Sharpness:
         unit = self.loss_unit
         curved = f"{unit} per squared parameter"
         made = {
-            "train_loss": Variable((), unit, "mean training loss"),
-            "train_error": Variable((), "fraction", "training error"),
-            "valid_loss": Variable((), unit, "mean validation loss"),
-            "valid_error": Variable((), "fraction", "validation error"),
-            "test_loss": Variable((), unit, "mean test loss"),
-            "test_error": Variable((), "fraction", "test error"),
+            **evaluation_variables(unit),
             "test_wrong": Variable(
                 ("test_example",), "1", "whether the test example is misclassified"
             ),
