@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from implicit_bias.errors import UserError
+from implicit_bias.ranges import Setting
 
 Params = dict[str, Any]
 """Nested dict of parameter arrays, all of one floating dtype."""
@@ -30,6 +31,10 @@ class Model(Protocol):
 
     Implementations are frozen and hashable (two equal models share one compiled program), and
     follow the dtype of what they are given.
+
+    A model may also have an attribute ``traced``, a tuple of ``ranges.Setting``: numbers that vary
+    from lane to lane without a new compilation. Its ``init`` then takes each as a keyword argument,
+    possibly traced, and keeps in its state what ``apply`` needs of them.
     """
 
     @property
@@ -87,6 +92,12 @@ class Model(Protocol):
 def parameter_count(params: Any) -> int:
     """Count the numbers in a pytree of arrays (or of shape records)."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def traced_settings(model: Model) -> tuple[Setting, ...]:
+    """Return the traced settings that a model's ``init`` takes, none for most models."""
+    found: tuple[Setting, ...] = getattr(model, "traced", ())
+    return found
 
 
 def abstract_init(model: Model, example: jax.Array) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from implicit_bias.optimizers.curvature_penalty import trace_penalty as trace_pe
 from implicit_bias.optimizers.gradient_flow import GRADIENT_FLOW as GRADIENT_FLOW
 from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
 from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
-from implicit_bias.optimizers.ranges import Setting as Setting
+from implicit_bias.ranges import Setting as Setting
 from implicit_bias.optimizers.rmsprop import RMSPROP as RMSPROP
 from implicit_bias.optimizers.sam import asam as asam
 from implicit_bias.optimizers.sam import sam as sam

@@ -8,7 +8,7 @@ from __future__ import annotations
 import optax
 
 from implicit_bias.optimizers.base import STEP_SIZE, Optimizer, Settings
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 B1 = Setting("b1", 0.9, minimum=0.0, maximum=1.0, includes_maximum=False)
 B2 = Setting("b2", 0.999, minimum=0.0, maximum=1.0, includes_maximum=False)

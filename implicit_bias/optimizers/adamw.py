@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from implicit_bias.optimizers.adam import ADAPTIVE_STEP_SIZE, B1, B2, EPS, direction
 from implicit_bias.optimizers.base import Optimizer
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 ADAMW = Optimizer(
     "adamw",

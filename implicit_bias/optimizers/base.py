@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import optax
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 from implicit_bias.optimizers.schedules import Schedule
 
 Settings = Mapping[str, float | jax.Array]

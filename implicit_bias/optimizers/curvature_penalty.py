@@ -44,7 +44,7 @@ from implicit_bias.optimizers.base import (
     Settings,
     with_rule,
 )
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 TRACE_GAMMA = Setting("gamma", 1e-3, minimum=0.0)
 TOP_GAMMA = Setting("gamma", 1e-2, minimum=0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import optax
 
 from implicit_bias.optimizers.base import Optimizer, Settings
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 MOMENTUM = Setting("momentum", 0.9, minimum=0.0, maximum=1.0, includes_maximum=False)
 

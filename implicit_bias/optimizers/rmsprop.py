@@ -10,7 +10,7 @@ import optax
 
 from implicit_bias.optimizers.adam import ADAPTIVE_STEP_SIZE, EPS
 from implicit_bias.optimizers.base import Optimizer, Settings
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 DECAY = Setting("decay", 0.9, minimum=0.0, maximum=1.0, includes_maximum=False)
 

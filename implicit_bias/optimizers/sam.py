@@ -26,7 +26,7 @@ from implicit_bias.optimizers.base import (
     Settings,
     with_rule,
 )
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 RHO = Setting("rho", 0.05, minimum=0.0)
 ETA = Setting("eta", 0.01, minimum=0.0)

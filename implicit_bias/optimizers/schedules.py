@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 Kind = Literal["constant", "cosine", "step", "exponential", "inverse_sqrt"]
 

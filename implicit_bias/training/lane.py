@@ -18,6 +18,7 @@ from implicit_bias.data.dataset import Dataset
 from implicit_bias.data.transforms import split_indices, symmetric_label_noise
 from implicit_bias.keys import role_key
 from implicit_bias.models import Model
+from implicit_bias.models.base import traced_settings
 from implicit_bias.training.noise import noisy_weights
 from implicit_bias.training.recipe import NOISE_SETTING, Recipe
 
@@ -105,11 +106,11 @@ def initial_parameters(model: Model, example: jax.Array, inputs: LaneInputs) -> 
     Args:
         model: Network.
         example: One input, shape ``features``; only its shape and dtype matter.
-        inputs: Seed, initial scale and mask.
+        inputs: Seed, initial scale, the model's own traced settings, and mask.
     """
-    params, model_state = model.init(
-        role_key(inputs.seed, "initialisation"), example, scale=inputs.settings["init_scale"]
-    )
+    own = {setting.name: inputs.settings[setting.name] for setting in traced_settings(model)}
+    key = role_key(inputs.seed, "initialisation")
+    params, model_state = model.init(key, example, scale=inputs.settings["init_scale"], **own)
     return _masked(params, inputs.mask), model_state
 
 

@@ -23,7 +23,7 @@ from implicit_bias.training.lane import LaneExamples, LaneInputs, LaneState, Par
 from implicit_bias.training.lanes import over_lanes
 from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.programs import Subject, beginning, draw_examples, drawing, start_lanes
-from implicit_bias.training.recipe import ENGINE_SETTINGS, Lane, Recipe
+from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.slots import make_pool
 
 
@@ -216,7 +216,7 @@ def begin_lanes(
     defaults = recipe.beginning.setting_defaults()
     settings = {
         name: np.asarray(
-            [lane.values[name] if name in ENGINE_SETTINGS else default for lane in padded],
+            [lane.values[name] if name in recipe.initial_settings else default for lane in padded],
             recipe.dtype,
         )
         for name, default in defaults.items()

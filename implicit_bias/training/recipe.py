@@ -20,8 +20,9 @@ import numpy as np
 from implicit_bias.errors import UserError
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
+from implicit_bias.models.base import traced_settings
 from implicit_bias.optimizers import Optimizer, Schedule
-from implicit_bias.optimizers.ranges import Setting
+from implicit_bias.ranges import Setting
 
 ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
 """Traced settings every lane has, beside its optimiser's, with their defaults.
@@ -97,6 +98,13 @@ class Recipe:
             )
         if self.dtype not in ("float32", "float64"):
             raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
+        own = [setting.name for setting in traced_settings(self.model)]
+        taken = {*ENGINE_SETTINGS, *self.optimizer.settings(self.schedule), NOISE_SETTING}
+        if len(set(own)) < len(own) or taken.intersection(own):
+            raise UserError(
+                f"the model's traced settings are {', '.join(own)}, some of them twice or names of "
+                "the optimiser's or the engine's; rename them"
+            )
 
     @property
     def updates_per_epoch(self) -> int:
@@ -116,9 +124,15 @@ class Recipe:
             gradient_noise=False,
         )
 
+    @property
+    def initial_settings(self) -> tuple[str, ...]:
+        """Names of the traced settings that a lane's first parameters and labels depend on."""
+        return (*ENGINE_SETTINGS, *(setting.name for setting in traced_settings(self.model)))
+
     def setting_defaults(self) -> dict[str, float]:
         """Return the traced settings this recipe understands, with their defaults."""
         defaults = {**ENGINE_SETTINGS, **self.optimizer.settings(self.schedule)}
+        defaults |= {setting.name: setting.default for setting in traced_settings(self.model)}
         if self.gradient_noise:
             defaults[NOISE_SETTING] = math.nan
         return defaults
@@ -229,8 +243,8 @@ class Lane:
         for name in self.settings:
             if name not in known:
                 raise UserError(
-                    f"setting {name!r} is unknown to optimiser {self.recipe.optimizer.name!r}; "
-                    f"it takes {', '.join(sorted(known))}"
+                    f"setting {name!r} is unknown to optimiser {self.recipe.optimizer.name!r} and "
+                    f"to the model; they take {', '.join(sorted(known))}"
                 )
         values = {**known, **self.settings}
         schedule = self.recipe.schedule
@@ -238,6 +252,8 @@ class Lane:
         self.recipe.optimizer.validate({name: values[name] for name in own}, schedule)
         _LABEL_NOISE.check(values["label_noise"])
         _INIT_SCALE.check(values["init_scale"])
+        for setting in traced_settings(self.recipe.model):
+            setting.check(values[setting.name])
         if self.recipe.gradient_noise:
             largest = self.recipe.batch_size
             Setting(NOISE_SETTING, largest, minimum=1, maximum=largest).check(values[NOISE_SETTING])
@@ -306,11 +322,14 @@ def _own_code(recipe: Recipe) -> list[str]:
     A part from a user's file is in a module whose name holds a digest of the file, so that an edited
     file makes other lanes.
     """
-    model = recipe.model
-    parts = [recipe.loss.function, recipe.optimizer.direction, model]
+    parts: list[Any] = [recipe.loss.function, recipe.optimizer.direction]
     if recipe.optimizer.rule is not None:
         parts.append(recipe.optimizer.rule.evaluate)
-    parts += [getattr(model, name) for name in ("module", "factory") if hasattr(model, name)]
+    model: Any = recipe.model
+    while model is not None:  # a model may be made of another
+        parts.append(model)
+        parts += [getattr(model, name) for name in ("module", "factory") if hasattr(model, name)]
+        model = getattr(model, "model", None)
     names = []
     for part in parts:
         named = part if hasattr(part, "__qualname__") else type(part)

@@ -97,7 +97,7 @@ def test_a_budget_refuses_bad_values(fields, told):
         ({"seed": 2**32}, "seed is 4294967296; choose 0 to 4294967295"),
         ({"seed": 1.5}, "seed is 1.5; choose a whole number"),
         ({"seed": "0"}, "seed is '0'; choose a whole number"),
-        ({"settings": {"step_sise": 0.1}}, "setting 'step_sise' is unknown to optimiser 'sgd'; it "),
+        ({"settings": {"step_sise": 0.1}}, "setting 'step_sise' is unknown to optimiser 'sgd' and "),
         ({"settings": {"momentum": 0.9}}, "setting 'momentum' is unknown to optimiser 'sgd'"),
         ({"settings": {"noise_batch_size": 4}}, "setting 'noise_batch_size' is unknown"),
         ({"settings": {"warmup_steps": 4}}, "setting 'warmup_steps' is unknown"),

@@ -1,4 +1,4 @@
-"""The traced settings of optimisers and schedules: name, default and permitted range."""
+"""Traced settings, of optimisers, schedules and models: name, default and permitted range."""
 
 from __future__ import annotations
 
