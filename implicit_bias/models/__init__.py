@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.models import layers as layers
 from implicit_bias.models.activations import layer_activations as layer_activations
 from implicit_bias.models.activations import outputs_from as outputs_from
 from implicit_bias.models.base import Model as Model
@@ -23,9 +24,31 @@ from implicit_bias.models.base import abstract_init as abstract_init
 from implicit_bias.models.base import parameter_count as parameter_count
 from implicit_bias.models.dense import Dense as Dense
 from implicit_bias.models.flax_module import from_flax as from_flax
+from implicit_bias.models.linearised import Linearised as Linearised
+from implicit_bias.models.linearised import taylor as taylor
+from implicit_bias.models.network import Network as Network
+from implicit_bias.models.network import conv_net as conv_net
+from implicit_bias.models.network import residual_dense as residual_dense
+from implicit_bias.models.scaled import Scaled as Scaled
 from implicit_bias.models.weights import load_weights as load_weights
+from implicit_bias.models.width import Padded as Padded
 
-_REGISTRY: dict[str, Callable[..., Model]] = {"dense": Dense}
+_REGISTRY: dict[str, Callable[..., Model]] = {
+    "conv": conv_net,
+    "dense": Dense,
+    "residual": residual_dense,
+}
+
+
+def _linearised(model: object, order: int = 1, **options: Any) -> Model:
+    return Linearised(get(model, **options), order)
+
+
+def _scaled(model: object, centred: bool = True, **options: Any) -> Model:
+    return Scaled(get(model, **options), centred)
+
+
+_REGISTRY |= {"linearised": _linearised, "scaled": _scaled}  # each takes a model and its options
 
 
 def names() -> tuple[str, ...]:
@@ -37,8 +60,9 @@ def get(spec: object, **options: Any) -> Model:
     """Find or build a model.
 
     Args:
-        spec: A registered name (``"dense"``); ``"module:attribute"`` naming a model, a Flax network
-            or a function that returns either; or such an object itself.
+        spec: A registered name (``"dense"``, ``"residual"``, ``"conv"``); ``"module:attribute"``
+            naming a model, a Flax network or a function that returns either; or such an object
+            itself.
         **options: Passed to the constructor or function, e.g. ``widths=(64,), outputs=10``.
 
     Returns:

@@ -12,6 +12,7 @@ from implicit_bias.errors import UserError, unknown
 from implicit_bias.models.base import Model, Params, State
 from implicit_bias.models.dense import ACTIVATIONS, Dense
 from implicit_bias.models.flax_module import LinenModel, replaced, run_with_layer
+from implicit_bias.models.network import Network
 
 
 def layer_activations(
@@ -20,14 +21,14 @@ def layer_activations(
     """Return what a layer puts out, in evaluation mode.
 
     Args:
-        model: A ``Dense`` network, or an adapted Flax Linen module. For others, and for activations
-            after the nonlinearity, write the two halves of the network as functions.
+        model: A ``Dense`` network, a ``Network``, or an adapted Flax Linen module. For others, and
+            for activations after the nonlinearity, write the two halves of the network as functions.
         params: Its parameters.
         state: Its state.
         x: Inputs, shape (n, *features).
-        layer: For ``Dense``, ``"layer_0"`` to the last: its sums, before the activation. For Linen,
-            a submodule's path, such as ``"Dense_0"`` or ``"block/Conv_1"``: what its ``__call__``
-            returns.
+        layer: For ``Dense`` and ``Network``, ``"layer_0"`` to the last: its sums, before the
+            activation. For Linen, a submodule's path, such as ``"Dense_0"`` or ``"block/Conv_1"``:
+            what its ``__call__`` returns.
 
     Returns:
         Shape (n, *units), one row for each example.
@@ -73,20 +74,28 @@ def _run(
     """Return the layer's activations, its own or the given ones, and the outputs."""
     if isinstance(model, LinenModel):
         return run_with_layer(model, params, state, x, layer, instead)
-    if not isinstance(model, Dense):
+    if not isinstance(model, Dense | Network):
         raise UserError(
-            f"the layers of {type(model).__name__} cannot be reached; give a Dense network or an "
-            "adapted Linen module, or write the two halves of the network as functions"
+            f"the layers of {type(model).__name__} cannot be reached; give a Dense network, a "
+            "Network or an adapted Linen module, or write the two halves of the network as functions"
         )
     names = [f"layer_{index}" for index in range(model.depth)]
     if layer not in names:
         raise unknown("layer", layer, names)
-    hidden, found = x.reshape(x.shape[0], -1), None
+    found: list[jax.Array] = []
+
+    def touch(index: int, sums: jax.Array) -> jax.Array:
+        if names[index] != layer:
+            return sums
+        found.append(replaced(sums, instead))
+        return found[0]
+
+    if isinstance(model, Network):
+        outputs = model.passed(params, x, lambda index, given, sums: touch(index, sums))
+        return found[0], outputs
+    hidden = x.reshape(x.shape[0], -1)
     for index, entry in enumerate(model.layers(hidden.shape[1], x.dtype)):
-        hidden = model.sums(index, entry, params, state, hidden)
-        if names[index] == layer:
-            hidden = found = replaced(hidden, instead)
+        hidden = touch(index, model.sums(index, entry, params, state, hidden))
         if index < len(model.widths):
             hidden = ACTIVATIONS[model.activation](hidden)
-    assert found is not None
-    return found, hidden
+    return found[0], hidden

@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -60,8 +60,11 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.models.affine import affine, require_numbers, require_positive, require_taps
 from implicit_bias.models.base import Params, Scalar, State, require_floating
-from implicit_bias.models.initializers import GAINS, INITS, Init, prefix_normal, weight_std
+from implicit_bias.models.initializers import Init, prefix_normal, weight_std
+from implicit_bias.models.layers import Activation as Elementwise
+from implicit_bias.models.layers import Affine, Chain, Flatten, WeightLayer
 
 Activation = Literal["relu", "tanh", "erf", "gelu", "identity"]
 Parameterisation = Literal["standard", "ntk", "mup", "mup_adam"]
@@ -123,29 +126,17 @@ class Dense:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", _widths(self.widths))
-        _positive("outputs", self.outputs)
-        _positive("base_width", self.base_width)
-        for kind, given, known in (
-            ("activation", self.activation, tuple(ACTIVATIONS)),
-            ("parameterisation", self.parameterisation, PARAMETERISATIONS),
-            ("initialisation", self.initialisation, INITS),
-        ):
-            if given not in known:
-                raise unknown(kind, given, known)
-        if self.parameterisation != "standard" and self.initialisation not in GAINS:
-            raise UserError(
-                f"initialisation is {self.initialisation!r}, which the {self.parameterisation!r} "
-                "parameterisation cannot use, as it depends on the fan-out; choose 'he' or 'lecun'"
-            )
-        if not (self.bias_std >= 0 and math.isfinite(self.bias_std)):
-            raise UserError(f"bias_std is {self.bias_std}; choose a finite bias_std >= 0")
-        if not (self.bias_scale > 0 and math.isfinite(self.bias_scale)):
-            raise UserError(f"bias_scale is {self.bias_scale}; choose a finite bias_scale > 0")
-        if self.bias_scale != 1.0 and self.parameterisation != "ntk":
-            raise UserError(
-                f"bias_scale is {self.bias_scale}, but the {self.parameterisation!r} "
-                "parameterisation has none; leave it at 1 or choose parameterisation='ntk'"
-            )
+        require_positive("outputs", self.outputs)
+        require_positive("base_width", self.base_width)
+        if self.activation not in tuple(ACTIVATIONS):
+            raise unknown("activation", self.activation, ACTIVATIONS)
+        require_numbers(
+            PARAMETERISATIONS,
+            self.parameterisation,
+            self.initialisation,
+            self.bias_std,
+            self.bias_scale,
+        )
 
     @property
     def depth(self) -> int:
@@ -238,13 +229,47 @@ class Dense:
             Outputs of shape ``(batch, outputs)``, and the state.
         """
         del train, key
-        hidden = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
-        layers = self.layers(hidden.shape[1], x.dtype)
-        for index, layer in enumerate(layers):
+        return self._through(params, state, x, None)[0], state
+
+    def chain(self) -> Chain:
+        """Return the layers from input to output, as one description of many networks."""
+        hidden: Chain = ()
+        for width in self.widths:
+            hidden += (Affine(width), Elementwise(self.activation))
+        return (Flatten(), *hidden, Affine(self.outputs))
+
+    def weight_layers(self, input_shape: tuple[int, ...]) -> tuple[WeightLayer, ...]:
+        """Return the numbers of each layer: see ``layers.ChainModel``; of unpadded networks."""
+        fans, on = (math.prod(input_shape), *self.widths), float(self.bias)
+        return tuple(
+            WeightLayer(f"layer_{i}", fan, entry[0], on * entry[1], entry[2], on * entry[3])
+            for i, (fan, entry) in enumerate(zip(fans, self.layers(fans[0], float), strict=True))
+        )
+
+    def tapped(
+        self, params: Params, state: State, x: jax.Array, taps: tuple[jax.Array, ...] | None = None
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Evaluate the network and return the input of each layer: see ``layers.ChainModel``.
+
+        Raises:
+            UserError: As ``sums``, or for another number of taps.
+        """
+        require_taps(taps, self.depth)
+        outputs, inputs = self._through(params, state, x, taps)
+        return outputs, tuple(hidden[:, None, :] for hidden in inputs)
+
+    def _through(
+        self, params: Params, state: State, x: jax.Array, taps: tuple[jax.Array, ...] | None
+    ) -> tuple[jax.Array, list[jax.Array]]:
+        hidden, inputs = x if x.ndim == 2 else x.reshape(x.shape[0], -1), []
+        for index, layer in enumerate(self.layers(hidden.shape[1], x.dtype)):
+            inputs.append(hidden)
             hidden = self.sums(index, layer, params, state, hidden)
+            if taps is not None:
+                hidden = hidden + taps[index].reshape(hidden.shape)
             if index < len(self.widths):
                 hidden = ACTIVATIONS[self.activation](hidden)
-        return hidden, state
+        return hidden, inputs
 
     def sums(
         self, index: int, layer: Layer, params: Params, state: State, hidden: jax.Array
@@ -265,27 +290,9 @@ class Dense:
             UserError: If the parameters lack the layer, or the shapes do not fit each other.
         """
         name = f"layer_{index}"
-        parts = ("weight", "bias") if self.bias else ("weight",)
-        if not isinstance(params, Mapping) or not all(p in params.get(name, ()) for p in parts):
-            raise UserError(
-                f"the parameters have no {' and '.join(parts)} in {name}, of {self.depth} layers; "
-                "give those of this network, as its init returns them"
-            )
-        weight = params[name]["weight"]
-        if weight.ndim != 2 or weight.shape[1] != hidden.shape[1]:
-            raise UserError(
-                f"{name} has a weight of shape {weight.shape}, but its inputs have "
-                f"{hidden.shape[1]} features; give inputs (batch, *features) and parameters that "
-                "fit each other"
-            )
         padded = state.get("multipliers")
-        weight_multiplier, bias_multiplier = (
-            (padded[name]["weight"], padded[name]["bias"]) if padded else layer[:2]
-        )
-        hidden = _times(weight_multiplier, _contract_inputs(hidden, weight))
-        if self.bias:
-            hidden = hidden + _times(bias_multiplier, params[name]["bias"])[None, :]
-        return hidden
+        multipliers = (padded[name]["weight"], padded[name]["bias"]) if padded else layer[:2]
+        return affine(name, params, self.bias, multipliers, hidden)
 
     def describe(self) -> dict[str, Any]:
         """Return the architecture as plain values that JSON can hold."""
@@ -376,26 +383,11 @@ class Dense:
         return Layer(shrinking, 1.0, spread, self.bias_std)
 
 
-def _contract_inputs(hidden: jax.Array, weight: jax.Array) -> jax.Array:
-    """Return ``hidden @ weight.T`` as one product, without a transpose for the compiler to move."""
-    return jnp.tensordot(hidden, weight, axes=((1,), (1,)))
-
-
-def _times(multiplier: Scalar, array: jax.Array) -> jax.Array:
-    """Multiply, unless by the constant one."""
-    return array if isinstance(multiplier, float) and multiplier == 1.0 else multiplier * array
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name} is {value!r}; choose a whole number >= 1")
-
-
 def _widths(widths: object) -> tuple[int, ...]:
     if isinstance(widths, str | int) or not isinstance(widths, Sequence):
         raise UserError(
             f"widths is {widths!r}; give one whole number per hidden layer, e.g. (64, 32)"
         )
     for width in widths:
-        _positive("a hidden width", width)
+        require_positive("a hidden width", width)
     return tuple(widths)

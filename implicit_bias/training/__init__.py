@@ -21,3 +21,5 @@ from implicit_bias.training.records import Snapshot as Snapshot
 from implicit_bias.training.records import Trained as Trained
 from implicit_bias.training.train import train as train
 from implicit_bias.training.train import train_chunk as train_chunk
+from implicit_bias.training.widths import WidthPlan as WidthPlan
+from implicit_bias.training.widths import bucketed as bucketed

@@ -17,6 +17,7 @@ from implicit_bias.runtime import Layout
 from implicit_bias.training import table
 from implicit_bias.training.lane import LaneInputs, initial_state
 from implicit_bias.training.recipe import Lane, Recipe
+from implicit_bias.training.widths import padding_reasons
 
 DEFAULT_MEMORY = 2 * 2**30
 """Bytes that the lanes of a chunk may take where nothing else is said."""
@@ -77,7 +78,7 @@ class Plan:
         programs: One entry per compiled training program.
         dataset: What every lane trains on.
         memory: Budget in bytes for the lanes of a chunk.
-        reasons: Why the layout is what it is, one line each.
+        reasons: Why the layout is what it is, and what padding wastes, one line each.
     """
 
     programs: tuple[Program, ...]
@@ -228,6 +229,7 @@ def make_plan(
         programs.append(
             Program(recipe, layout, chunks, slots, lane_bytes, parameters, choice.gflops)
         )
+    reasons += padding_reasons(groups, math.prod(dataset.input_shape))
     return Plan(tuple(programs), dataset, memory, tuple(reasons))
 
 

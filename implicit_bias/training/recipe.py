@@ -98,6 +98,11 @@ class Recipe:
             )
         if self.dtype not in ("float32", "float64"):
             raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
+        if self.masked and getattr(self.model, "keeps_origin", False):
+            raise UserError(
+                f"a masked recipe has the model {type(self.model).__name__}, whose state keeps its "
+                "initial parameters as they are without the mask; mask a model without an origin"
+            )
         own = [setting.name for setting in traced_settings(self.model)]
         taken = {*ENGINE_SETTINGS, *self.optimizer.settings(self.schedule), NOISE_SETTING}
         if len(set(own)) < len(own) or taken.intersection(own):

@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
-from implicit_bias.models import Dense, Model, from_flax
+from implicit_bias.models import (
+    Dense,
+    Linearised,
+    Model,
+    Scaled,
+    conv_net,
+    from_flax,
+    residual_dense,
+)
 
 
 class LinenBlock(linen.Module):
@@ -92,9 +100,14 @@ ROWS = [
     Row("erf-ntk", lambda: Dense((6, 5), 3, "erf", "ntk", bias_std=1.0, bias_scale=0.1)),
     Row("gelu-mup", lambda: Dense((6, 6), 3, "gelu", "mup", base_width=2)),
     Row("tanh-mup-adam", lambda: Dense((6, 6), 3, "tanh", "mup_adam", base_width=2)),
+    Row("residual", lambda: residual_dense(4, 1, 3, "tanh", 0.5, bias_std=0.3)),
+    Row("conv-ntk", lambda: conv_net([3], 2, "mean", parameterisation="ntk"), (3, 4), smooth=False),
     Row("linen", lambda: from_flax(LinenBlock()), shape=(2, 3), has_state=True),
     Row("linen-dropout", lambda: from_flax(LinenDropout()), needs_key=True),
     Row("nnx", lambda: from_flax(NnxBlock), has_state=True, needs_key=True),
+    Row("linearised", lambda: Linearised(Dense((6,), 3))),  # smooth, though ReLU is not
+    Row("second-order", lambda: Linearised(Scaled(from_flax(LinenDropout())), 2)),
+    Row("scaled", lambda: Scaled(from_flax(NnxBlock), False), has_state=True, needs_key=True),
 ]
 
 

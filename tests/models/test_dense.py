@@ -322,6 +322,9 @@ def test_padding_a_width_changes_nothing(parameterisation: Any):
     found, after = wide.apply(padded, state, x)
     np.testing.assert_allclose(found, narrow.apply(small, {}, x)[0], rtol=1e-13)
     assert after is state
+    inside, inputs = wide.tapped(padded, state, x)
+    assert_equal(inside, found)
+    assert [a.shape for a in inputs] == [(7, 1, 4), (7, 1, 9), (7, 1, 8)]
 
     transform = optax.sgd(0.05, momentum=0.9)
     trained_small, losses_small = train(narrow, small, {}, transform, 30)

@@ -12,12 +12,20 @@ import pytest
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.errors import UserError
+from implicit_bias.ranges import Setting
 from implicit_bias.training import Budget, Lane, Recipe, epochs
 from tests.training.conftest import make_recipe
 
 MASK = {"layer_0": {"bias": np.array([0, 1, 1]), "weight": np.array([[1, 0], [1, 1]])}}
 NOISY = make_recipe(gradient_noise=True)
 MASKED = make_recipe(masked=True)
+SCALED = make_recipe(model=models.Scaled(models.Dense((2,), 2)))
+
+
+class SameName(models.Linearised):
+    """A model with a traced setting that is called like one of the engine's."""
+
+    traced = (Setting("init_scale", 1.0),)
 
 
 def lane(recipe: Recipe | None = None, seed: int = 0, budget: Budget | None = None, **fields):
@@ -53,6 +61,8 @@ def _text(value):
         ({"sampling": "random"}, "sampling is 'random'; choose 'epoch' or 'replacement'"),
         ({"dtype": "float16"}, "dtype is 'float16'; choose 'float32' or 'float64'"),
         ({"gradient_noise": True, "batch_size": 1}, "gradient noise needs a batch_size of at least"),
+        ({"masked": True, "model": models.Linearised(models.Dense((2,), 2))}, "has the model Linearised"),
+        ({"model": SameName(models.Dense((2,), 2))}, "traced settings are init_scale, some of them"),
     ],
     ids=_text,
 )  # fmt: skip
@@ -98,6 +108,7 @@ def test_a_budget_refuses_bad_values(fields, told):
         ({"seed": 1.5}, "seed is 1.5; choose a whole number"),
         ({"seed": "0"}, "seed is '0'; choose a whole number"),
         ({"settings": {"step_sise": 0.1}}, "setting 'step_sise' is unknown to optimiser 'sgd' and "),
+        ({"recipe": SCALED, "settings": {"alpha": 0.0}}, "alpha is 0.0; choose a finite number > 0"),
         ({"settings": {"momentum": 0.9}}, "setting 'momentum' is unknown to optimiser 'sgd'"),
         ({"settings": {"noise_batch_size": 4}}, "setting 'noise_batch_size' is unknown"),
         ({"settings": {"warmup_steps": 4}}, "setting 'warmup_steps' is unknown"),
