@@ -16,11 +16,12 @@ import secrets
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 
 from implicit_bias.data.raw import RawData
@@ -103,9 +104,7 @@ def save(
             was.
     """
     target = path(name, cache_dir)
-    arrays: dict[str, Any] = {k: np.ascontiguousarray(v) for k, v in raw.arrays.items()}
     header = {
-        "format": FORMAT,
         "name": raw.name,
         "title": raw.title,
         "task": raw.task,
@@ -113,19 +112,39 @@ def save(
         "classes": raw.classes,
         "source": dict(raw.source),
         "given": given,
-        "arrays": {
-            key: {"shape": value.shape, "dtype": value.dtype.str, "sha256": _sha256(value)}
-            for key, value in arrays.items()
-        },
     }
-    text = np.frombuffer(json.dumps(header, indent=1).encode(), np.uint8)
+    write_arrays(target, raw.arrays, header)
+    return target
+
+
+def write_arrays(
+    target: Path, arrays: Mapping[str, npt.NDArray[Any]], header: Mapping[str, Any]
+) -> None:
+    """Write arrays with their checksums; a reader sees the old file or the new one, never a part.
+
+    Args:
+        target: The file; its folder is made where it is missing.
+        arrays: The arrays by name.
+        header: What is known about them, as JSON can hold it.
+
+    Raises:
+        UserError: The folder cannot be written to, or the disk is full; an earlier file stays as it
+            was.
+    """
+    plain: dict[str, Any] = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    described = {
+        key: {"shape": value.shape, "dtype": value.dtype.str, "sha256": _sha256(value)}
+        for key, value in plain.items()
+    }
+    full = {"format": FORMAT, **header, "arrays": described}
+    text = np.frombuffer(json.dumps(full, indent=1).encode(), np.uint8)
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # In the same folder: only within one file system is a replacement atomic.
         temporary = target.with_name(f".saving-{os.getpid()}-{secrets.token_hex(4)}")
         with open(temporary, "xb") as file:
-            np.savez(file, **arrays, header=text)
+            np.savez(file, **plain, header=text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -140,7 +159,33 @@ def save(
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-    return target
+
+
+def read_arrays(file: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Read what :func:`write_arrays` wrote and verify every array against its checksum.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The header and the arrays, read-only.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Exception: One of ``UNREADABLE``: it is truncated, altered or of another layout.
+    """
+    with open_npz(file) as stored:
+        header = _header(stored)
+        arrays = {}
+        for key, expected in header["arrays"].items():
+            array = stored[key]
+            if list(array.shape) != expected["shape"] or array.dtype.str != expected["dtype"]:
+                raise ValueError(f"array {key} has another shape or type than when it was saved")
+            if _sha256(array) != expected["sha256"]:
+                raise ValueError(f"array {key} does not have the checksum it was saved with")
+            array.flags.writeable = False
+            arrays[key] = array
+    return header, arrays
 
 
 def read_header(name: str, cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -159,7 +204,7 @@ def read_header(name: str, cache_dir: str | os.PathLike[str] | None = None) -> d
             return _header(stored)
     except FileNotFoundError as error:
         raise UserError(f"there is no prepared dataset {name!r} ({file})") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _refused(name, file, error) from error
 
 
@@ -176,19 +221,7 @@ def load(name: str, cache_dir: str | os.PathLike[str] | None = None) -> RawData:
     """
     file = path(name, cache_dir)
     try:
-        with open_npz(file) as stored:
-            header = _header(stored)
-            arrays = {}
-            for key, expected in header["arrays"].items():
-                array = stored[key]
-                if list(array.shape) != expected["shape"] or array.dtype.str != expected["dtype"]:
-                    raise ValueError(
-                        f"array {key} has another shape or type than when it was saved"
-                    )
-                if _sha256(array) != expected["sha256"]:
-                    raise ValueError(f"array {key} does not have the checksum it was saved with")
-                array.flags.writeable = False
-                arrays[key] = array
+        header, arrays = read_arrays(file)
         return RawData(
             name=header["name"],
             title=header["title"],
@@ -200,7 +233,7 @@ def load(name: str, cache_dir: str | os.PathLike[str] | None = None) -> RawData:
         )
     except FileNotFoundError as error:
         raise UserError(f"there is no prepared dataset {name!r} ({file})") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _refused(name, file, error) from error
 
 
@@ -224,7 +257,7 @@ def open_npz(file: Path) -> Iterator[NpzFile]:
 
 
 # What NumPy, zipfile and json raise on damaged files, as far as damage can reach.
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     ValueError,
     KeyError,
