@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError
+from implicit_bias.kernels.cka import kernel_cka
 
 
 def relative_change(kernel: jax.Array, reference: jax.Array) -> jax.Array:
@@ -50,6 +51,66 @@ def kernel_distance(kernel: jax.Array, reference: jax.Array) -> jax.Array:
     # As half the squared distance of the unit kernels, which does not cancel where they are close.
     apart = kernel / _norm(kernel) - reference / _norm(reference)
     return jnp.sum(jnp.square(apart)) / 2
+
+
+def kernel_alignment(kernel: jax.Array, reference: jax.Array) -> jax.Array:
+    """Return the cosine between two kernels, blind to their scale.
+
+    One minus ``kernel_distance``, which is more exact where the kernels are close. The centred
+    alignment is ``kernel_cka``.
+
+    Args:
+        kernel: Shape (n, n).
+        reference: Shape (n, n), on the same probe set.
+
+    Returns:
+        A scalar without unit; from 0 to 1 for positive semi-definite kernels.
+
+    Raises:
+        UserError: If the shapes differ or are not square.
+
+    References:
+        Cristianini et al., *On kernel-target alignment* (2001), definition 1.
+    """
+    _check(kernel, reference)
+    return jnp.sum(kernel / _norm(kernel) * (reference / _norm(reference)))
+
+
+def label_alignment(kernel: jax.Array, targets: jax.Array, *, centred: bool = True) -> jax.Array:
+    """Return the cosine between a kernel and the labels' own, ``Y Yᵀ``.
+
+    A kernel that turns towards the labels in training has learned features.
+
+    Args:
+        kernel: Shape (n, n).
+        targets: Class numbers, shape (n,), integer, which count as one-hot vectors; or target
+            vectors, shape (n, k), floating.
+        centred: Whether both kernels are centred first, without which classes of different sizes
+            and any constant kernel look aligned.
+
+    Returns:
+        A scalar without unit, from 0 to 1 for positive semi-definite kernels; NaN where a centred
+        kernel vanishes, as that of one class does.
+
+    Raises:
+        UserError: If the shapes do not fit.
+
+    References:
+        Cristianini et al., *On kernel-target alignment* (2001), section 2; centred: Cortes, Mohri &
+        Rostamizadeh, *Algorithms for learning kernels based on centered alignment* (2012).
+    """
+    classes = jnp.issubdtype(targets.dtype, jnp.integer)
+    if kernel.ndim != 2 or targets.ndim != (1 if classes else 2) or len(targets) != len(kernel):
+        raise UserError(
+            f"the kernel has shape {kernel.shape} and the targets {targets.shape}; give a square "
+            "kernel with class numbers (n,) or target vectors (n, k)"
+        )
+    if classes:
+        labels = (targets[:, None] == targets[None, :]).astype(kernel.dtype)
+    else:
+        vectors = targets.astype(kernel.dtype)
+        labels = jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+    return kernel_cka(kernel, labels) if centred else kernel_alignment(kernel, labels)
 
 
 def _norm(matrix: jax.Array) -> jax.Array:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from implicit_bias.errors import UserError
-from implicit_bias.kernels import kernel_distance, relative_change
+from implicit_bias.kernels import (
+    kernel_alignment,
+    kernel_distance,
+    label_alignment,
+    relative_change,
+)
 
 START = jnp.asarray([[2.0, 0.0], [0.0, 0.0]])
 END = jnp.asarray([[2.0, 1.0], [1.0, 1.0]])
@@ -40,3 +46,30 @@ def test_bad_requests(measure):
         measure(jnp.eye(2), jnp.eye(3))
     with pytest.raises(UserError, match="two square kernels"):
         measure(jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+def test_alignment_by_hand():
+    # Broken by: centring what is not asked to be, or class numbers taken for numbers.
+    np.testing.assert_allclose(kernel_alignment(END, START), 4 / (np.sqrt(7) * 2))
+    classes = jnp.array([0, 2, 0])
+    kernel = jnp.asarray([[3.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    same = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
+    np.testing.assert_allclose(
+        label_alignment(kernel, classes, centred=False), 7 / np.sqrt(13 * same.sum())
+    )
+    one_hot = jax.nn.one_hot(classes, 3, dtype=float)
+    for centred in (False, True):
+        np.testing.assert_allclose(
+            label_alignment(kernel, one_hot, centred=centred),
+            label_alignment(kernel, classes, centred=centred),
+        )
+
+
+def test_a_constant_kernel_knows_no_labels():
+    # Broken by: an alignment that is not centred by default, and counts unequal classes.
+    classes, other = jnp.array([0, 0, 0, 1]), jnp.array([1.0, -1.0, 0.0, 0.0])
+    kernel = 1 + 0.1 * other[:, None] * other[None, :]
+    assert float(label_alignment(kernel, classes, centred=False)) > 0.75
+    np.testing.assert_allclose(label_alignment(kernel, classes), 0, atol=1e-15)
+    with pytest.raises(UserError, match="class numbers"):
+        label_alignment(kernel, other)
