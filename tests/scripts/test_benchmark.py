@@ -23,6 +23,7 @@ def parts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import benchmarks.curvature
     import benchmarks.engine
+    import benchmarks.widths
 
     yield benchmarks
     for name in [name for name in sys.modules if name.split(".")[0] in ("benchmark", "benchmarks")]:
@@ -157,6 +158,49 @@ def test_curvature_peers_find_the_same(tmp_path):
     assert theirs["mass"] == pytest.approx(1, abs=1e-4)
     assert theirs["trace"] == pytest.approx(ours["trace"], rel=0.5)
     assert theirs["largest_node"] == pytest.approx(problem["reference"][0], rel=0.1)
+
+
+def test_widths_are_trained_in_every_way(tmp_path):
+    # Broken if a way trains other networks than the others, the plan's choice is none of them, or its
+    # ratio is not to the better of the others.
+    measured, printed = run(tmp_path, "widths")
+    (budget,) = measured["budgets"]
+    ways = {name: row for row in budget["ways"] for name in row["names"]}
+    apart, chosen = ways["a program for each width"], ways["the plan's choice"]
+    assert (len(apart["buckets"]), apart["wasted"]) == (2, 0)
+    assert chosen["buckets"] == ways["fewest programs"]["buckets"] == [[4, 8]]
+    assert chosen["wasted"] == pytest.approx(1 / 4)  # half of one of two lanes
+    assert chosen["square"] == pytest.approx(apart["square"], rel=1e-5)
+    ratio = chosen["walls"][0] / apart["walls"][0]
+    assert budget["choice_over_better"]["median"] == pytest.approx(ratio)
+    assert budget["within"] == (ratio <= 1.1)
+    assert sum(line.startswith(("a program", "fewest")) for line in printed) == 2
+    assert f"plan: {budget['plan']}" in printed
+
+
+def test_tangent_kernels_are_the_same(tmp_path):
+    # Broken if a peer computes another kernel (a sum for a mean over outputs, other rows, other weights),
+    # or what was timed of it is not scaled to a lane.
+    measured, printed = run(tmp_path, "ntk", "--old-python", str(tmp_path / "python"))
+    problem, rows = measured["problem"], measured["runners"]
+    ours = rows["implicit-bias"]
+    assert ours["time"]["median"] > 0
+    assert 0 < ours["temporary"] < ours["budget"]
+    assert ours["error"] < 1e-5
+    assert "name a Python with an old JAX" in rows["neural_tangents 3, old JAX"]["absent"]
+    lane = problem["images"] / problem["rows"]
+    for name in ("neural_tangents 1", "neural_tangents 2", "torch.func"):
+        row = rows[name]
+        assert any(line.startswith(name) for line in printed)
+        if "absent" in row:
+            continue
+        assert row["error"] < 1e-5
+        assert row["time"]["max"] == pytest.approx(lane * max(row["timed_seconds"]))
+        ratios = [
+            lane * problem["lanes"] * theirs / own
+            for theirs, own in zip(row["timed_seconds"], ours["timed_seconds"], strict=True)
+        ]
+        assert row["ours_faster_by"]["min"] == pytest.approx(min(ratios))
 
 
 def test_a_runner_begins_with_nothing(parts):
@@ -323,6 +367,10 @@ def test_halves_have_all_lanes(parts, lanes):
         (["engine", "--smoke", "--json", "/no/such/folder/out.json"], "does not exist"),
         (["curvature", "--parts", "eigenpairs,traces"], "part 'traces' is not one of"),
         (["curvature", "--networks", "1"], "at least 2"),
+        (["widths", "--widths", "64,32"], "no list of increasing whole numbers"),
+        (["widths", "--budgets", "10,x"], "no list of increasing whole numbers"),
+        (["widths", "--batch", "20000"], "above the 10000 examples"),
+        (["ntk", "--rows", "0"], "at least 1"),
         (["kernel"], "invalid choice"),
     ],
 )
