@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "sharpness": "implicit_bias.studies.sharpness:STUDY",
     "landscape": "implicit_bias.studies.landscape:STUDY",
     "flat-minima": "implicit_bias.studies.flat_minima:STUDY",
+    "ntk-prediction": "implicit_bias.studies.ntk_prediction:STUDY",
 }
 """Where each study is; imported when asked for."""
 
