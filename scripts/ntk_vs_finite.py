@@ -28,7 +28,9 @@ for width in WIDTHS:  # centred: the function of the start is subtracted, as ker
         batch_size=BATCH, n_train=n,
     )  # fmt: skip
     settings = {"step_size": STEP_SIZE, **cut.settings(width)}
-    lanes += [Lane(recipe, s, settings, Budget(updates), (updates,), {"width": width}) for s in SEEDS]
+    lanes += [
+        Lane(recipe, s, settings, Budget(updates), (updates,), {"width": width}) for s in SEEDS
+    ]
 error = {width: [] for width in WIDTHS}
 for run in train(make_plan(lanes, data)):  # widths that share a program are padded: traced
     for lane, value in zip(run.lanes, 100 * run.logs["test_error"][:, -1], strict=True):

@@ -19,6 +19,7 @@ STUDIES: dict[str, str] = {
     "landscape": "implicit_bias.studies.landscape:STUDY",
     "flat-minima": "implicit_bias.studies.flat_minima:STUDY",
     "ntk-prediction": "implicit_bias.studies.ntk_prediction:STUDY",
+    "ntk-width": "implicit_bias.studies.ntk_width:STUDY",
 }
 """Where each study is; imported when asked for."""
 
