@@ -20,6 +20,7 @@ STUDIES: dict[str, str] = {
     "flat-minima": "implicit_bias.studies.flat_minima:STUDY",
     "ntk-prediction": "implicit_bias.studies.ntk_prediction:STUDY",
     "ntk-width": "implicit_bias.studies.ntk_width:STUDY",
+    "laziness": "implicit_bias.studies.laziness:STUDY",
 }
 """Where each study is; imported when asked for."""
 

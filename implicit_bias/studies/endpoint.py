@@ -224,14 +224,10 @@ class Endpoint:
 
         probes = pool.x_test[: self.probe_set]
 
-        def outputs_of(params: Params, x: jax.Array) -> jax.Array:
-            result: jax.Array = model.apply(params, lane.model_state, x, train=False)[0]
-            return result
+        def kernel(params: Params) -> jax.Array:
+            return kernels.empirical_ntk(model, params, probes, state=lane.model_state)
 
-        values["kernel_change"] = kernels.relative_change(
-            kernels.empirical_ntk(outputs_of, params, probes),
-            kernels.empirical_ntk(outputs_of, lane.initial, probes),
-        )
+        values["kernel_change"] = kernels.relative_change(kernel(params), kernel(lane.initial))
         values["batch_covariance_trace"] = jnp.stack(
             [
                 curvature.minibatch_gradient_covariance_trace(
