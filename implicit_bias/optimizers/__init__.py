@@ -17,12 +17,12 @@ from implicit_bias.optimizers.curvature_penalty import trace_penalty as trace_pe
 from implicit_bias.optimizers.gradient_flow import GRADIENT_FLOW as GRADIENT_FLOW
 from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
 from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
-from implicit_bias.ranges import Setting as Setting
 from implicit_bias.optimizers.rmsprop import RMSPROP as RMSPROP
 from implicit_bias.optimizers.sam import asam as asam
 from implicit_bias.optimizers.sam import sam as sam
 from implicit_bias.optimizers.schedules import Schedule as Schedule
 from implicit_bias.optimizers.sgd import SGD as SGD
+from implicit_bias.ranges import Setting as Setting
 
 _REGISTRY: dict[str, Optimizer] = {
     optimizer.name: optimizer

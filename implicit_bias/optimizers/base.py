@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import optax
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.ranges import Setting
 from implicit_bias.optimizers.schedules import Schedule
+from implicit_bias.ranges import Setting
 
 Settings = Mapping[str, float | jax.Array]
 Params = Any
