@@ -120,7 +120,7 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     large = [name for name, values in result.data_vars.items() if values.size > LARGEST_TABLE]
     files = [out / "claims.json", *store.to_csv(result.drop_vars(large), out / "results.csv")]
     drawings = [drawing for drawing in study.drawings if drawing.when(result)]
-    if any(finding.details.get("arms") for finding in findings):
+    if figures.have_rows(findings):
         forest = Drawing("verdicts", VERDICTS, lambda _: figures.forest(findings, arms=True))
         drawings.insert(0, forest)
     images = []

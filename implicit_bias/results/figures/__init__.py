@@ -30,6 +30,9 @@ from implicit_bias.results.figures.draw import (
 from implicit_bias.results.figures.forest import (
     forest as forest,
 )
+from implicit_bias.results.figures.forest import (
+    have_rows as have_rows,
+)
 from implicit_bias.results.figures.layout import (
     axes as axes,
 )

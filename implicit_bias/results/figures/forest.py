@@ -83,6 +83,11 @@ def forest(
     return figure
 
 
+def have_rows(findings: Iterable[Any]) -> bool:
+    """Say whether a forest plot of these findings would have any row; arguments as there."""
+    return any(_rows(finding, each_arm=True) for finding in findings)
+
+
 def _rows(finding: Any, each_arm: bool) -> list[_Row]:
     """Rows of one finding: one, or a heading and one for each arm."""
     if field(finding, "kind") in ("identity", "definition"):

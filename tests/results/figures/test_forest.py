@@ -56,13 +56,14 @@ def test_forest_knows_a_ratio_by_its_smallest_effect() -> None:
 
 def test_forest_counts_what_it_cannot_draw() -> None:
     # Breaks if undecided claims vanish, or an unbounded or far interval breaks the axis.
-    figure = figures.forest(
-        [
-            finding(effect=50.0, interval=[40.0, None]),
-            finding(id="paper.identity", kind="identity", effect=1e-3, interval=[-0.1, 0.1]),
-            finding(id="paper.open", verdict="not-decided", effect=None, interval=None),
-        ]
-    )
+    far = finding(effect=50.0, interval=[40.0, None])
+    without = [
+        finding(id="paper.identity", kind="identity", effect=1e-3, interval=[-0.1, 0.1]),
+        finding(id="paper.open", verdict="not-decided", effect=None, interval=None),
+    ]
+    assert figures.have_rows([*without, far])
+    assert not figures.have_rows(without)
+    figure = figures.forest([far, *without])
     assert_tidy(figure)
     assert figure.axes[0].get_xlim()[1] < 10
     notes = " ".join(artist.get_text() for artist in figure.artists)
