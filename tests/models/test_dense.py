@@ -301,7 +301,7 @@ def embed(narrow: Any, wide: Any) -> Any:
     return jax.tree.map(corner, narrow, wide)
 
 
-@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+@pytest.mark.parametrize("parameterisation", ["standard", "mup"])
 def test_padding_a_width_changes_nothing(parameterisation: Any):
     # The widths are traced. Initial parameters to one rounding; outputs, gradients and a trajectory
     # to rounding. Broken by a fan that counts padding, or by an activation that is not zero at
