@@ -74,7 +74,8 @@ def forest(
     kinds = {row.verdict for row in rows if not math.isnan(row.centre)}
     if rows:
         layout.legend(figure, [_key(kind) for kind in _LOOKS if kind in kinds])
-    text = "Bars: intervals, simultaneous over the study where its verdicts are."
+    text = "0: no effect, beyond 1: as claimed. "
+    text += "Bars: intervals, simultaneous over the study where its verdicts are."
     if any(abs(bound) > reach for row in rows for bound in (row.low, row.high)):
         text += f" Arrows: goes on beyond {reach:g} smallest effects."
     if left_out:
@@ -199,7 +200,8 @@ def _draw(ax: Any, rows: list[_Row], reach: float) -> None:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("effect (in smallest effects that matter; 0: none, beyond 1: as claimed)")
+    # On two lines: long names leave the axis little room.
+    ax.set_xlabel("effect, in smallest effects\nthat matter")
     ax.set_ylabel("")
     _align_left(ax)
     values = ax.secondary_yaxis("right")
