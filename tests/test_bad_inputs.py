@@ -232,6 +232,21 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("batch-size", "tuning_step_sizes=[]", "tuning_step_sizes is []; give a list of at least 1"),
     ("batch-size", "probes=100000000", "probes is 100000000; give a whole number >= 1 and <="),
     ("batch-size", "data.n_valid=0", "data.n_valid is 0 and arms is ["),
+    ("ntk-width", "linearised.largest=100000", "linearised.largest is 100000 and widths is ["),
+    ("ntk-width", "linearised.largest=1", "linearised.largest is 1 and widths is ["),
+    ("ntk-width", "expectation.width=1000000", "expectation.width is 1000000; give a whole number"),
+    ("ntk-width", "expectation={width: 200000, networks: 100000}",
+     "expectation.width is 200000 and expectation.networks is 100000; choose fewer,"),
+    ("ntk-width", "widths=[16, 32]", "widths is [16, 32]; give a list of at least 3"),
+    ("ntk-prediction", "data.n_train=1", "data.n_train is 1; choose at least 2"),
+    ("ntk-prediction", "exercise.width=100000000", "exercise.width is 100000000; give a whole number"),
+    ("ntk-prediction", "updates=5", "updates is 5 and probes is "),
+    ("ntk-prediction", "model.bias_std=1", "model.bias_std is 1 and model.bias is false;"),
+    ("laziness", "modes.hidden=3", "modes.hidden is 3 and modes.strengths is [4, 2, 1, 0.5];"),
+    ("laziness", "modes.inputs=3", "modes.inputs is 3 and modes.strengths is [4, 2, 1, 0.5];"),
+    ("laziness", "alphas=[1, 2, 3]", "alphas is [1, 2, 3]; add 1"),
+    ("laziness", "data.n_valid=0", "data.n_valid is 0; when to stop"),
+    ("laziness", "updates=4", "updates is 4 and probes is "),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
+from implicit_bias.kernels.problem import real_numbers
 
 
 def kernel_cka(kernel: jax.Array, other: jax.Array, *, unbiased: bool = False) -> jax.Array:
@@ -37,7 +37,7 @@ def kernel_cka(kernel: jax.Array, other: jax.Array, *, unbiased: bool = False) -
         revisited* (2019), section 3; Song et al., *Feature selection via dependence maximization*
         (2012), equation 5.
     """
-    kernel, other = as_numbers("kernel", kernel), as_numbers("other", other)
+    kernel, other = real_floats("kernel", kernel), real_floats("other", other)
     square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1]
     if not square or kernel.shape != other.shape:
         raise UserError(
@@ -45,6 +45,7 @@ def kernel_cka(kernel: jax.Array, other: jax.Array, *, unbiased: bool = False) -
             "give two square kernels of one probe set"
         )
     _require_examples(kernel.shape[0], 4 if unbiased else 2)
+    kernel, other = of_size_one(kernel), of_size_one(other)
     if unbiased:
         return _unbiased_hsic(kernel, other) / jnp.sqrt(
             _unbiased_hsic(kernel, kernel) * _unbiased_hsic(other, other)
@@ -73,8 +74,9 @@ def linear_cka(features: jax.Array, other: jax.Array, *, unbiased: bool = False)
     References:
         Kornblith et al., *Similarity of neural network representations revisited* (2019), section 3.
     """
-    features, other = as_numbers("features", features), as_numbers("other", other)
-    if features.ndim < 2 or other.ndim < 2 or features.shape[0] != other.shape[0]:
+    features, other = real_floats("features", features), real_floats("other", other)
+    units = all(x.ndim >= 2 and (x.size or not x.shape[0]) for x in (features, other))
+    if not units or features.shape[0] != other.shape[0]:
         raise UserError(
             f"the features have shapes {features.shape} and {other.shape}; give (n, units) of the "
             "same examples"
@@ -90,9 +92,31 @@ def centred(kernel: jax.Array) -> jax.Array:
     return kernel - rows - columns + jnp.mean(rows)
 
 
+def real_floats(name: str, values: Any) -> jax.Array:
+    """Return real numbers, finite or not, as a floating array.
+
+    Raises:
+        UserError: If they are something else.
+    """
+    array = real_numbers(name, values, finite=False)
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return array if floating else array.astype(jnp.result_type(float))
+
+
+def largest_entry(array: jax.Array) -> jax.Array:
+    """Return the largest magnitude in an array, a scalar; one for an array of zeros, and for NaN."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(array)))
+    return jnp.where(largest > 0, largest, jnp.ones_like(largest))
+
+
+def of_size_one(array: jax.Array) -> jax.Array:
+    """Return an array over its largest magnitude, so that no square overflows or vanishes."""
+    return array / largest_entry(array)
+
+
 def _gram(features: jax.Array) -> jax.Array:
     """Centre the features first: centring their kernel afterwards cancels where means are large."""
-    flat = features.reshape(features.shape[0], -1)
+    flat = of_size_one(features.reshape(features.shape[0], -1))
     flat = flat - jnp.mean(flat, axis=0, keepdims=True)
     return jnp.matmul(flat, flat.T, precision=jax.lax.Precision.HIGHEST)
 

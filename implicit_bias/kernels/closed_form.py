@@ -128,7 +128,8 @@ def closed_form(
     makes a ReLU's sums exactly zero, its derivative counts as zero, as it does in our networks.
 
     Directions so close that their cosine differs from one by no more than rounding count as one
-    direction. Without that, twins among x1 and x2 would get an angle of √ε.
+    direction. Without that, twins among x1 and x2 would get an angle of √ε. A NaN in an input makes
+    its row or column NaN.
 
     Args:
         chain: Layers ``Flatten``, ``Affine``, ``Activation`` (``relu``, ``erf``, ``identity``) and
@@ -236,7 +237,7 @@ def _erf(old: Moments) -> Moments:
     new1 = _arc(2 * old.q1, jnp.sqrt(1 + 4 * old.q1))
     new2 = _arc(2 * old.q2, jnp.sqrt(1 + 4 * old.q2))
     norm = _root(new1)[:, None] * _root(new2)[None, :]
-    cosine = jnp.where(norm > 0, nngp, jnp.zeros_like(nngp)) / _or_one(norm)
+    cosine = jnp.where(norm <= 0, jnp.zeros_like(nngp), nngp) / _or_one(norm)
     return Moments(new1, new2, _snapped(1 - cosine), old.ntk * (4 / math.pi) / root)
 
 
@@ -253,20 +254,21 @@ def _gap(
     safe = _or_one(norm)
     close = determinant / (safe * (safe + jnp.where(positive, nngp, jnp.zeros_like(nngp))))
     gap = jnp.clip(jnp.where(positive, close, 1 - nngp / safe), 0, 2)
-    return jnp.where(norm > 0, gap, old)
+    return jnp.where(norm <= 0, old, gap)
 
 
 def _snapped(gap: jax.Array) -> jax.Array:
     """Take gaps that are only rounding as what they stand for."""
     least = _ROUNDINGS * float(jnp.finfo(gap.dtype).eps)
-    gap = jnp.where(gap > least, gap, jnp.zeros_like(gap))
-    return jnp.where(gap < 2 - least, gap, jnp.full_like(gap, 2))
+    gap = jnp.where(gap <= least, jnp.zeros_like(gap), gap)
+    return jnp.where(gap >= 2 - least, jnp.full_like(gap, 2), gap)
 
 
+# These ask for what is at most zero, which NaN is not: it must stay what it is.
 def _or_one(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, jnp.ones_like(x))
+    return jnp.where(x <= 0, jnp.ones_like(x), x)
 
 
 def _root(x: jax.Array) -> jax.Array:
     """Return the square root, with derivative zero at zero."""
-    return jnp.where(x > 0, jnp.sqrt(_or_one(x)), jnp.zeros_like(x))
+    return jnp.where(x <= 0, jnp.zeros_like(x), jnp.sqrt(_or_one(x)))

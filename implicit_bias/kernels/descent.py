@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import require_whole
 from implicit_bias.errors import UserError
 from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.problem import (
@@ -138,8 +139,12 @@ def stable_step(kernel: jax.Array, n: int | None = None, *, momentum: Number = 0
         A scalar; infinite for a kernel of zeros.
 
     Raises:
-        UserError: As ``gradient_flow``.
+        UserError: As ``gradient_flow``, or if n is not a whole number >= 1.
     """
+    if n is not None:
+        require_whole("n", n)
+        if n < 1:
+            raise UserError(f"n is {n}; give the number of examples, n >= 1")
     matrix, _ = flat_kernel(kernel)
     values, _, _ = eigensystem(matrix)
     examples = jnp.shape(kernel)[0] if n is None else n

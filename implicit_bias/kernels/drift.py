@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError
-from implicit_bias.kernels.cka import kernel_cka
+from implicit_bias.kernels.cka import kernel_cka, largest_entry, of_size_one, real_floats
+from implicit_bias.kernels.problem import real_numbers
 
 
 def relative_change(kernel: jax.Array, reference: jax.Array) -> jax.Array:
@@ -17,7 +20,7 @@ def relative_change(kernel: jax.Array, reference: jax.Array) -> jax.Array:
         reference: Shape (n, n), at initialisation, on the same probe set.
 
     Returns:
-        A scalar without unit.
+        A scalar without unit; infinite, or NaN for no change, where the reference is zero.
 
     Raises:
         UserError: If the shapes differ or are not square.
@@ -25,8 +28,12 @@ def relative_change(kernel: jax.Array, reference: jax.Array) -> jax.Array:
     References:
         Lee et al., *Wide neural networks of any depth evolve as linear models* (2019).
     """
-    _check(kernel, reference)
-    return _norm(kernel - reference) / _norm(reference)
+    kernel, reference = _checked(kernel, reference)
+    # Over the largest entries first, as squares of small or large kernels leave the range.
+    start = largest_entry(reference)
+    own = jnp.maximum(largest_entry(kernel), start)
+    apart = _norm(kernel / own - reference / own)
+    return apart / _norm(reference / start) * (own / start)
 
 
 def kernel_distance(kernel: jax.Array, reference: jax.Array) -> jax.Array:
@@ -47,7 +54,7 @@ def kernel_distance(kernel: jax.Array, reference: jax.Array) -> jax.Array:
     References:
         Fort et al., *Deep learning versus kernel learning* (2020).
     """
-    _check(kernel, reference)
+    kernel, reference = map(of_size_one, _checked(kernel, reference))
     # As half the squared distance of the unit kernels, which does not cancel where they are close.
     apart = kernel / _norm(kernel) - reference / _norm(reference)
     return jnp.sum(jnp.square(apart)) / 2
@@ -72,7 +79,7 @@ def kernel_alignment(kernel: jax.Array, reference: jax.Array) -> jax.Array:
     References:
         Cristianini et al., *On kernel-target alignment* (2001), definition 1.
     """
-    _check(kernel, reference)
+    kernel, reference = map(of_size_one, _checked(kernel, reference))
     return jnp.sum(kernel / _norm(kernel) * (reference / _norm(reference)))
 
 
@@ -99,8 +106,11 @@ def label_alignment(kernel: jax.Array, targets: jax.Array, *, centred: bool = Tr
         Cristianini et al., *On kernel-target alignment* (2001), section 2; centred: Cortes, Mohri &
         Rostamizadeh, *Algorithms for learning kernels based on centered alignment* (2012).
     """
+    kernel = real_floats("kernel", kernel)
+    targets = real_numbers("targets", targets, finite=False)
     classes = jnp.issubdtype(targets.dtype, jnp.integer)
-    if kernel.ndim != 2 or targets.ndim != (1 if classes else 2) or len(targets) != len(kernel):
+    fits = kernel.ndim == 2 and targets.ndim == (1 if classes else 2) and targets.size
+    if not fits or len(targets) != len(kernel):
         raise UserError(
             f"the kernel has shape {kernel.shape} and the targets {targets.shape}; give a square "
             "kernel with class numbers (n,) or target vectors (n, k)"
@@ -108,7 +118,7 @@ def label_alignment(kernel: jax.Array, targets: jax.Array, *, centred: bool = Tr
     if classes:
         labels = (targets[:, None] == targets[None, :]).astype(kernel.dtype)
     else:
-        vectors = targets.astype(kernel.dtype)
+        vectors = of_size_one(targets).astype(kernel.dtype)
         labels = jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
     return kernel_cka(kernel, labels) if centred else kernel_alignment(kernel, labels)
 
@@ -117,10 +127,12 @@ def _norm(matrix: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.square(matrix)))
 
 
-def _check(kernel: jax.Array, reference: jax.Array) -> None:
-    square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1]
+def _checked(kernel: Any, reference: Any) -> tuple[jax.Array, jax.Array]:
+    kernel, reference = real_floats("kernel", kernel), real_floats("reference", reference)
+    square = kernel.size and kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1]
     if not square or kernel.shape != reference.shape:
         raise UserError(
             f"the kernels have shapes {kernel.shape} and {reference.shape}; "
             "give two square kernels of one probe set"
         )
+    return kernel, reference

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from implicit_bias.arguments import require_number
+from implicit_bias.arguments import require_function, require_whole
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.blocks import Blocking, by_blocks, gram
 from implicit_bias.kernels.costs import (
     REDUCTIONS,
@@ -25,7 +27,7 @@ from implicit_bias.kernels.costs import (
     products_cost,
 )
 from implicit_bias.kernels.structured import EXAMPLE_AXES, Structured
-from implicit_bias.models.base import Model
+from implicit_bias.models.base import Model, evaluate, failure_in
 from implicit_bias.models.layers import ChainModel
 
 Params = Any
@@ -45,7 +47,7 @@ def empirical_ntk(
     state: Mapping[str, Any] | None = None,
     reduce: Reduction = "trace",
     method: Method = "auto",
-    memory: float = DEFAULT_MEMORY,
+    memory: int = DEFAULT_MEMORY,
 ) -> jax.Array:
     """Compute the tangent kernel between two sets of inputs.
 
@@ -68,21 +70,22 @@ def empirical_ntk(
             evaluated with ``train=False``; each example's outputs must depend on that example
             alone.
         params: Any pytree of floating arrays.
-        x1: Inputs of shape (n1, ...).
+        x1: Inputs of shape (n1, ...), an array; floating for a network with a chain.
         x2: Inputs of shape (n2, ...); None for those of ``x1``, whose kernel is symmetric.
         state: The model's state; by default empty.
         reduce: ``"trace"``, the mean over outputs of the kernels of one output, (n1, n2);
             ``"classes"``, each output's kernel, (k, n1, n2); ``"full"``, (n1, k, n2, k).
         method: One of the ways above, or ``"auto"``.
         memory: Bytes that the computation may take, the kernel included, the parameters and inputs
-            not.
+            not: a whole number, as for ``infinite_kernel``.
 
     Returns:
         The kernel; with ``x2`` None symmetric and positive semi-definite up to rounding.
 
     Raises:
-        UserError: If the inputs are empty or differ in shape, the outputs are not of shape (n, k),
-            the reduction or method is unknown or cannot be used, or the memory is too small.
+        UserError: If the inputs are empty or differ in shape, the parameters or outputs are not
+            floating, the outputs not of shape (n, k), the network fails or is none, the reduction or
+            method is unknown or cannot be used, or the memory is no whole number or too small.
 
     References:
         Jacot, Gabriel & Hongler, *Neural tangent kernel* (2018), section 4; Novak, Sohl-Dickstein &
@@ -91,7 +94,7 @@ def empirical_ntk(
     # Also for the network's own products, which a GPU would otherwise round to TF32.
     with jax.default_matmul_precision("highest"):
         problem = _Problem(network, params, x1, x2, state, reduce)
-        chosen = choose(problem.costs(memory), method, int(memory)).chosen
+        chosen = choose(problem.costs(memory), method, memory).chosen
         if chosen.method == "structured":
             return problem.structured(memory)
         if chosen.method == "products":
@@ -108,7 +111,7 @@ def ntk_cost(
     state: Mapping[str, Any] | None = None,
     reduce: Reduction = "trace",
     method: Method = "auto",
-    memory: float = DEFAULT_MEMORY,
+    memory: int = DEFAULT_MEMORY,
 ) -> NtkCost:
     """Say what each way to a kernel costs, and which ``empirical_ntk`` takes.
 
@@ -133,7 +136,7 @@ def ntk_cost(
         UserError: As ``empirical_ntk``.
     """
     problem = _Problem(network, params, x1, x2, state, reduce)
-    return choose(problem.costs(memory), method, int(memory))
+    return choose(problem.costs(memory), method, memory)
 
 
 def ntk_vector_product(
@@ -154,7 +157,7 @@ def ntk_vector_product(
         network: As in ``empirical_ntk``.
         params: As there.
         x1: Inputs of shape (n1, ...).
-        vector: Shape (n2, k).
+        vector: Shape (n2, k), of the outputs' dtype, or a list of lists of numbers.
         x2: Inputs of shape (n2, ...); None for those of ``x1``.
         state: As there.
 
@@ -163,21 +166,95 @@ def ntk_vector_product(
 
     Raises:
         UserError: If the inputs or outputs are not as in ``empirical_ntk``, or the vector's shape is
-            not that of the outputs at ``x2``.
+            not that of the outputs at ``x2``, or its dtype another.
     """
     with jax.default_matmul_precision("highest"):
         problem = _Problem(network, params, x1, x2, state, "full")
-        others = x1 if x2 is None else x2
-        if jnp.shape(vector) != (problem.n2, problem.outputs):
-            raise UserError(
-                f"the vector has shape {jnp.shape(vector)}; give one number for each input and "
-                f"output, shape ({problem.n2}, {problem.outputs})"
-            )
+        others = problem.x1 if problem.x2 is None else problem.x2
+        vector = problem.checked_vector(vector)
         direction = jax.vjp(lambda params: problem.apply(params, others), params)[1](vector)[0]
         product: jax.Array = jax.jvp(
-            lambda params: problem.apply(params, x1), (params,), (direction,)
+            lambda params: problem.apply(params, problem.x1), (params,), (direction,)
         )[1]
         return product
+
+
+def as_function(network: Any, state: Any) -> Apply:
+    """Return a network, which may be a model, as a function of parameters and inputs.
+
+    Raises:
+        UserError: If it is neither, or a function of other arguments.
+    """
+    if isinstance(network, type) or not (callable(network) or isinstance(network, Model)):
+        given = network.__name__ if isinstance(network, type) else type(network).__name__
+        kind = "the class" if isinstance(network, type) else "of type"
+        raise UserError(
+            f"the network is {kind} {given}; give a model, or a function (params, x) -> outputs"
+        )
+    if isinstance(network, Model):
+        return lambda params, x: evaluate(network, params, state, x)
+    require_function("network", network, ("params", "x"), "outputs of shape (n, k)")
+    function: Apply = network
+    return function
+
+
+def outputs_of(network: Any, function: Apply, params: Params, x: Any) -> jax.ShapeDtypeStruct:
+    """Return shape and dtype of a network's outputs, without computing them.
+
+    Args:
+        network: What the caller gave, for its name.
+        function: The same as a function.
+        params: Parameters, or their shapes.
+        x: Inputs, or their shape.
+
+    Raises:
+        UserError: If the network fails, or returns anything but one floating array.
+    """
+    try:
+        outputs = jax.eval_shape(function, params, x)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        if isinstance(error, jax.errors.JAXTypeError):  # a tracer misused: its own text is best
+            raise
+        raise failure_in(getattr(network, "__name__", type(network).__name__), x, error) from error
+    if not hasattr(outputs, "dtype"):
+        raise UserError(
+            f"the network returns {type(outputs).__name__}; return the outputs alone, one array of "
+            "shape (n, k)"
+        )
+    if not jnp.issubdtype(outputs.dtype, jnp.floating):
+        raise UserError(
+            f"the network returns outputs of dtype {outputs.dtype}; return floating ones, which have "
+            "a derivative"
+        )
+    return outputs
+
+
+def require_floating_parameters(name: str, params: Params) -> None:
+    """Refuse parameters that have no derivative.
+
+    Raises:
+        UserError: If there are none, or one is no floating array.
+    """
+    leaves = jax.tree.leaves_with_path(params)
+    if not leaves:
+        raise UserError(f"{name} has no arrays; give the network's parameters")
+    for path, leaf in leaves:
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            given = f"of type {type(leaf).__name__}" if dtype is None else f"of dtype {dtype}"
+            raise UserError(f"{name}{jax.tree_util.keystr(path)} is {given}; give floating arrays")
+
+
+def _inputs(name: str, x: Any) -> Any:
+    """Return inputs, or their shape and dtype, after a look at them."""
+    if not hasattr(x, "ndim") or not hasattr(x, "dtype"):
+        raise UserError(f"{name} is of type {type(x).__name__}; give an array of shape (n, ...)")
+    if x.ndim < 1 or x.shape[0] < 1:
+        raise UserError(f"{name} has shape {x.shape}; give at least one example, shape (n, ...)")
+    # An index that is traced does not select from NumPy's arrays.
+    return as_numbers(name, x) if isinstance(x, np.ndarray) else x
 
 
 class _Problem:
@@ -194,25 +271,24 @@ class _Problem:
     ) -> None:
         if reduce not in REDUCTIONS:
             raise unknown("reduction", reduce, REDUCTIONS)
+        x1, x2 = _inputs("x1", x1), None if x2 is None else _inputs("x2", x2)
         self.params, self.x1, self.x2, self.reduce = params, x1, x2, reduce
         self.state: Any = {} if state is None else state
         self.network = network
-        for x in (x1,) if x2 is None else (x1, x2):
-            if not hasattr(x, "ndim") or x.ndim < 1 or x.shape[0] < 1:
-                given = getattr(x, "shape", type(x).__name__)
-                raise UserError(f"the inputs have shape {given}; give at least one example")
         if x2 is not None and (x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype):
             raise UserError(
                 f"the inputs have shapes {x1.shape} and {x2.shape} and types {x1.dtype} and "
                 f"{x2.dtype}; give examples of one shape and type"
             )
-        if not callable(network) and not isinstance(network, Model):
+        self.apply = as_function(network, self.state)
+        if isinstance(network, ChainModel) and not jnp.issubdtype(x1.dtype, jnp.floating):
             raise UserError(
-                f"the network is a {type(network).__name__}; give a model, or a function "
-                "(params, x) -> outputs"
+                f"the inputs have dtype {x1.dtype}, but the network takes floating ones; convert "
+                "them to the parameters' dtype"
             )
+        require_floating_parameters("params", params)
         n = x1.shape[0]
-        outputs = jax.eval_shape(self.apply, params, x1)
+        outputs = outputs_of(network, self.apply, params, x1)
         if outputs.ndim != 2 or outputs.shape[0] != n or outputs.shape[1] < 1:
             raise UserError(
                 f"the network maps {n} examples to shape {outputs.shape}; make it shape "
@@ -222,32 +298,43 @@ class _Problem:
         self.outputs, self.dtype = outputs.shape[1], outputs.dtype
         self.size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Evaluate the network."""
-        if isinstance(self.network, Model):
-            outputs: jax.Array = self.network.apply(params, self.state, x, train=False)[0]
-            return outputs
-        result: jax.Array = self.network(params, x)
-        return result
+    def checked_vector(self, vector: Any) -> jax.Array:
+        """Return what the kernel is multiplied with, as an array of the outputs' dtype."""
+        shape = (self.n2, self.outputs)
+        listed = not hasattr(vector, "dtype")
+        array = as_numbers("the vector", vector)
+        if array.shape != shape:
+            raise UserError(
+                f"the vector has shape {array.shape}; give one number for each input and output, "
+                f"shape {shape}"
+            )
+        if listed:  # numbers of Python's have no type of their own
+            return array.astype(self.dtype)
+        if array.dtype != self.dtype:
+            raise UserError(
+                f"the vector has dtype {array.dtype}, but the network's outputs have {self.dtype}; "
+                "convert it to theirs"
+            )
+        return array
 
-    def costs(self, memory: float) -> list[MethodCost]:
+    def costs(self, memory: int) -> list[MethodCost]:
         """Return the cost of every way there is."""
-        require_number("memory", memory)
-        if not memory > 0:
-            raise UserError(f"memory is {memory}; choose a number of bytes > 0")
+        require_whole("memory", memory)
+        if memory < 1:
+            raise UserError(f"memory is {memory}; choose a whole number of bytes >= 1")
         result, itemsize = self._result(), self.dtype.itemsize
         example = per_example(self.apply, self.params, self.x1)
         found = [
             self._jacobian_plan(example, memory)[0],
             products_cost(
-                example, self.size, self.n1, self.n2, self.outputs, result, itemsize, int(memory)
+                example, self.size, self.n1, self.n2, self.outputs, result, itemsize, memory
             ),
         ]
         if isinstance(self.network, ChainModel):
             found.append(self._structured_plan(memory)[0])
         return found
 
-    def structured(self, memory: float) -> jax.Array:
+    def structured(self, memory: int) -> jax.Array:
         """Compute the kernel from inputs and cotangents."""
         _, blocking, layers = self._structured_plan(memory)
         others = self.x2
@@ -259,7 +346,7 @@ class _Problem:
             EXAMPLE_AXES[self.reduce],
         )
 
-    def jacobian(self, memory: float) -> jax.Array:
+    def jacobian(self, memory: int) -> jax.Array:
         """Compute the kernel from gradients."""
         example = per_example(self.apply, self.params, self.x1)
         _, blocking = self._jacobian_plan(example, memory)
@@ -348,7 +435,7 @@ class _Problem:
         kept = {"trace": 1, "classes": self.outputs, "full": self.outputs**2}
         return self.n1 * self.n2 * kept[self.reduce]
 
-    def _jacobian_plan(self, example: PerExample, memory: float) -> tuple[MethodCost, Blocking]:
+    def _jacobian_plan(self, example: PerExample, memory: int) -> tuple[MethodCost, Blocking]:
         full = self.reduce == "full"
         rows = (self.n1, self.n2) if not full else (self.n1 * self.outputs, self.n2 * self.outputs)
         # Forwards and twice backwards; a gradient has at least an operation a parameter.
@@ -357,10 +444,10 @@ class _Problem:
         result = self._result() * (2 if self.reduce == "trace" else 1)
         return blocked(
             "jacobian", work, rows, self.x2 is None, 1 if full else self.outputs, result,
-            self.dtype.itemsize, int(memory),
+            self.dtype.itemsize, memory,
         )  # fmt: skip
 
-    def _structured_plan(self, memory: float) -> tuple[MethodCost, Blocking, Structured]:
+    def _structured_plan(self, memory: int) -> tuple[MethodCost, Blocking, Structured]:
         rows = (self.n1, self.n2)
         layers = Structured(
             self.network, self.params, self.state, self.x1.shape[1:], self.x1.dtype, self.reduce,
@@ -368,6 +455,6 @@ class _Problem:
         )  # fmt: skip
         cost, blocking = blocked(
             "structured", layers.work(), rows, self.x2 is None, 1, self._result(),
-            self.dtype.itemsize, int(memory),
+            self.dtype.itemsize, memory,
         )  # fmt: skip
         return cost, blocking, layers

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from implicit_bias import losses
 from implicit_bias.errors import UserError
@@ -22,7 +23,14 @@ from implicit_bias.kernels.descent import (
     checked_steps,
     checked_times,
 )
-from implicit_bias.kernels.problem import Outputs, Problem, not_negative, problem, require_kernel
+from implicit_bias.kernels.problem import (
+    Outputs,
+    Problem,
+    not_negative,
+    problem,
+    real_numbers,
+    require_kernel,
+)
 from implicit_bias.losses import Loss
 
 Number = float | jax.Array
@@ -64,8 +72,9 @@ def loss_flow(
         Outputs at each time, in the kernel's dtype.
 
     Raises:
-        UserError: If shapes do not fit, the loss is unknown or does not suit the targets, a time is
-            negative, or a kernel whose values are known is not symmetric and positive semidefinite.
+        UserError: If shapes do not fit, the loss is unknown or does not suit the targets, class
+            numbers are known to be none of this loss's, a time is negative, or a kernel whose values
+            are known is not symmetric and positive semidefinite.
 
     References:
         Lee et al., *Wide neural networks of any depth evolve as linear models* (2019), equation 4;
@@ -170,7 +179,13 @@ def _given(
 ) -> tuple[Loss, jax.Array, Problem]:
     """Return the loss, the targets as it wants them, and a problem of residual zero."""
     function = losses.get(loss)
-    wanted = as_numbers("targets", targets)
+    wanted = real_numbers("targets", targets)
+    classes = jnp.issubdtype(wanted.dtype, jnp.integer)
+    if not classes and wanted.ndim != 2:
+        raise UserError(
+            f"targets has shape {wanted.shape} and type {wanted.dtype}; give target vectors of shape "
+            "(n, k), or class numbers as integers of shape (n,)"
+        )
     n = jnp.shape(k_train)[0] if jnp.ndim(k_train) else 0
     if f0_train is not None:
         k = jnp.shape(f0_train)[-1] if jnp.ndim(f0_train) == 2 else 0
@@ -186,12 +201,31 @@ def _given(
             "known; give f0_train of shape (n, outputs), zeros for a network that starts there"
         )
     dtype = as_numbers("the kernel", k_train).dtype
-    if not jnp.issubdtype(wanted.dtype, jnp.integer):
+    if not classes:
         wanted = wanted.astype(dtype)
     zero = jnp.zeros((n, k), dtype)
     given = problem(k_train, zero, k_test_train, f0_train, f0_test)
     jax.eval_shape(function.mean, given.start_train, wanted)  # refuses targets that do not suit
+    if classes and not isinstance(wanted, jax.core.Tracer):
+        _require_classes(function, np.asarray(wanted), given.start_train.shape[1])
     return function, wanted, given
+
+
+def _require_classes(function: Loss, numbers: np.ndarray, outputs: int) -> None:
+    """Refuse class numbers without an output, which the losses would take for no class at all.
+
+    What another's loss makes of integers is its own affair.
+    """
+    counts = {losses.SQUARED: outputs, losses.CROSS_ENTROPY: outputs, losses.LOGISTIC: 2}
+    count = counts.get(function)
+    if count is None:
+        return
+    wrong = numbers[(numbers < 0) | (numbers >= count)]
+    if wrong.size:
+        raise UserError(
+            f"targets has the class number {wrong[0]}; loss {function.name!r} with {outputs} "
+            f"output{'s' if outputs > 1 else ''} takes 0 to {count - 1}: number the classes so"
+        )
 
 
 def _gradient(function: Loss, outputs: jax.Array, wanted: jax.Array) -> jax.Array:
@@ -204,8 +238,8 @@ def _tolerance(tolerance: Any, dtype: jax.typing.DTypeLike) -> float:
         return 1e-10 if jnp.finfo(dtype).eps < 1e-12 else 1e-5
     least = float(4 * jnp.finfo(dtype).eps)
     # Below rounding no step would ever pass, and the integrator would stand still.
-    if isinstance(tolerance, bool) or not isinstance(tolerance, float) or not tolerance >= least:
+    if not isinstance(tolerance, float) or not least <= tolerance < float("inf"):
         raise UserError(
-            f"tolerance is {tolerance!r}; choose a number of at least {least:.2g} for {dtype}"
+            f"tolerance is {tolerance!r}; choose a finite number of at least {least:.2g} for {dtype}"
         )
     return tolerance

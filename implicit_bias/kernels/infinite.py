@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from implicit_bias.arguments import require_number, require_whole
 from implicit_bias.errors import UserError
+from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.architectures import Engine, chain_of, choose_engine
 from implicit_bias.kernels.closed_form import Kernels, LayerNumbers, closed_form, layer_numbers
 from implicit_bias.kernels.stax_chain import kernel_positions, stax_kernels
 from implicit_bias.kernels.tiles import by_tiles, tile_sizes
-from implicit_bias.models.base import Scalar, require_floating
+from implicit_bias.models.base import Scalar
 from implicit_bias.models.layers import Chain, ChainModel, Residual
 from implicit_bias.runtime import compiled
 
@@ -63,9 +66,10 @@ class InfiniteKernel:
 
         Raises:
             UserError: If the inputs do not fit the network or each other, or the kernels do not fit
-                the memory.
+                the memory; or inputs that are known are not finite, or so small or large that the
+                products of their mean squares leave the range of their type.
         """
-        x1, x2 = self._checked(x1, x2)
+        x1, x2 = self.checked(x1, x2)
         require_whole("memory", memory)
         sizes = tile_sizes(
             x1.shape[0],
@@ -89,9 +93,9 @@ class InfiniteKernel:
             Kernels of shape (n1, n2), of the inputs' dtype.
 
         Raises:
-            UserError: If the inputs do not fit the network or each other.
+            UserError: As the call, but for the memory.
         """
-        x1, x2 = self._checked(x1, x2)
+        x1, x2 = self.checked(x1, x2)
         chain = self.model.chain()
         numbers = self.numbers(x1.shape[1:], x1.dtype)
         return (closed_form if self.engine == "closed form" else stax_kernels)(
@@ -123,17 +127,18 @@ class InfiniteKernel:
         computed = jax.dtypes.canonicalize_dtype(float).itemsize  # whatever the inputs' type
         return (_LIVE_STAX + branches) * computed * kernel_positions(chain, input_shape)
 
-    def _checked(self, x1: Any, x2: Any) -> tuple[jax.Array, jax.Array | None]:
-        x1 = jnp.asarray(x1)
-        x2 = None if x2 is None else jnp.asarray(x2)
-        for name, x in (("x1", x1), ("x2", x2)):
-            if x is None:
-                continue
-            require_floating(x)
-            if x.ndim < 2 or x.shape[0] < 1:
-                raise UserError(
-                    f"{name} has shape {x.shape}; give at least one input, shape (n, *features)"
-                )
+    def checked(self, x1: Any, x2: Any = None) -> tuple[jax.Array, jax.Array | None]:
+        """Return inputs as arrays that this kernel can be computed of.
+
+        Args:
+            x1: Inputs, shape (n1, *features).
+            x2: Inputs, shape (n2, *features); None for x1 again.
+
+        Raises:
+            UserError: As the call, but for the memory.
+        """
+        x1 = _inputs("x1", x1)
+        x2 = None if x2 is None else _inputs("x2", x2)
         if x2 is not None and (x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype):
             raise UserError(
                 f"x1 has inputs of shape {x1.shape[1:]} and type {x1.dtype}, but x2 has "
@@ -183,14 +188,18 @@ def infinite_kernel(
         *Neural Tangents* (2020), of the second engine. Sohl-Dickstein et al., *On the infinite width
         limit of neural networks with a standard parameterization* (2020).
     """
-    if not isinstance(scale, jax.Array):
-        require_number("scale", scale)
+    require_number("scale", scale)
+    if not isinstance(scale, jax.core.Tracer):
+        if np.asarray(scale).dtype.kind not in "fiuV":  # V: JAX's short floating types
+            raise UserError(f"scale is {scale!r}; give a number")
         scale = float(scale)
         if not math.isfinite(scale):
             raise UserError(f"scale is {scale}; choose a finite number")
-    elif not isinstance(scale, jax.core.Tracer) and scale.shape == ():
-        scale = float(scale)
-    shape = None if input_shape is None else tuple(input_shape)
+    if isinstance(model, type):
+        raise UserError(
+            f"model is the class {model.__name__}; give a network, such as Dense((512,), 10)"
+        )
+    shape = None if input_shape is None else _shape(input_shape)
     chain = chain_of(model)
     chosen = choose_engine(chain, engine, shape)
     if shape is not None:
@@ -200,6 +209,61 @@ def infinite_kernel(
 
         _neural_tangents.load()
     return InfiniteKernel(model, chosen, scale, shape)
+
+
+def _inputs(name: str, values: Any) -> jax.Array:
+    x = as_numbers(name, values)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise UserError(
+            f"{name} has type {x.dtype}; give floating numbers, as {name}.astype(float)"
+        )
+    if x.ndim < 2 or not x.size:
+        raise UserError(
+            f"{name} has shape {x.shape}; give at least one input, shape (n, *features)"
+        )
+    if not isinstance(x, jax.core.Tracer):
+        _require_in_range(name, x)
+    return x
+
+
+def _require_in_range(name: str, x: jax.Array) -> None:
+    """Refuse inputs that are not finite, or whose mean squares' products would not be.
+
+    The recursion multiplies mean squares of two inputs, fourth powers of their entries. Inputs that
+    are zero are exact.
+    """
+    rows = np.asarray(x).reshape(x.shape[0], -1)
+    rows = rows.astype(np.float32) if rows.dtype.itemsize < 4 else rows
+    largest = np.max(np.abs(rows), axis=1)
+    if not np.all(np.isfinite(largest)):
+        raise UserError(f"{name} has values that are not finite; leave those inputs out")
+    rows, largest = rows[largest > 0], largest[largest > 0]
+    if not largest.size:
+        return
+    # The mean is of numbers up to one: what has no share in it may vanish.
+    with np.errstate(under="ignore"):
+        shares = np.mean(np.square(rows / largest[:, None]), axis=1)
+    sizes = largest.astype(np.float64) * np.sqrt(shares.astype(np.float64))
+    limits = jnp.finfo(x.dtype)
+    low, high = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+    if np.min(sizes) < low or np.max(sizes) > high:
+        wrong = np.min(sizes) if np.min(sizes) < low else np.max(sizes)
+        raise UserError(
+            f"{name} has an input whose entries' root mean square is {wrong:.3g}, where {x.dtype} "
+            f"allows zero or {low:.2g} to {high:.2g}; rescale the inputs, or use a wider type"
+        )
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    try:
+        shape = tuple(operator.index(size) for size in given)
+    except TypeError:
+        shape = ()
+    if shape and min(shape) >= 1:
+        return shape
+    raise UserError(
+        f"input_shape is {given!r}; give the shape of one input, whole numbers >= 1, such as (784,)"
+    )
 
 
 def _nesting(chain: Chain) -> int:

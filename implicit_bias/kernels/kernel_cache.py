@@ -48,7 +48,8 @@ def cached_kernel(
         Kernels of shape (n1, n2).
 
     Raises:
-        UserError: As the kernel's call; or something is traced, which cannot be on a disk.
+        UserError: As the kernel's call; or ``kernel`` or ``cache_dir`` is something else, or
+            something is traced, which cannot be on a disk.
     """
     file = cache_file(kernel, x1, x2, cache_dir=cache_dir)
     found = _read(file)
@@ -79,14 +80,21 @@ def cache_file(
         cache_dir: As there.
 
     Raises:
-        UserError: If something is traced.
+        UserError: As in ``cached_kernel``.
     """
+    if not isinstance(kernel, InfiniteKernel):
+        raise UserError(
+            f"kernel is of type {type(kernel).__name__}; give what infinite_kernel(model) returns"
+        )
+    if cache_dir is not None and not isinstance(cache_dir, str | os.PathLike):
+        raise UserError(f"cache_dir is {cache_dir!r:.60}; give a folder's path, or None")
     if any(isinstance(value, jax.core.Tracer) for value in (x1, x2, kernel.scale)):
         raise UserError(
             "a kernel of traced values cannot be kept on disk; call cached_kernel outside of jit"
         )
     # The name that the kernel will compute under: float64 may be off.
-    first = np.asarray(jnp.asarray(x1))
+    x1, x2 = kernel.checked(x1, x2)
+    first = np.asarray(x1)
     parts = {
         "version": VERSION,
         "engine": kernel.engine,
@@ -94,7 +102,7 @@ def cache_file(
         "chain": repr(kernel.model.chain()),
         "numbers": [list(map(float, n)) for n in kernel.numbers(first.shape[1:], first.dtype)],
         "x1": _content(first),
-        "x2": None if x2 is None else _content(np.asarray(jnp.asarray(x2))),
+        "x2": None if x2 is None else _content(np.asarray(x2)),
     }
     name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return cache.directory(cache_dir) / "kernels" / f"{name}.npz"

@@ -8,7 +8,7 @@ parameters is ``geometry.distance`` and ``geometry.relative_movement``, the kern
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,6 +18,13 @@ import numpy as np
 from implicit_bias.errors import UserError
 from implicit_bias.geometry.checks import as_numbers, require_like
 from implicit_bias.kernels.cka import linear_cka
+from implicit_bias.kernels.empirical import (
+    Apply,
+    as_function,
+    outputs_of,
+    require_floating_parameters,
+)
+from implicit_bias.models.base import Model
 
 Params = Any
 Layers = Any
@@ -36,10 +43,12 @@ def pattern_flips(values: Layers, initial: Layers, units: Layers | None = None) 
             that are there and 0 for padding. By default all count alike.
 
     Returns:
-        A pytree like ``values``, of scalars from 0 to 1.
+        A pytree like ``values``, of scalars from 0 to 1; NaN where a unit that counts has a NaN,
+        as after divergence.
 
     Raises:
-        UserError: If the pytrees do not fit each other.
+        UserError: If the pytrees do not fit each other, or weights of units are known and one is
+            negative or no finite number, or a layer's are all zero.
     """
     _require_layers("initial", initial, values)
     if units is not None:
@@ -49,14 +58,20 @@ def pattern_flips(values: Layers, initial: Layers, units: Layers | None = None) 
                 "units does not have one array for each layer with its shape but the examples'; "
                 "give 1 for units that are there and 0 for padding"
             )
+        for leaf in jax.tree.leaves(units):
+            _require_weights(leaf)
 
     def fraction(now: jax.Array, then: jax.Array, *weights: jax.Array) -> jax.Array:
         dtype = now.dtype if jnp.issubdtype(now.dtype, jnp.floating) else jnp.result_type(float)
-        shares = jnp.mean(((now > 0) != (then > 0)).astype(dtype), axis=0)
+        flipped = ((now > 0) != (then > 0)).astype(dtype)
+        # Compared with 0, a NaN would pass for a unit that is off.
+        flipped = jnp.where(jnp.isnan(now) | jnp.isnan(then), jnp.asarray(jnp.nan, dtype), flipped)
+        shares = jnp.mean(flipped, axis=0)
         if not weights:
             return jnp.mean(shares)
         present = weights[0].astype(dtype)
-        return jnp.sum(shares * present) / jnp.sum(present)
+        counted = jnp.where(present == 0, jnp.zeros_like(shares), shares * present)
+        return jnp.sum(counted) / jnp.sum(present)
 
     return jax.tree.map(fraction, values, initial, *(() if units is None else (units,)))
 
@@ -100,10 +115,12 @@ def feature_similarity(features: jax.Array, initial: jax.Array) -> jax.Array:
 
 
 def linearisation_error(
-    apply: Callable[[Params, jax.Array], jax.Array],
+    apply: Apply | Model,
     params: Params,
     initial: Params,
     x: jax.Array,
+    *,
+    state: Mapping[str, Any] | None = None,
 ) -> jax.Array:
     """Return how far outputs are from their Taylor expansion of first order at initialisation.
 
@@ -112,24 +129,44 @@ def linearisation_error(
     have gone.
 
     Args:
-        apply: ``(params, x of shape (n, ...)) -> outputs``.
+        apply: ``(params, x of shape (n, ...)) -> outputs``, or a model, which is evaluated with
+            ``train=False``.
         params: After training, any pytree of floating arrays.
-        initial: Another of the same shapes.
+        initial: Another of the same shapes and dtypes.
         x: Probe set.
+        state: The model's state; by default empty.
 
     Returns:
         A scalar without unit; NaN where outputs did not change at all.
 
     Raises:
-        UserError: If the pytrees do not fit each other.
+        UserError: If the pytrees do not fit each other or are not floating, or the network is none,
+            fails or returns anything but a floating array.
 
     References:
         Chizat, Oyallon & Bach, *On lazy training in differentiable programming* (2019), section 1.
     """
+    function = as_function(apply, {} if state is None else state)
+    require_floating_parameters("params", params)
     require_like("initial", initial, params)
+    require_floating_parameters("initial", initial)
+    if _structure(initial) != _structure(params):
+        raise UserError(
+            "initial and params keep their arrays in containers of other types; give pytrees of one "
+            "structure"
+        )
+    for now, then in zip(jax.tree.leaves(params), jax.tree.leaves(initial), strict=True):
+        if now.dtype != then.dtype:
+            raise UserError(
+                f"params have an array of dtype {now.dtype} that has {then.dtype} in initial; give "
+                "both of one dtype"
+            )
+    if not hasattr(x, "dtype") or jnp.ndim(x) < 1:
+        raise UserError(f"x is of type {type(x).__name__}; give an array of shape (n, ...)")
+    outputs_of(apply, function, params, x)
     moved = jax.tree.map(jnp.subtract, params, initial)
-    before, slope = jax.jvp(lambda given: apply(given, x), (initial,), (moved,))
-    change = apply(params, x) - before
+    before, slope = jax.jvp(lambda given: function(given, x), (initial,), (moved,))
+    change = function(params, x) - before
     return _norm(change - slope) / _norm(change)
 
 
@@ -181,6 +218,17 @@ def _require_features(features: Any, initial: Any) -> None:
         )
 
 
+def _require_weights(weights: Any) -> None:
+    if isinstance(weights, jax.core.Tracer):
+        return
+    known = np.asarray(weights)
+    if not np.all(np.isfinite(known) & (known >= 0)) or not np.any(known > 0):
+        raise UserError(
+            "units has weights that are negative, not finite, or zero for a whole layer; give 1 for "
+            "units that are there, at least one in each layer, and 0 for padding"
+        )
+
+
 def _require_layers(name: str, given: Layers, values: Layers) -> None:
     leaves = jax.tree.leaves(values)
     if not leaves or not all(jnp.ndim(leaf) >= 2 and jnp.size(leaf) for leaf in leaves):
@@ -196,4 +244,9 @@ def _alike(given: Layers, values: Layers) -> bool:
         [(path, jnp.shape(leaf)) for path, leaf in jax.tree.leaves_with_path(tree)]
         for tree in (given, values)
     )
-    return shapes == wanted
+    # Paths alone do not tell a list from a tuple.
+    return shapes == wanted and _structure(given) == _structure(values)
+
+
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)

@@ -96,11 +96,12 @@ def problem(
         All of it in the kernel's dtype.
 
     Raises:
-        UserError: If shapes do not fit, or one initial output is given without the other.
+        UserError: If shapes do not fit, one initial output is given without the other, or values
+            are not real numbers or are known not to be finite.
     """
     train, full = flat_kernel(k_train)
     dtype, n = train.dtype, jnp.shape(k_train)[0]
-    y = as_numbers("targets", targets)
+    y = real_numbers("targets", targets)
     if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == 1:
         raise UserError(
             f"targets are class numbers of shape {y.shape}; give vectors (n, outputs), "
@@ -126,6 +127,27 @@ def problem(
     return Problem(train, cross, residual.reshape(train.shape[0], -1), start_train, start_test)
 
 
+def real_numbers(name: str, values: Any, *, finite: bool = True) -> jax.Array:
+    """Return real numbers as an array.
+
+    Args:
+        name: What the caller knows them by.
+        values: An array, or lists of numbers.
+        finite: Whether they must be finite, where they are known.
+
+    Raises:
+        UserError: If they are something else, such as truth values or complex numbers.
+    """
+    array = as_numbers(name, values)
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    if not floating and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise UserError(f"{name} has type {array.dtype}; give real numbers")
+    known = finite and not isinstance(array, jax.core.Tracer)
+    if known and not np.all(np.isfinite(np.asarray(array))):
+        raise UserError(f"{name} has values that are not finite; leave out what diverged")
+    return array
+
+
 def flat_kernel(kernel: Any, name: str = "the kernel") -> tuple[jax.Array, bool]:
     """Return a kernel as a square matrix (N, N), and whether it tells outputs apart.
 
@@ -149,9 +171,9 @@ def flat_cross(cross: Any, kernel: Any) -> jax.Array:
     """Return a kernel of other examples against those of ``kernel`` as a matrix (M, N).
 
     Raises:
-        UserError: If it does not fit.
+        UserError: If it does not fit, or is known not to be finite.
     """
-    array, shape = as_numbers("k_test_train", cross), jnp.shape(kernel)
+    array, shape = real_numbers("k_test_train", cross), jnp.shape(kernel)
     half = len(shape) // 2
     # A full kernel has the outputs on both sides: (m, k, n, k).
     fits = array.ndim == 2 * half and array.shape[1:] == (*shape[1:half], *shape[half:])
@@ -184,7 +206,7 @@ def eigensystem(matrix: jax.Array, cutoff: float | jax.Array | None = None) -> E
     fraction = relative_cutoff(cutoff, matrix)
     known = not isinstance(matrix, jax.core.Tracer)
     if known:
-        _require_symmetric(np.asarray(matrix), fraction)
+        require_symmetric(np.asarray(matrix), fraction)
     with jax.default_matmul_precision("highest"):
         values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=True)
     values, vectors = values[::-1], vectors[:, ::-1]
@@ -204,7 +226,7 @@ def relative_cutoff(
     """
     if cutoff is None:
         return float((size or array.shape[0]) * jnp.finfo(array.dtype).eps)
-    require_number("cutoff", cutoff)
+    _require_real("cutoff", cutoff)
     if not isinstance(cutoff, jax.core.Tracer) and not 0 <= cutoff < 1:
         raise UserError(f"cutoff is {cutoff}; choose 0 <= cutoff < 1")
     return cutoff
@@ -216,7 +238,7 @@ def not_negative(name: str, value: Any, dtype: jax.typing.DTypeLike) -> jax.Arra
     Raises:
         UserError: If it is none, or is known and negative or not finite.
     """
-    require_number(name, value)
+    _require_real(name, value)
     if not isinstance(value, jax.core.Tracer) and not (value >= 0 and np.isfinite(value)):
         raise UserError(f"{name} is {value}; choose a finite {name} >= 0")
     return jnp.asarray(value).astype(dtype)
@@ -230,10 +252,12 @@ def require_centred(f0: Any, tolerance: float = 0.0) -> None:
         tolerance: Largest absolute value allowed.
 
     Raises:
-        UserError: If one is known to be larger, or not finite.
+        UserError: If one is known to be larger, or not finite; or the tolerance is not a finite
+            number >= 0.
     """
-    outputs = as_numbers("f0", f0)
-    if isinstance(outputs, jax.core.Tracer):
+    outputs = real_numbers("f0", f0, finite=False)
+    not_negative("tolerance", tolerance, jnp.result_type(float))
+    if isinstance(outputs, jax.core.Tracer) or isinstance(tolerance, jax.core.Tracer):
         return
     largest = float(np.max(np.abs(np.asarray(outputs)), initial=0.0))
     if not largest <= tolerance:
@@ -263,9 +287,16 @@ def _combined(start: jax.Array, kernel: jax.Array, coefficients: jax.Array) -> j
     return jnp.broadcast_to(start, shape) + change.reshape(shape)
 
 
-def _require_symmetric(matrix: np.ndarray, fraction: float | jax.Array) -> None:
+def require_symmetric(
+    matrix: np.ndarray, fraction: float | jax.Array, name: str = "the kernel"
+) -> None:
+    """Refuse a matrix (N, N) that is not finite, or not symmetric beyond a fraction of its largest.
+
+    Raises:
+        UserError: If it is not.
+    """
     if not np.all(np.isfinite(matrix)):
-        raise UserError("the kernel has values that are not finite; leave out what diverged")
+        raise UserError(f"{name} has values that are not finite; leave out what diverged")
     if isinstance(fraction, jax.core.Tracer):
         return
     apart, largest = float(np.max(np.abs(matrix - matrix.T))), float(np.max(np.abs(matrix)))
@@ -273,7 +304,7 @@ def _require_symmetric(matrix: np.ndarray, fraction: float | jax.Array) -> None:
     allowed = max(float(fraction), 8 * float(np.finfo(matrix.dtype).eps)) * largest
     if apart > allowed:
         raise UserError(
-            f"the kernel is not symmetric: entries differ by {apart:.3g} from their mirror images, "
+            f"{name} is not symmetric: entries differ by {apart:.3g} from their mirror images, "
             f"where rounding allows {allowed:.3g}; give K or (K + K.T) / 2"
         )
 
@@ -292,9 +323,15 @@ def _outputs(
 ) -> jax.Array:
     if values is None:
         return jnp.zeros(shape, dtype)
-    array = as_numbers(name, values)
+    array = real_numbers(name, values)
     _require_shape(name, array, shape)
     return array.astype(dtype)
+
+
+def _require_real(name: str, value: Any) -> None:
+    require_number(name, value)
+    if hasattr(value, "dtype"):
+        real_numbers(name, value, finite=False)
 
 
 def _require_shape(name: str, array: jax.Array, shape: tuple[int, int], wanted: str = "") -> None:

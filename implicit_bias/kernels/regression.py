@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.kernels.problem import (
@@ -31,6 +32,8 @@ from implicit_bias.kernels.problem import (
     flat_kernel,
     not_negative,
     problem,
+    relative_cutoff,
+    require_symmetric,
 )
 
 Number = float | jax.Array
@@ -168,7 +171,7 @@ def gaussian_posterior(
         Mean and covariance of the function at the test points.
 
     Raises:
-        UserError: As ``ridge_regression``.
+        UserError: As ``ridge_regression``, or if ``k_test`` is known not to be finite and symmetric.
 
     References:
         Rasmussen & Williams, *Gaussian processes for machine learning* (2006), equations 2.25 and
@@ -183,6 +186,9 @@ def gaussian_posterior(
             f"the kernel of the test set has shape {jnp.shape(k_test)}, but that of test and "
             f"training set {jnp.shape(k_test_train)}; give {wanted}"
         )
+    if not isinstance(prior, jax.core.Tracer):
+        rounding = relative_cutoff(cutoff, prior)
+        require_symmetric(np.asarray(prior), rounding, "the kernel of the test set")
     system = eigensystem(given.train, cutoff)
     with jax.default_matmul_precision("highest"):
         rotated = given.cross @ system.vectors

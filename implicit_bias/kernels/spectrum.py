@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.geometry.checks import as_numbers
@@ -52,7 +53,8 @@ def numerical_rank(values: jax.Array, *, cutoff: Number | None = None) -> jax.Ar
         An integer scalar.
 
     Raises:
-        UserError: If ``values`` is no list of eigenvalues, or the cutoff not in [0, 1).
+        UserError: If ``values`` is no list of eigenvalues, finite and, but for rounding,
+            not negative; or the cutoff not in [0, 1).
     """
     values = _values(values)
     return jnp.sum(_in_range(values, cutoff))
@@ -76,9 +78,9 @@ def condition_number(values: jax.Array, *, cutoff: Number | None = None) -> jax.
         UserError: As ``numerical_rank``.
     """
     values = _values(values)
-    largest = jnp.max(values)
+    largest, kept = jnp.max(values), _in_range(values, cutoff)
     if cutoff is None or isinstance(cutoff, jax.core.Tracer) or cutoff > 0:
-        values = jnp.where(_in_range(values, cutoff), values, largest)
+        values = jnp.where(kept, values, largest)
     return largest / jnp.min(values)
 
 
@@ -92,7 +94,7 @@ def participation_ratio(values: jax.Array) -> jax.Array:
         A scalar without unit, from 1 to N.
 
     Raises:
-        UserError: If ``values`` is no list of eigenvalues.
+        UserError: If ``values`` is no list of eigenvalues, finite and, but for rounding, not negative.
     """
     values = _values(values)
     shares = values / jnp.sum(values)
@@ -109,7 +111,7 @@ def effective_rank(values: jax.Array) -> jax.Array:
         A scalar without unit, from 1 to N; at least ``participation_ratio``.
 
     Raises:
-        UserError: If ``values`` is no list of eigenvalues.
+        UserError: If ``values`` is no list of eigenvalues, finite and, but for rounding, not negative.
 
     References:
         Roy & Vetterli, *The effective rank* (2007), definition 1.
@@ -130,7 +132,8 @@ def effective_dimension(values: jax.Array, ridge: Number) -> jax.Array:
         A scalar without unit, from 0 to N.
 
     Raises:
-        UserError: If ``values`` is no list of eigenvalues, or the ridge is negative.
+        UserError: If ``values`` is no list of eigenvalues, finite and, but for rounding,
+            not negative; or the ridge is negative.
 
     References:
         Zhang, *Learning bounds for kernel regression using effective data dimensionality* (2005).
@@ -198,4 +201,14 @@ def _values(values: Any) -> jax.Array:
             f"the eigenvalues have shape {array.shape} and type {array.dtype}; give a list (N,) of "
             "them, as eigenvalues(kernel) returns"
         )
-    return array
+    if not isinstance(array, jax.core.Tracer):
+        known = np.asarray(array)
+        if not np.all(np.isfinite(known)):
+            raise UserError("the eigenvalues are not all finite; leave out what diverged")
+        lowest, allowed = np.min(known), relative_cutoff(None, array) * np.max(np.abs(known))
+        if lowest < -allowed:
+            raise UserError(
+                f"the eigenvalues go down to {lowest:.3g}, where rounding allows {-allowed:.3g}; "
+                "give those of a positive semidefinite kernel, as eigenvalues(kernel) returns"
+            )
+    return jnp.where(array < 0, jnp.zeros_like(array), array)

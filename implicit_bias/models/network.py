@@ -306,8 +306,8 @@ def residual_dense(
         UserError: When a value cannot be used.
     """
     require_positive("width", width)
-    if blocks != 0:
-        require_positive("blocks", blocks)
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 0:
+        raise UserError(f"blocks is {blocks!r}; choose a whole number >= 0")
     block = Residual((Activation(activation), Affine(width)), branch_scale)
     last = (Activation(activation), Affine(outputs))
     chain: Chain = (Flatten(), Affine(width), *(block,) * blocks, *last)

@@ -25,8 +25,10 @@ updates of the bucket's lanes at its width, at least half are those of the lanes
 from __future__ import annotations
 
 import itertools
+import math
+import numbers
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -221,9 +223,24 @@ def bucketed(
         The cut of least predicted time; of equals, one with fewer programs.
 
     Raises:
-        UserError: For widths that repeat or are no whole numbers, a network without hidden layers, or
-            numbers below 1.
+        UserError: For widths that repeat or are no whole numbers, another network than a dense one
+            with hidden layers, numbers below 1, or costs that are none.
     """
+    if not isinstance(dense, Dense):
+        raise UserError(
+            f"the network is of type {type(dense).__name__}, but only dense ones are padded; give a "
+            "Dense"
+        )
+    if not isinstance(widths, Iterable):
+        raise UserError(f"widths is {widths!r}; give a list of whole numbers")
+    if costs is not None and not isinstance(costs, table.Costs):
+        raise UserError(
+            f"costs is of type {type(costs).__name__}; give training.table.Costs, or None for this "
+            "backend's"
+        )
+    number = isinstance(gradients, numbers.Real) and not isinstance(gradients, bool)
+    if not number or not 0 < gradients < math.inf:
+        raise UserError(f"gradients is {gradients!r}; choose a finite number > 0")
     widths = sorted(_whole("a width", width) for width in widths)
     if not widths or len(set(widths)) < len(widths):
         raise UserError(f"widths are {_listed(widths) or 'none'}; give at least one, each once")
@@ -234,7 +251,7 @@ def bucketed(
         for width in widths
     }
     load = Load(dense, _whole("inputs", inputs), _whole("batch_size", batch_size), gradients, whole)
-    return planned(load, costs or table.costs(jax.default_backend()))
+    return planned(load, table.costs(jax.default_backend()) if costs is None else costs)
 
 
 def planned(load: Load, costs: table.Costs, programs: int | None = None) -> WidthPlan:
@@ -339,12 +356,12 @@ def _best_cut(
     return min(found, key=lambda entry: entry[:2])[2]
 
 
-def _of(numbers: int | Mapping[int, int], width: int) -> object:
-    if not isinstance(numbers, Mapping):
-        return numbers
-    if width not in numbers:
-        raise UserError(f"width {width} has no entry among {_listed(numbers)}; give one")
-    return numbers[width]
+def _of(given: int | Mapping[int, int], width: int) -> object:
+    if not isinstance(given, Mapping):
+        return given
+    if width not in given:
+        raise UserError(f"width {width} has no entry among {_listed(given)}; give one")
+    return given[width]
 
 
 def _whole(name: str, value: object) -> int:

@@ -70,11 +70,30 @@ def test_what_it_is_blind_to():
     np.testing.assert_allclose(far, linear_cka(X, Z), rtol=1e-3)
 
 
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_any_scale(unbiased, scale):
+    # Broken by: squares, or products of features, that leave the range of their type.
+    k, m = X @ X.T, Z @ Z.T
+    usual = kernel_cka(k, m, unbiased=unbiased)
+    np.testing.assert_allclose(
+        kernel_cka(k * scale, m / scale, unbiased=unbiased), usual, rtol=1e-9
+    )
+    far = linear_cka(X * scale, Z / scale, unbiased=unbiased)
+    np.testing.assert_allclose(far, usual, rtol=1e-9)
+
+
 def test_bad_requests():
     # Broken by: shapes that broadcast, or four examples too few.
     with pytest.raises(UserError, match="two square kernels"):
         kernel_cka(np.eye(3), np.eye(4))
     with pytest.raises(UserError, match="of the same examples"):
         linear_cka(X, Z[:4])
+    with pytest.raises(UserError, match="of the same examples"):
+        linear_cka(X, np.ones((8, 0)))
+    with pytest.raises(UserError, match="0 examples; give at least 2"):
+        kernel_cka(np.ones((0, 0)), np.ones((0, 0)))
+    with pytest.raises(UserError, match="other is None; give numbers"):
+        kernels.kernel_cka(X @ X.T, None)
     with pytest.raises(UserError, match="3 examples; give at least 4"):
         linear_cka(X[:3], Z[:3], unbiased=True)

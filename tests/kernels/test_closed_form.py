@@ -156,6 +156,15 @@ def test_bias_free_relu_is_homogeneous_and_exact_on_the_diagonal() -> None:
     np.testing.assert_allclose(np.diag(found.ntk), 3 * squares, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["relu-3-no-bias", "residual-relu", "erf-4"])
+def test_nan_stays_nan(name: str) -> None:
+    # Broken by a comparison that takes NaN for zero, or for one direction: traced inputs pass.
+    x = jnp.asarray(POINTS[:3]).at[1, 0].set(jnp.nan)
+    for kernel in compiled(name)(x, None, jnp.asarray(1.0)):
+        wrong = np.isnan(np.asarray(kernel))
+        np.testing.assert_array_equal(wrong, [[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+
+
 def test_zero_inputs_and_derivatives_are_finite() -> None:
     # Broken by a division by a norm of zero, or by the derivative of a root or an angle at zero. A
     # unit whose sums are zero is off in our networks, so only the last layer's bias is left.

@@ -203,6 +203,11 @@ def test_laws(drawn):
         (lambda k: gradient_descent(k, Y, [1], -0.1), "choose a finite step_size >= 0"),
         (lambda k: gradient_descent(k, Y, [1], 0.1, momentum=1.0), "0 <= momentum < 1"),
         (lambda k: gradient_descent(k, Y[:3], [1], 0.1), "targets has shape"),
+        (lambda k: stable_step(k, 0), "n is 0; give the number of examples, n >= 1"),
+        (lambda k: stable_step(k, -1), "n is -1; give"),
+        (lambda k: stable_step(k, 2.5), "n is 2.5; give a whole number"),
+        (lambda k: stable_step(k, True), "n is True; give a whole number"),
+        (lambda k: stable_step(k, "a"), "n is 'a'; give a whole number"),
     ],
 )
 def test_bad_requests(call, tells):

@@ -39,13 +39,46 @@ def test_small_distances_survive_float32():
     np.testing.assert_allclose(apart, 1e-8 / 8, rtol=0.01)
 
 
-@pytest.mark.parametrize("measure", [relative_change, kernel_distance])
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_any_scale(scale):
+    # Broken by: squares that vanish or overflow.
+    for measure in (relative_change, kernel_distance, kernel_alignment):
+        np.testing.assert_allclose(
+            measure(END * scale, START * scale), measure(END, START), rtol=1e-12
+        )
+    np.testing.assert_allclose(
+        relative_change(END * scale, START), scale * np.sqrt(7) / 2 if scale > 1 else 1, rtol=1e-12
+    )
+    targets = jnp.asarray([[1.0], [-2.0]])
+    np.testing.assert_allclose(
+        label_alignment(END, targets * scale), label_alignment(END, targets), rtol=1e-12
+    )
+
+
+def test_lists_and_zeros():
+    # Broken by: lists that have no shape, or a zero reference taken for no change.
+    assert float(relative_change([[2, 0], [0, 0]], [[1, 0], [0, 0]])) == 1
+    assert np.isnan(kernel_distance(START * 0, START))
+    assert float(relative_change(START, START * 0)) == np.inf
+    found = label_alignment([[1.0, 0.0], [0.0, 1.0]], [0, 1])
+    np.testing.assert_allclose(found, 1)
+
+
+@pytest.mark.parametrize("measure", [relative_change, kernel_distance, kernel_alignment])
 def test_bad_requests(measure):
     # Broken by: a check that is missing, so that shapes broadcast.
     with pytest.raises(UserError, match="two square kernels"):
         measure(jnp.eye(2), jnp.eye(3))
     with pytest.raises(UserError, match="two square kernels"):
         measure(jnp.ones((2, 3)), jnp.ones((2, 3)))
+    with pytest.raises(UserError, match="two square kernels"):
+        measure(jnp.ones((0, 0)), jnp.ones((0, 0)))
+    with pytest.raises(UserError, match="reference is None; give numbers"):
+        measure(jnp.eye(2), None)
+    with pytest.raises(UserError, match="kernel has type bool; give real numbers"):
+        measure(jnp.eye(2, dtype=bool), jnp.eye(2))
+    with pytest.raises(UserError, match="targets is None; give numbers"):
+        label_alignment(jnp.eye(2), None)
 
 
 def test_alignment_by_hand():

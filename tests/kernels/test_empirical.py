@@ -190,8 +190,10 @@ def test_vector_product():
         ({"method": "dense"}, "unknown method 'dense'"),
         ({"method": "structured"}, "does not say what layers it has"),
         ({"memory": 10}, "memory is 10 bytes, too small"),
-        ({"memory": -1}, "choose a number of bytes > 0"),
-        ({"memory": "much"}, "give a number"),
+        ({"memory": -1}, "choose a whole number of bytes >= 1"),
+        ({"memory": "much"}, "give a whole number"),
+        ({"memory": float("inf")}, "memory is inf; give a whole number"),
+        ({"memory": 1e9}, "give a whole number"),
         ({"x2": jnp.ones((2, 4))}, "give examples of one shape"),
     ],
 )
@@ -200,6 +202,65 @@ def test_bad_options(options, message):
     with pytest.raises(UserError) as caught:
         empirical_ntk(apply, make("float64"), jnp.asarray(X), **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (np.ones((4, 2), int), "vector has dtype int"),
+        (np.ones((4, 2), "float32"), "vector has dtype float32, but the network's outputs have"),
+        ("ones", "give numbers"),
+        ([[1.0, 2.0]], "vector has shape (1, 2)"),
+    ],
+)
+def test_bad_vectors(vector, message):
+    # Broken by: a product in another dtype, or an error of JAX's in many lines.
+    params, x = dense(4)
+    with pytest.raises(UserError) as caught:
+        ntk_vector_product(DENSE, params, x, vector)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_vectors_may_be_lists():
+    # Broken by: a list refused, or cast to another dtype than the outputs'.
+    with hasty():
+        found = ntk_vector_product(lambda w, x: x @ w, jnp.ones((3, 1)), jnp.asarray(X), [[1]] * 5)
+    np.testing.assert_allclose(found[:, 0], (X @ X.T).sum(axis=1), rtol=1e-12)
+
+
+FLOATS, WHOLE = jnp.asarray(X), jnp.ones((5, 3), int)
+
+
+@pytest.mark.parametrize(
+    ("network", "cast", "x", "message"),
+    [
+        (DENSE, None, WHOLE, "the inputs have dtype int"),
+        (DENSE, int, FLOATS, "['layer_0']['bias'] is of dtype int"),
+        (DENSE, float, FLOATS, "is of type "),
+        (apply, int, FLOATS, "is of dtype int"),
+        (DENSE, None, FLOATS.tolist(), "x1 is of type list; give an array"),
+        (DENSE, None, FLOATS[:, :2], "parameters that fit each other"),
+        (lambda params: 1, None, FLOATS, "is called with 2 arguments"),
+        (lambda params, x: (x, x), None, FLOATS, "the network returns tuple"),
+        (lambda params, x: WHOLE, None, FLOATS, "outputs of dtype int"),
+        (lambda params, x: x @ x, None, FLOATS, "failed on inputs of shape (5, 3)"),
+        (Dense, None, FLOATS, "the network is the class Dense"),
+        (None, None, FLOATS, "the network is of type NoneType"),
+    ],
+)
+def test_bad_networks_parameters_and_inputs(network, cast, x, message):
+    # Broken by: an error of JAX's in many lines, or a cost of what cannot be computed.
+    params = dense(5)[0] if network is not apply else make("float64")
+    if cast is float:
+        params = jax.tree.map(lambda leaf: "1.0", params)
+    elif cast is not None:
+        params = jax.tree.map(lambda leaf: leaf.astype(cast), params)
+    for function in (empirical_ntk, ntk_cost):
+        with pytest.raises(UserError) as caught:
+            function(network, params, x)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_bad_vector_and_network():

@@ -123,18 +123,35 @@ def test_logistic_descent_is_the_linear_models():
     np.testing.assert_allclose(mine.test[:, :, 0], np.stack([path[30], path[5]])[:, N:])
 
 
+BINARY = LABELS % 2
+
+
 @pytest.mark.parametrize(
     ("call", "tells"),
     [
         (lambda: loss_flow(K, LABELS, "crossentropy", [1.0]), "did you mean 'cross_entropy'"),
         (lambda: loss_flow(K, LABELS, "cross_entropy", [1.0]), "give f0_train of shape"),
         (lambda: loss_flow(K, LABELS[:3], "logistic", [1.0]), "give outputs"),
-        (lambda: loss_flow(K, LABELS, "logistic", [-1.0]), "give times >= 0"),
-        (lambda: loss_flow(K, LABELS, "logistic", [1.0], tolerance=1e-17), "at least 8.9e-16"),
-        (lambda: loss_flow(-K, LABELS, "logistic", [1.0]), "not positive semidefinite"),
-        (lambda: loss_flow(K[:3], LABELS, "logistic", [1.0]), "give a square one"),
-        (lambda: loss_descent(K, LABELS, "logistic", [0.5], 0.1), "whole numbers"),
-        (lambda: loss_descent(K, LABELS, "logistic", [1], -0.1), "step_size >= 0"),
+        (lambda: loss_flow(K, BINARY, "logistic", [-1.0]), "give times >= 0"),
+        (lambda: loss_flow(K, BINARY, "logistic", [1.0], tolerance=1e-17), "at least 8.9e-16"),
+        (lambda: loss_flow(K, BINARY, "logistic", [1.0], tolerance=np.inf), "tolerance is inf"),
+        (lambda: loss_flow(K, BINARY + 1, "logistic", [1.0]), "class number 2; .* takes 0 to 1"),
+        (lambda: loss_descent(K, BINARY - 1, "logistic", [1], 0.1), "class number -1"),
+        (
+            lambda: loss_flow(
+                K, LABELS + 1, "cross_entropy", [1.0], f0_train=np.zeros((len(K), 3))
+            ),
+            "class number 3; loss 'cross_entropy' with 3 outputs takes 0 to 2",
+        ),
+        (
+            lambda: loss_flow(K, LABELS * 1.0, "squared", [1.0]),
+            r"and type float.*; give target vectors of shape \(n, k\), or class numbers as integers",
+        ),
+        (lambda: loss_flow(K, np.full((len(K), 1), np.nan), "squared", [1.0]), "not finite"),
+        (lambda: loss_flow(-K, BINARY, "logistic", [1.0]), "not positive semidefinite"),
+        (lambda: loss_flow(K[:3], BINARY, "logistic", [1.0]), "give a square one"),
+        (lambda: loss_descent(K, BINARY, "logistic", [0.5], 0.1), "whole numbers"),
+        (lambda: loss_descent(K, BINARY, "logistic", [1], -0.1), "step_size >= 0"),
     ],
 )
 def test_bad_requests(call, tells):

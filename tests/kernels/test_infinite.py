@@ -197,7 +197,47 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: infinite_kernel(Dense((3,), 1))(VECTORS, VECTORS[:, :3]),
         "inputs of one shape",
     ),
-    "whole numbers": (lambda: infinite_kernel(Dense((3,), 1))(np.eye(3, dtype=int)), "float"),
+    "a list as the scale": (
+        lambda: infinite_kernel(Dense((3,), 1), scale=jnp.ones(3)),
+        r"scale is an array of shape \(3,\)",
+    ),
+    "complex scale": (lambda: infinite_kernel(Dense((3,), 1), scale=jnp.asarray(1j)), "number"),
+    "scale that is none": (
+        lambda: infinite_kernel(Dense((3,), 1), scale=jnp.asarray(np.nan)),
+        "choose a finite number",
+    ),
+    "a class": (lambda: infinite_kernel(Dense), "model is the class Dense; give a network"),
+    "a number as the shape": (lambda: infinite_kernel(Dense((3,), 1), 4), "input_shape is 4; give"),
+    "a word as the shape": (lambda: infinite_kernel(Dense((3,), 1), "ab"), "input_shape is 'ab'"),
+    "a shape of fractions": (lambda: infinite_kernel(Dense((3,), 1), (2.5,)), "whole numbers >= 1"),
+    "a shape without size": (lambda: infinite_kernel(Dense((3,), 1), (0,)), "whole numbers >= 1"),
+    "whole numbers": (
+        lambda: infinite_kernel(Dense((3,), 1))(np.eye(3, dtype=int)),
+        "x1 has type int64; give floating numbers",
+    ),
+    "truth values": (
+        lambda: infinite_kernel(Dense((3,), 1))(VECTORS, jnp.ones((2, 5), bool)),
+        "x2 has type bool",
+    ),
+    "objects": (
+        lambda: infinite_kernel(Dense((3,), 1))(np.array([[None, 1.0]])),
+        "x1 is .*; give numbers",
+    ),
+    "no features": (lambda: infinite_kernel(Dense((3,), 1))(np.ones((2, 0))), "at least one input"),
+    "NaN": (
+        lambda: infinite_kernel(Dense((3,), 1))(np.where(VECTORS > 1, np.nan, VECTORS)),
+        "x1 has values that are not finite",
+    ),
+    "infinity": (
+        lambda: infinite_kernel(Dense((3,), 1))(VECTORS, np.full((1, 5), np.inf)),
+        "x2 has values that are not finite",
+    ),
+    "tiny": (lambda: infinite_kernel(Dense((3,), 1))(VECTORS * 1e-170), "allows zero or 1.2e-77"),
+    "huge": (lambda: infinite_kernel(Dense((3,), 1))(VECTORS * 1e200), "rescale the inputs"),
+    "tiny, single": (
+        lambda: infinite_kernel(Dense((3,), 1))((VECTORS * 1e-25).astype(np.float32)),
+        "float32 allows zero or 3.3e-10 to 4.3e",
+    ),
     "one input": (lambda: infinite_kernel(Dense((3,), 1))(VECTORS[0]), "shape"),
     "no input": (lambda: infinite_kernel(Dense((3,), 1))(VECTORS[:0]), "at least one input"),
     "memory of the kernels": (

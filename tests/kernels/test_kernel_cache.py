@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +88,22 @@ def test_a_folder_that_cannot_be_written_costs_only_the_file(tmp_path: Path) -> 
     with pytest.warns(UserWarning, match="computed but not kept"):
         found = cached_kernel(KERNEL, X, cache_dir=tmp_path)
     assert found.ntk.shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "x", "folder", "tells"),
+    [
+        (KERNEL.model, X, None, "kernel is of type Dense; give what infinite_kernel"),
+        (KERNEL, "abc", None, "x1 is 'abc'; give numbers"),
+        (KERNEL, None, None, "x1 is None; give numbers"),
+        (KERNEL, X, 3, "cache_dir is 3; give a folder's path"),
+    ],
+)
+def test_bad_requests(tmp_path: Path, kernel: Any, x: Any, folder: Any, tells: str) -> None:
+    # Broken by an AttributeError or TypeError from inside.
+    with pytest.raises(UserError, match=tells) as caught:
+        cached_kernel(kernel, x, cache_dir=tmp_path if folder is None else folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_traced_values_are_refused(tmp_path: Path) -> None:

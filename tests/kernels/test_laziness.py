@@ -17,6 +17,7 @@ from implicit_bias.kernels import (
     pattern_flips,
     scaling_exponent,
 )
+from implicit_bias.models import Dense
 from tests.haste import hasty
 
 
@@ -50,6 +51,15 @@ def test_pattern_flips():
     assert flips(active(now), active(then)) == {"first": 0.5, "last": 0.0}
 
 
+def test_flips_of_a_diverged_lane():
+    # Broken by: a NaN that counts as a unit that is off, or one in padding that counts at all.
+    then = np.ones((2, 2))
+    now = np.array([[1.0, np.nan], [1.0, 1.0]])
+    assert np.isnan(pattern_flips([now], [then])[0])
+    assert np.isnan(pattern_flips([then], [now])[0])
+    assert pattern_flips([now], [then], [np.array([1, 0])])[0] == 0
+
+
 def test_features():
     # Broken by: a change over the final features, or a similarity that sees rotations.
     then, change = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
@@ -77,6 +87,22 @@ def test_linearisation_error():
         linearisation_error(apply, end, {"a": jnp.array(1.0)}, x)
 
 
+def test_linearisation_error_of_a_model():
+    # Broken by: a model that is treated otherwise than its function.
+    model = Dense((3,), 2)
+    x = jnp.asarray(RNG.normal(size=(4, 2)))
+    initial, end = (model.init(jax.random.key(i), x[0])[0] for i in (0, 1))
+    expected = linearisation_error(lambda p, x: model.apply(p, {}, x)[0], end, initial, x)
+    np.testing.assert_allclose(linearisation_error(model, end, initial, x), expected, rtol=1e-12)
+
+
+LINEAR, ONES = {"a": np.ones(2)}, np.ones((3, 2))
+
+
+def linear(params, x):
+    return x * params["a"][None, :]
+
+
 def test_scaling_exponent():
     # Broken by: logarithms of one side alone, or a fit over seeds together.
     widths = np.array([32, 64, 256, 1024])
@@ -95,6 +121,27 @@ def test_scaling_exponent():
             lambda: pattern_flips([np.ones((2, 3))], [np.ones((2, 3))], [np.ones(2)]),
             "1 for units that are there",
         ),
+        (lambda: pattern_flips([np.ones((2, 3))], (np.ones((2, 3)),)), "the same layers"),
+        (
+            lambda: pattern_flips([np.ones((2, 3))], [np.ones((2, 3))], [np.zeros(3)]),
+            "at least one",
+        ),
+        (lambda: pattern_flips([np.ones((2, 3))], [np.ones((2, 3))], [-np.ones(3)]), "negative"),
+        (lambda: linearisation_error(None, LINEAR, LINEAR, ONES), "give a model, or a function"),
+        (lambda: linearisation_error(lambda p: p, LINEAR, LINEAR, ONES), "with 2 arguments"),
+        (
+            lambda: linearisation_error(linear, {"a": np.ones(2, int)}, LINEAR, ONES),
+            r"params\['a'\] is of dtype int",
+        ),
+        (
+            lambda: linearisation_error(linear, LINEAR, {"a": np.ones(2, "float32")}, ONES),
+            "both of one dtype",
+        ),
+        (
+            lambda: linearisation_error(linear, [np.ones(2)], (np.ones(2),), ONES),
+            "containers of other types",
+        ),
+        (lambda: linearisation_error(linear, LINEAR, LINEAR, [[1.0]]), "x is of type list"),
         (lambda: feature_change(np.ones((2, 3)), np.ones((3, 2))), "the same layer"),
         (lambda: feature_similarity(np.ones(3), np.ones(3)), "give"),
         (lambda: scaling_exponent(np.array([1, 1]), np.ones(2)), "at least two differ"),

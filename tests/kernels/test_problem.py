@@ -64,6 +64,36 @@ def test_what_is_no_kernel(kernel, tells):
         (lambda: kernels.gradient_flow(K, Y, [1.0], f0_test=Y), "f0_test is given without k_test"),
         (lambda: kernels.gaussian_posterior(K, K, K[:2, :2], Y, 0.1), r"give \(3, 3\)"),
         (lambda: kernels.leave_one_out(jnp.ones((3, 3)), Y, 0.0), "rank 1 of 3 and the ridge is 0"),
+        (
+            lambda: kernels.gaussian_posterior(K, K, K.at[0, 1].set(0.5), Y, 0.1),
+            "kernel of the test set is not symmetric",
+        ),
+        (
+            lambda: kernels.gaussian_posterior(K, K, K * jnp.nan, Y, 0.1),
+            "kernel of the test set has values that are not finite",
+        ),
+        (lambda: kernels.gaussian_posterior(K, K, K[:2], Y, 0.1), "give a square one"),
+        (
+            lambda: kernels.ridge_regression(K, K, Y * jnp.nan, 0.1),
+            "targets has values that are not",
+        ),
+        (lambda: kernels.ridge_regression(K, K * jnp.inf, Y, 0.1), "k_test_train has values"),
+        (
+            lambda: kernels.ridge_regression(K, K, Y, 0.1, f0_train=Y * jnp.nan, f0_test=Y),
+            "f0_train has values that are not finite",
+        ),
+        (
+            lambda: kernels.ridge_regression(K, K, Y.astype(complex), 0.1),
+            "targets has type complex128; give",
+        ),
+        (lambda: kernels.ridge_regression(K, K, Y > 0, 0.1), "targets has type bool; give real"),
+        (
+            lambda: kernels.ridge_regression(K, K.astype(complex), Y, 0.1),
+            "k_test_train has type complex128",
+        ),
+        (lambda: kernels.ridge_regression(K, K, Y, jnp.asarray(1j)), "ridge has type complex128"),
+        (lambda: kernels.require_centred(Y, tolerance="a"), "tolerance is 'a'; give a number"),
+        (lambda: kernels.require_centred(Y, tolerance=np.nan), "tolerance is nan; choose a finite"),
     ],
 )
 def test_what_does_not_fit(call, tells):

@@ -68,6 +68,13 @@ def test_effective_numbers():
     assert float(kernels.effective_dimension(values, 0.0)) == 4
 
 
+def test_rounding_below_zero_is_zero():
+    # Broken by: the logarithm of a negative share, or its division by a ridge.
+    values = jnp.asarray(VALUES).at[-1].set(-1e-16)
+    np.testing.assert_allclose(kernels.effective_rank(values), np.exp(entropy(VALUES)))
+    assert float(kernels.effective_dimension(values, 0.0)) == 4
+
+
 def test_target_alignment():
     # Broken by: ascending order, or eigenvectors in rows.
     targets = np.stack([BASIS[:, 0], 2 * BASIS[:, 2]], axis=1)
@@ -88,5 +95,14 @@ def test_bad_requests():
             count(KERNEL)
     with pytest.raises(UserError, match="choose a finite ridge >= 0"):
         kernels.effective_dimension(jnp.asarray(VALUES), -1.0)
+    values = jnp.asarray(VALUES)
+    for cutoff, tells in (("a", "give a number"), (np.nan, "0 <= cutoff"), (-0.1, "0 <= cutoff")):
+        for count in (kernels.numerical_rank, kernels.condition_number):
+            with pytest.raises(UserError, match=tells):
+                count(values, cutoff=cutoff)
+    with pytest.raises(UserError, match="eigenvalues are not all finite"):
+        kernels.participation_ratio(values.at[0].set(jnp.inf))
+    with pytest.raises(UserError, match=r"go down to -0\.1, where rounding"):
+        kernels.effective_rank(values.at[4].set(-0.1))
     with pytest.raises(UserError, match="targets has shape"):
         kernels.target_alignment(KERNEL, np.ones((4, 2)))

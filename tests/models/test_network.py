@@ -393,7 +393,7 @@ def test_other_bad_arguments():
         (lambda: conv_net((), 2), "channels is ()"),
         (lambda: conv_net((2,), 2, "max"), "unknown head 'max'"),  # type: ignore[arg-type]
         (lambda: residual_dense(0, 1, 2), "width is 0"),
-        (lambda: residual_dense(2, -1, 2), "blocks is -1"),
+        (lambda: residual_dense(2, -1, 2), "blocks is -1; choose a whole number >= 0"),
         (lambda: models.get("residual", widths=[2]), "cannot take options"),
         (lambda: Network(chain).apply({}, {}, jnp.zeros((1, 3))), "no weight and bias in layer_0"),
         (lambda: Network(chain).tapped({}, {}, jnp.zeros((1, 3)), ()), "0 taps are given for 1"),

@@ -224,6 +224,12 @@ def test_padded_lanes_train_as_unpadded_ones(dataset: Dataset) -> None:
         ({"batch_size": True}, "batch_size is True"),
         ({"inputs": -1}, "inputs is -1"),
         ({"dense": Dense((), 2)}, "no hidden layers, so no width"),
+        ({"dense": None}, "the network is of type NoneType, but only dense ones are padded"),
+        ({"widths": 8}, "widths is 8; give a list"),
+        ({"gradients": math.nan}, "gradients is nan; choose a finite number > 0"),
+        ({"gradients": "2"}, "gradients is '2'"),
+        ({"gradients": -1}, "gradients is -1"),
+        ({"costs": 3}, "costs is of type int; give training.table.Costs"),
     ],
 )
 def test_bad_numbers_are_refused(changes: dict[str, Any], told: str) -> None:

@@ -50,6 +50,11 @@ class Modes(Section):
             raise self.refusal("strengths", advice="give decreasing numbers")
         if len(falling) > self.inputs:
             raise self.refusal("strengths", "inputs", advice="choose at most a mode for each input")
+        if len(falling) > self.hidden:
+            raise self.refusal(
+                "hidden", "strengths",
+                advice="choose at least a unit for each mode, or a layer cannot pass them all",
+            )  # fmt: skip
         if self.small >= self.large:
             raise self.refusal("small", "large", advice="choose a larger large one")
         return self

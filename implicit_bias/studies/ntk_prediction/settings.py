@@ -57,7 +57,7 @@ class NetworkSettings(Section):
 class ExerciseSettings(Section):
     """The published exercise: a two-layer network against kernel ridge regression."""
 
-    width: Count = 10_000
+    width: int = Field(10_000, ge=1, le=200_000, description="hidden units")
     examples: int = Field(50, ge=2, le=2000)
     dimension: Count = 20
     step_size: Positive = 0.001
@@ -94,6 +94,11 @@ class NtkPredictionSettings(StudySettings):
 
     @model_validator(mode="after")
     def _usable(self) -> NtkPredictionSettings:
+        if self.data.n_train is not None and self.data.n_train < 2:
+            raise self.refusal(
+                "data.n_train",
+                advice="choose at least 2, as a kernel of one example has no spectrum to compare",
+            )
         if self.updates < self.probes:
             raise self.refusal(
                 "updates", "probes", advice="choose at least as many updates as probes"

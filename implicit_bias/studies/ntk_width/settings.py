@@ -30,6 +30,12 @@ NETWORKS = ("standard", "ntk", "mup")
 FEWEST_WIDTHS = 3
 """Widths through which a slope is worth its name."""
 
+MOST_UNITS = 200_000
+"""Hidden units of a network of which the expectation is taken: its parameters must fit the memory."""
+
+MOST_DRAWN = 10**8
+"""Hidden units of all networks of one seed's expectation, drawn one after another."""
+
 Widths = Annotated[tuple[Count, ...], Field(min_length=FEWEST_WIDTHS), AfterValidator(increasing)]
 
 
@@ -64,11 +70,22 @@ class LinearisedNetworks(Section):
 class Expectation(Section):
     """The average of kernels over initialisations, networks with one hidden layer."""
 
-    width: Count = Field(64, description="hidden width of the networks that are drawn")
+    width: Annotated[int, Field(ge=1, le=MOST_UNITS)] = Field(
+        64, description="hidden width of the networks that are drawn"
+    )
     networks: Annotated[int, Field(ge=2, le=100_000)] = Field(
         200, description="networks drawn for each seed"
     )
     inputs: Annotated[int, Field(ge=2, le=64)] = Field(8, description="test examples of the kernel")
+
+    @model_validator(mode="after")
+    def _affordable(self) -> Expectation:
+        if self.width * self.networks > MOST_DRAWN:
+            raise self.refusal(
+                "width", "networks",
+                advice=f"choose fewer, at most {MOST_DRAWN} hidden units in all networks of a seed",
+            )  # fmt: skip
+        return self
 
 
 class NtkWidthSettings(StudySettings):
@@ -103,6 +120,12 @@ class NtkWidthSettings(StudySettings):
         ):
             if getattr(self.model, key) != getattr(plain, key):
                 raise self.refusal(f"model.{key}", advice=f"leave it out: {instead}")
+        largest = self.linearised.largest
+        if largest is not None and largest > max(self.widths):
+            raise self.refusal(
+                "linearised.largest", "widths",
+                advice=f"choose at most {max(self.widths)}, the largest of them, or leave it out",
+            )  # fmt: skip
         if "linearised" in self.arms and len(self.linearised_widths) < FEWEST_WIDTHS:
             raise self.refusal(
                 "linearised.largest", "widths",
