@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from implicit_bias.errors import UserError
 
@@ -63,6 +64,34 @@ def require_number(name: str, value: Any) -> None:
         return
     if getattr(value, "shape", None) != ():
         raise UserError(f"{name} is {_described(value)}; give a number")
+
+
+def require_numbers(name: str, values: Any) -> None:
+    """Refuse what is neither a number nor an array or a list of them.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if isinstance(values, jax.Array):
+        return
+    try:
+        kind = np.asarray(values).dtype.kind
+    except (TypeError, ValueError):  # lists of unequal length, or of traced numbers
+        leaves = jax.tree.leaves(values)
+        kind = "f" if leaves and all(isinstance(leaf, jax.Array) for leaf in leaves) else "O"
+    if kind not in "fiuV":  # V: JAX's short floating types
+        given = repr(values)
+        raise UserError(f"{name} is {given:.40}; give numbers")
+
+
+def as_numbers(name: str, values: Any) -> jax.Array:
+    """Return numbers, or a list of them, as an array.
+
+    Raises:
+        UserError: If they are none.
+    """
+    require_numbers(name, values)
+    return jnp.asarray(values)
 
 
 def require_function(name: str, function: Any, arguments: Sequence[str], returns: str) -> None:

@@ -32,9 +32,14 @@ import numpy as np
 import numpy.typing as npt
 
 from implicit_bias import losses
-from implicit_bias.arguments import require_function, require_key, require_whole
+from implicit_bias.arguments import (
+    as_numbers,
+    require_function,
+    require_key,
+    require_numbers,
+    require_whole,
+)
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import as_numbers, require_numbers
 from implicit_bias.geometry.perturbation import checked_radii
 from implicit_bias.losses import Loss
 

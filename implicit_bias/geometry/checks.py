@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import as_numbers
 from implicit_bias.errors import UserError
 
 Params = Any
@@ -28,34 +29,6 @@ def require_like(name: str, given: Params, params: Params) -> None:
             f"{name} does not have the parameters' arrays and shapes; "
             "give a pytree like the parameters"
         )
-
-
-def require_numbers(name: str, values: Any) -> None:
-    """Refuse what is neither a number nor an array or a list of them.
-
-    Raises:
-        UserError: If it is something else.
-    """
-    if isinstance(values, jax.Array):
-        return
-    try:
-        kind = np.asarray(values).dtype.kind
-    except (TypeError, ValueError):  # lists of unequal length, or of traced numbers
-        leaves = jax.tree.leaves(values)
-        kind = "f" if leaves and all(isinstance(leaf, jax.Array) for leaf in leaves) else "O"
-    if kind not in "fiuV":  # V: JAX's short floating types
-        given = repr(values)
-        raise UserError(f"{name} is {given:.40}; give numbers")
-
-
-def as_numbers(name: str, values: Any) -> jax.Array:
-    """Return numbers, or a list of them, as an array.
-
-    Raises:
-        UserError: If they are none.
-    """
-    require_numbers(name, values)
-    return jnp.asarray(values)
 
 
 def some_value(name: str, value: Any) -> Any:

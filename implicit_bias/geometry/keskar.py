@@ -25,10 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from implicit_bias.arguments import require_function, require_key, require_whole
+from implicit_bias.arguments import require_function, require_key, require_numbers, require_whole
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.finite import require_finite
-from implicit_bias.geometry.checks import require_numbers
 
 Params = Any
 Columns = Literal["gaussian", "orthonormal"]

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import as_numbers, require_numbers
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.finite import require_finite
-from implicit_bias.geometry.checks import as_numbers, require_numbers
 from implicit_bias.geometry.rescaling import dense_layers
 from implicit_bias.models import Dense
 

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from implicit_bias.arguments import require_function, require_key, require_whole
+from implicit_bias.arguments import as_numbers, require_function, require_key, require_whole
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.geometry.movement import parameter_norm
 
 Params = Any

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import require_numbers
 
 Params = Any
 

@@ -21,9 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.arguments import require_whole
+from implicit_bias.arguments import as_numbers, require_whole
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.problem import (
     Outputs,
     Problem,

@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from implicit_bias.arguments import require_function, require_whole
+from implicit_bias.arguments import as_numbers, require_whole
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.blocks import Blocking, by_blocks, gram
 from implicit_bias.kernels.costs import (
     REDUCTIONS,
@@ -26,12 +24,18 @@ from implicit_bias.kernels.costs import (
     per_example,
     products_cost,
 )
+from implicit_bias.kernels.networks import (
+    Apply,
+    as_function,
+    checked_inputs,
+    outputs_of,
+    require_floating_parameters,
+)
 from implicit_bias.kernels.structured import EXAMPLE_AXES, Structured
-from implicit_bias.models.base import Model, evaluate, failure_in
+from implicit_bias.models.base import Model
 from implicit_bias.models.layers import ChainModel
 
 Params = Any
-Apply = Callable[[Params, jax.Array], jax.Array]
 Method = Literal["auto", "jacobian", "products", "structured"]
 
 DEFAULT_MEMORY = 2**30
@@ -179,84 +183,6 @@ def ntk_vector_product(
         return product
 
 
-def as_function(network: Any, state: Any) -> Apply:
-    """Return a network, which may be a model, as a function of parameters and inputs.
-
-    Raises:
-        UserError: If it is neither, or a function of other arguments.
-    """
-    if isinstance(network, type) or not (callable(network) or isinstance(network, Model)):
-        given = network.__name__ if isinstance(network, type) else type(network).__name__
-        kind = "the class" if isinstance(network, type) else "of type"
-        raise UserError(
-            f"the network is {kind} {given}; give a model, or a function (params, x) -> outputs"
-        )
-    if isinstance(network, Model):
-        return lambda params, x: evaluate(network, params, state, x)
-    require_function("network", network, ("params", "x"), "outputs of shape (n, k)")
-    function: Apply = network
-    return function
-
-
-def outputs_of(network: Any, function: Apply, params: Params, x: Any) -> jax.ShapeDtypeStruct:
-    """Return shape and dtype of a network's outputs, without computing them.
-
-    Args:
-        network: What the caller gave, for its name.
-        function: The same as a function.
-        params: Parameters, or their shapes.
-        x: Inputs, or their shape.
-
-    Raises:
-        UserError: If the network fails, or returns anything but one floating array.
-    """
-    try:
-        outputs = jax.eval_shape(function, params, x)
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:
-        if isinstance(error, jax.errors.JAXTypeError):  # a tracer misused: its own text is best
-            raise
-        raise failure_in(getattr(network, "__name__", type(network).__name__), x, error) from error
-    if not hasattr(outputs, "dtype"):
-        raise UserError(
-            f"the network returns {type(outputs).__name__}; return the outputs alone, one array of "
-            "shape (n, k)"
-        )
-    if not jnp.issubdtype(outputs.dtype, jnp.floating):
-        raise UserError(
-            f"the network returns outputs of dtype {outputs.dtype}; return floating ones, which have "
-            "a derivative"
-        )
-    return outputs
-
-
-def require_floating_parameters(name: str, params: Params) -> None:
-    """Refuse parameters that have no derivative.
-
-    Raises:
-        UserError: If there are none, or one is no floating array.
-    """
-    leaves = jax.tree.leaves_with_path(params)
-    if not leaves:
-        raise UserError(f"{name} has no arrays; give the network's parameters")
-    for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            given = f"of type {type(leaf).__name__}" if dtype is None else f"of dtype {dtype}"
-            raise UserError(f"{name}{jax.tree_util.keystr(path)} is {given}; give floating arrays")
-
-
-def _inputs(name: str, x: Any) -> Any:
-    """Return inputs, or their shape and dtype, after a look at them."""
-    if not hasattr(x, "ndim") or not hasattr(x, "dtype"):
-        raise UserError(f"{name} is of type {type(x).__name__}; give an array of shape (n, ...)")
-    if x.ndim < 1 or x.shape[0] < 1:
-        raise UserError(f"{name} has shape {x.shape}; give at least one example, shape (n, ...)")
-    # An index that is traced does not select from NumPy's arrays.
-    return as_numbers(name, x) if isinstance(x, np.ndarray) else x
-
-
 class _Problem:
     """One kernel that is asked for, checked."""
 
@@ -271,7 +197,7 @@ class _Problem:
     ) -> None:
         if reduce not in REDUCTIONS:
             raise unknown("reduction", reduce, REDUCTIONS)
-        x1, x2 = _inputs("x1", x1), None if x2 is None else _inputs("x2", x2)
+        x1, x2 = checked_inputs("x1", x1), None if x2 is None else checked_inputs("x2", x2)
         self.params, self.x1, self.x2, self.reduce = params, x1, x2, reduce
         self.state: Any = {} if state is None else state
         self.network = network

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias import losses
+from implicit_bias.arguments import as_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.descent import (
     checked_momentum,
     checked_steps,

@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.arguments import require_number, require_whole
+from implicit_bias.arguments import as_numbers, require_number, require_whole
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.architectures import Engine, chain_of, choose_engine
 from implicit_bias.kernels.closed_form import Kernels, LayerNumbers, closed_form, layer_numbers
 from implicit_bias.kernels.stax_chain import kernel_positions, stax_kernels

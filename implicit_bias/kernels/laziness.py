@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import as_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers, require_like
+from implicit_bias.geometry.checks import require_like
 from implicit_bias.kernels.cka import linear_cka
-from implicit_bias.kernels.empirical import (
+from implicit_bias.kernels.networks import (
     Apply,
     as_function,
     outputs_of,

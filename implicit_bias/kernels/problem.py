@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.arguments import require_number
+from implicit_bias.arguments import as_numbers, require_number
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
 
 
 class Eigensystem(NamedTuple):

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import as_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.geometry.checks import as_numbers
 from implicit_bias.kernels.problem import (
     eigensystem,
     flat_kernel,

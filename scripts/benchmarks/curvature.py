@@ -15,7 +15,7 @@ from benchmarks.curvature_peers import CurvlinopsEigsh, PyHessianDensity, PyHess
 from benchmarks.curvature_problem import CLASSES, FEATURES, Problem
 from benchmarks.curvature_runners import JaxCurvature, Judge
 from benchmarks.text import announce, interval, positive, say
-from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
+from benchmarks.timing import Hosted, interleave, paired_ratios, spread, wait_for
 
 OURS = "implicit-bias"
 PARTS = ("eigenpairs", "networks", "density")
@@ -127,14 +127,9 @@ def _part(makers: dict[str, Any], repeats: int) -> Rows:
     """Time the runners of one part in turns, and return their rows."""
     started = {name: Hosted(name, [maker]) for name, maker in makers.items()}
     rows: Rows = {}
-    hosts = []
     try:
-        for name, host in started.items():
-            try:
-                host.wait()
-                hosts.append(host)
-            except Absent as reason:
-                rows[name] = {"absent": str(reason)}
+        hosts, absent = wait_for(started.values())
+        rows |= {name: {"absent": reason} for name, reason in absent.items()}
         # One after another: compiling beside a running peer would slow both.
         setup = {host.name: host.setup() for host in hosts}
         timings = interleave(hosts, 1, repeats)

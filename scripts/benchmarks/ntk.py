@@ -18,7 +18,7 @@ from benchmarks.matrix_products import MatrixProductRunner
 from benchmarks.ntk_problem import Problem
 from benchmarks.ntk_runners import JaxNtk, NeuralTangents, OldNeuralTangents, TorchFuncNtk
 from benchmarks.text import announce, interval, positive, say
-from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
+from benchmarks.timing import Hosted, interleave, paired_ratios, spread, wait_for
 from benchmarks.work import Work
 
 OURS = "implicit-bias"
@@ -112,14 +112,9 @@ def _measure(problem: Problem, old_python: str | None, repeats: int) -> Rows:
     makers[OURS] = functools.partial(JaxNtk, problem)
     started = {name: Hosted(name, [maker]) for name, maker in makers.items()}
     rows: Rows = {}
-    hosts = []
     try:
-        for name, host in started.items():
-            try:
-                host.wait()
-                hosts.append(host)
-            except Absent as reason:
-                rows[name] = {"absent": str(reason)}
+        hosts, absent = wait_for(started.values())
+        rows |= {name: {"absent": reason} for name, reason in absent.items()}
         setup = {}
         for host in hosts:  # one after another: compiling beside a running peer would slow both
             say(f"setting up {host.name} ...")

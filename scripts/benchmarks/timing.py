@@ -12,7 +12,7 @@ import multiprocessing
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -175,6 +175,18 @@ def _answer(runner: Runner, request: str, *arguments: Any) -> Any:
         "device_memory": runner.device_memory(),
         "notes": runner.notes,
     }
+
+
+def wait_for(hosts: Iterable[Hosted]) -> tuple[list[Hosted], dict[str, str]]:
+    """Wait until runners are made; return those that are, and by name why others cannot be."""
+    present, absent = [], {}
+    for host in hosts:
+        try:
+            host.wait()
+            present.append(host)
+        except Absent as reason:
+            absent[host.name] = str(reason)
+    return present, absent
 
 
 def interleave(runners: Sequence[Hosted], updates: int, repeats: int) -> dict[str, list[Timing]]:
