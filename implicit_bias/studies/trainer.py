@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.results.lane_store import MODEL_STATE, PARAMS, flatten_tree, leaves_of
+from implicit_bias.studies.once import Once
 from implicit_bias.studies.workbench import Workbench
 from implicit_bias.training import Lane, Program
 from implicit_bias.training.ahead import compile_chunks
@@ -29,11 +31,12 @@ class Trainer:
         bench: Store, data, layout, progress.
         probe: What is measured while lanes train.
         out: Folder of the run, for the plan.
-        compiling: Thread that compiles programs in the order in which they are needed.
+        compiling: Threads that compile programs in the order in which they are needed, each what no other
+            has begun.
     """
 
     def __init__(
-        self, bench: Workbench, probe: Probe | None, out: Path, compiling: Executor
+        self, bench: Workbench, probe: Probe | None, out: Path, compiling: Sequence[Executor]
     ) -> None:
         self.bench, self.probe, self.out, self.compiling = bench, probe, out, compiling
 
@@ -61,15 +64,20 @@ class Trainer:
             return
         plan = bench.plan(list(missing.values()))
         compiled = [
-            self.compiling.submit(
-                compile_chunks,
-                program,
-                bench.dataset,
-                bench.pool(program.recipe.dtype, program.layout.devices),
-                probe=self.probe,
+            Once(
+                partial(
+                    compile_chunks,
+                    program,
+                    bench.dataset,
+                    bench.pool(program.recipe.dtype, program.layout.devices),
+                    probe=self.probe,
+                )
             )
             for program in plan.programs
         ]
+        for thread in self.compiling:
+            for compiling in compiled:
+                thread.submit(compiling)
         write_atomic(self.out / "plan.json", json.dumps(plan.to_json(), indent=1))
         bench.reporter.say(plan.describe())
         identity = {id(lane): i for i, lane in missing.items()}
@@ -77,7 +85,7 @@ class Trainer:
         bench.reporter.begin(f"{name}: training", total, "GFLOP")
         finished = 0.0
         for program, ready in zip(plan.programs, compiled, strict=True):
-            ready.result()
+            ready.wait()
             for chunk in program.chunks:
                 names = [identity[id(lane)] for lane in chunk]
                 trained = self._train_chunk(program, chunk, names, finished)

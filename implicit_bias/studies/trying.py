@@ -137,6 +137,7 @@ class Trying:
             devices=devices,
             dtype=dtype,
             pool=self.bench.pool(str(jax.dtypes.canonicalize_dtype(dtype)), devices),
+            slots=self.bench.slots,
             compiling=self.preparing,
         )
 

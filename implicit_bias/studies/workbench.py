@@ -18,7 +18,12 @@ from implicit_bias.studies.record import How
 from implicit_bias.studies.reporter import Reporter
 from implicit_bias.training import Lane, Plan, Pool, make_plan
 from implicit_bias.training.lane import LaneInputs, initial_parameters
+from implicit_bias.training.recipe import Recipe
 from implicit_bias.training.slots import make_pool
+
+DRAWN_MEMORY = 64 * 2**20
+"""Bytes of slots up to which partners of experiments are drawn again in as many as training has: most
+of them are empty then, which costs less than another program."""
 
 CHECKPOINT_SECONDS = 5.0
 """Work lost at most when a run is killed, beside the segment that was running."""
@@ -34,6 +39,8 @@ class Workbench:
         how: Layout and memory.
         reporter: Where progress goes.
         interrupted: Set when the run should end after what runs now.
+        slots: By recipe, the slots of its program as last planned, where all of them together take no more
+            than ``DRAWN_MEMORY``.
     """
 
     store: LaneStore
@@ -41,6 +48,7 @@ class Workbench:
     how: How
     reporter: Reporter
     interrupted: threading.Event
+    slots: dict[Recipe, int] = field(default_factory=dict)
     _pools: dict[str, Pool] = field(default_factory=dict)
     _saved: float = field(default_factory=time.perf_counter)
 
@@ -58,7 +66,13 @@ class Workbench:
 
     def plan(self, lanes: Sequence[Lane]) -> Plan:
         """Plan lanes as this run is to be run."""
-        return make_plan(lanes, self.dataset, **dataclasses.asdict(self.how))
+        plan = make_plan(lanes, self.dataset, **dataclasses.asdict(self.how))
+        for program in plan.programs:
+            slots = program.slots * program.layout.devices
+            shared = program.layout.devices == self.devices
+            if shared and slots * program.lane_bytes <= DRAWN_MEMORY:
+                self.slots[program.recipe] = slots
+        return plan
 
     def must_save(self) -> bool:
         """Say whether what is done should be saved now: it has been a while, or the run is to end."""

@@ -50,10 +50,10 @@ class Worker:
         self.seconds: dict[str, float] = {}
         bench = Workbench(self.store, dataset, how, reporter, interrupted)
         # Training programs in one thread, ready in the order in which they are needed; what is needed
-        # at the end in another.
+        # at the end in another, which then helps the first.
         self.compiling, self.preparing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         probe = study.probe(settings, dataset) if study.probe is not None else None
-        self.trainer = Trainer(bench, probe, out, self.compiling)
+        self.trainer = Trainer(bench, probe, out, (self.compiling, self.preparing))
         self.measuring: Measuring | None = None
         if study.measurement is not None:
             measurement = study.measurement(settings, dataset)
@@ -90,7 +90,7 @@ class Worker:
     def _work_through(self) -> xr.Dataset:
         result: xr.Dataset | None = None
         done: list[tuple[Stage | Trials, Sequence[Lane]]] = []
-        self._prepare()
+        first = self._prepare()
         every: list[Lane] = []
         for stage in self.study.stages:
             began = time.perf_counter()
@@ -99,7 +99,8 @@ class Worker:
                 self.trying[stage.name](self.seeds, every, self.trainer.kind)
                 self.seconds[f"try_{stage.name}"] = time.perf_counter() - began
             else:
-                lanes = of_shard(stage.lanes(self.settings, self.dataset, result), self.shard)
+                # Before any result there is nothing that lanes could differ by.
+                lanes = first.get(stage.name, ()) if result is None else self._lanes(stage, result)
                 if not lanes:
                     continue
                 every += lanes
@@ -109,22 +110,28 @@ class Worker:
         assert result is not None
         return result
 
-    def _prepare(self) -> None:
+    def _lanes(self, stage: Stage, result: xr.Dataset | None) -> list[Lane]:
+        return of_shard(stage.lanes(self.settings, self.dataset, result), self.shard)
+
+    def _prepare(self) -> dict[str, list[Lane]]:
         """Start to compile what the end of the run will need.
 
-        Lanes that are known before any stage has run show what will be measured and compared.
+        Lanes that are known before any stage has run show what will be measured and compared; they are
+        returned by stage.
         """
-        known: list[Lane] = []
+        known: dict[str, list[Lane]] = {}
         for stage in self.study.stages:
             if isinstance(stage, Trials):
                 if self.trying[stage.name].missing(self.seeds):
-                    self.trying[stage.name].prepare(known)
+                    self.trying[stage.name].prepare(
+                        [lane for some in known.values() for lane in some]
+                    )
                 continue
-            lanes = of_shard(stage.lanes(self.settings, self.dataset, None), self.shard)
-            known += lanes
+            lanes = known[stage.name] = self._lanes(stage, None)
             if stage.measured and self.measuring is not None:
                 self.measuring.prepare(unique_lanes(stage, lanes, self.dataset))
         self.preparing.submit(import_all)
+        return known
 
     def _train_and_measure(self, stage: Stage, lanes: dict[str, Lane]) -> None:
         measuring = self.measuring if stage.measured else None

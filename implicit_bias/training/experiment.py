@@ -16,12 +16,12 @@ from implicit_bias.training.lane import Params, Pool
 from implicit_bias.training.lanes import over_lanes
 from implicit_bias.training.measurement import FinishedLane, begin_lanes
 from implicit_bias.training.probe import Variable as Variable
-from implicit_bias.training.recipe import Lane
+from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.slots import make_pool
 
 
 class Experiment(Protocol):
-    """Something measured once a seed: a frozen, hashable record that is called.
+    """Something measured once a seed: base of frozen, hashable records that are called.
 
     What it returns may depend on the seed, the data and its partners, and on nothing else: seeds can be
     spread over machines.
@@ -29,27 +29,31 @@ class Experiment(Protocol):
     Attributes:
         compiled: Whether the call is traced, compiled, and spread over devices. Otherwise it is called seed
             by seed as plain Python, with NumPy arrays, a Python integer for the seed, and float64
-            enabled: for exact references, and for solvers that are not JAX.
+            enabled: for exact references, and for solvers that are not JAX. So it is unless this is
+            overridden.
         variables: What :meth:`__call__` returns, by name, each of a floating-point type.
-        coordinates: Values along each dimension.
+        coordinates: Values along each dimension; none unless this is overridden.
     """
 
     @property
-    def compiled(self) -> bool: ...  # noqa: D102
+    def compiled(self) -> bool:  # noqa: D102
+        return False
 
     @property
     def variables(self) -> Mapping[str, Variable]: ...  # noqa: D102
 
     @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]: ...  # noqa: D102
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:  # noqa: D102
+        return {}
 
     def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Choose the lanes that are compared, of all of one seed; none where nothing is trained.
+        """Choose the lanes that are compared, of all of one seed; none unless this is overridden.
 
         Raises:
             KeyError: A lane is not there (yet).
         """
-        ...
+        del lanes
+        return {}
 
     def __call__(
         self, pool: Pool, seed: Any, lanes: Mapping[str, FinishedLane]
@@ -104,6 +108,8 @@ class Experimenter:
         devices: Devices to spread seeds over.
         dtype: Floating-point type of an experiment without partners.
         pool: The dataset on the devices, of the dtype; made here if not given.
+        slots: By recipe, slots in which the beginnings of partners are drawn again, a multiple of the
+            devices: where training has as many, its program serves here too.
         compiling: Thread that compiles; made here if not given.
     """
 
@@ -116,9 +122,11 @@ class Experimenter:
         devices: int,
         dtype: str = "float32",
         pool: Pool | None = None,
+        slots: Mapping[Recipe, int] | None = None,
         compiling: Executor | None = None,
     ) -> None:
         self.experiment, self.dataset = experiment, dataset
+        self.slots: Mapping[Recipe, int] = slots or {}
         self.layout = Layout("map", 1, devices)
         self.pool = make_pool(dataset, dtype, devices) if pool is None else pool
         self._program: Any = None
@@ -202,9 +210,9 @@ class Experimenter:
     def _finished(self, partners: Sequence[Partner]) -> FinishedLane:
         """Stack the same partner of several seeds, as many as there are devices."""
         lanes = [partner.lane for partner in partners]
-        examples, state = begin_lanes(
-            lanes[0].recipe, self.dataset, self.pool, self.layout, lanes, len(lanes)
-        )
+        recipe, count = lanes[0].recipe, len(lanes)
+        slots = max(count, self.slots.get(recipe, count))
+        drawn = begin_lanes(recipe, self.dataset, self.pool, self.layout, lanes, slots)
         params, model_state = (
             jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
             for trees in (
@@ -213,8 +221,8 @@ class Experimenter:
             )
         )
         seeds: Any = np.asarray([lane.seed for lane in lanes], np.uint32)
-        begun = jax.tree.map(np.asarray, (examples, state.params))
-        return FinishedLane(seeds, begun[0], params, model_state, begun[1])
+        examples, state = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], drawn)
+        return FinishedLane(seeds, examples, params, model_state, state.params)
 
     def _compile(self, partners: Mapping[str, Lane]) -> Callable[..., dict[str, jax.Array]]:
         size = self.layout.devices

@@ -82,11 +82,17 @@ def finished(lanes: Any, dataset: Dataset) -> dict[int, dict[str, Partner]]:
 
 
 def run(
-    finished: Any, dataset: Dataset, compiled: bool, devices: int, usable: Any = None
+    finished: Any,
+    dataset: Dataset,
+    compiled: bool,
+    devices: int,
+    usable: Any = None,
+    slots: int = 0,
 ) -> dict[str, np.ndarray]:
     """All seeds, as many at once as the experiment takes."""
     example = {name: partner.lane for name, partner in finished[SEEDS[0]].items()}
-    experimenter = Experimenter(Gap(compiled), dataset, example, devices=devices)
+    places = {lane.recipe: slots for lane in example.values()} if slots else None
+    experimenter = Experimenter(Gap(compiled), dataset, example, devices=devices, slots=places)
     parts = []
     for first in range(0, len(SEEDS), experimenter.at_once):
         some = SEEDS[first : first + experimenter.at_once]
@@ -95,13 +101,15 @@ def run(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-@pytest.mark.parametrize(("compiled", "devices"), [(True, 1), (True, 2), (False, 2)])
+@pytest.mark.parametrize(
+    ("compiled", "devices", "slots"), [(True, 1, 0), (True, 2, 0), (True, 2, 6), (False, 2, 0)]
+)
 def test_an_experiment_sees_what_was_trained(
-    finished: Any, dataset: Dataset, compiled: bool, devices: int
+    finished: Any, dataset: Dataset, compiled: bool, devices: int, slots: int
 ) -> None:
     # Breaks if seeds or partners are mixed up, the odd seed of the last call is lost or doubled, lanes are
-    # not begun again as training began them, or the number of devices matters.
-    found = run(finished, dataset, compiled, devices)
+    # not begun again as training began them, or the number of devices or of empty slots matters.
+    found = run(finished, dataset, compiled, devices, slots=slots)
     assert found["gap"].shape == (3, 2)
     assert found["seed_of"].tolist() == list(SEEDS)
     assert (found["began"] == 0).all()

@@ -129,9 +129,17 @@ def test_chunks_partition_the_lanes_and_each_fits_the_budget(
 
 def test_slots_are_of_few_kinds_where_memory_allows(dataset: Dataset):
     # Breaks if every number of lanes is compiled anew.
-    counts = range(1, 300, 7)
+    counts = range(1, 300)
     slots = {make_plan([LANES[0]] * n, dataset).programs[0].slots for n in counts}
-    assert len(slots) <= 8
+    assert len(slots) <= 9
+
+
+def test_large_lanes_get_no_empty_slots(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
+    # Breaks if the memory up to which slots may be empty is not kept.
+    lane_bytes = make_plan(LANES[:1], dataset).programs[0].lane_bytes
+    monkeypatch.setattr("implicit_bias.training.plan.PADDED_MEMORY", 11 * lane_bytes)
+    slots = [make_plan([LANES[0]] * n, dataset, devices=1).programs[0].slots for n in range(1, 13)]
+    assert slots == [4, 4, 4, 4, 8, 8, 8, 8, 9, 10, 11, 12]
 
 
 def test_ten_thousand_lanes_are_cut_to_a_bounded_size(dataset: Dataset):

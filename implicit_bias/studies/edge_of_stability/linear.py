@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 
 @dataclass(frozen=True)
-class LinearFlow:
+class LinearFlow(Experiment):
     """Gradient descent on ½‖Xw − y‖²/n with fewer examples than parameters, against closed forms.
 
     From w₀ the flow is at w(t) = w₀ + X⁺(I − e^{−XXᵀt/n})(y − Xw₀), and both end at w₀ + X⁺(y − Xw₀): the
@@ -27,7 +27,6 @@ class LinearFlow:
         starts: Starting points of length √dimension or so, and the origin among them.
         fractions: Step sizes, as fractions of 2/λmax.
         time: Time over which descent is held against the flow, in units of n/σmax².
-        compiled: No: plain Python in double precision.
     """
 
     n_examples: int = 10
@@ -35,7 +34,6 @@ class LinearFlow:
     starts: int = 4
     fractions: tuple[float, ...] = (0.04, 0.02, 0.01, 0.005)
     time: float = 8.0
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -58,10 +56,6 @@ class LinearFlow:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Step sizes."""
         return {"step_fraction": self.fractions}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from implicit_bias.keys import role_key
 from implicit_bias.losses import CROSS_ENTROPY, error
 from implicit_bias.models import Dense
 from implicit_bias.studies.flat_minima.measure import adaptive_sharpness
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane
 from implicit_bias.training.weighted import Batch, weighted_loss
@@ -31,7 +31,7 @@ FOUND_BY = ("gradient descent", "random search")
 
 
 @dataclass(frozen=True)
-class PoisonedMinima:
+class PoisonedMinima(Experiment):
     """Two minima from one initialisation: of the clean examples, and of these and mislabelled ones.
 
     The seed draws the initial weights and the examples. Both are trained by full-batch gradient descent
@@ -69,10 +69,7 @@ class PoisonedMinima:
     radii: tuple[float, ...]
     steps: int
 
-    @property
-    def compiled(self) -> bool:
-        """Traced, and spread over devices."""
-        return True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -101,10 +98,6 @@ class PoisonedMinima:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """The two minima, and the radii."""
         return {"minimum": KINDS, "adaptive_radius": self.radii}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """None: the seed draws all that is needed."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: Any, lanes: Mapping[str, FinishedLane]
@@ -185,7 +178,7 @@ class PoisonedMinima:
 
 
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(Experiment):
     """Small networks that fit a few examples: guessed, or trained until their loss is the same.
 
     Networks without biases, of one hidden layer of ReLUs; their loss is always that of the *normalised*
@@ -212,10 +205,7 @@ class RandomSearch:
     step_size: float
     max_updates: int
 
-    @property
-    def compiled(self) -> bool:
-        """Traced, and spread over devices."""
-        return True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -235,10 +225,6 @@ class RandomSearch:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Both ways, and the networks."""
         return {"found_by": FOUND_BY, "network": tuple(range(self.keep))}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """None: nothing but the seed."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: Any, lanes: Mapping[str, FinishedLane]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 FIRST_SEED = 42
@@ -24,7 +24,7 @@ _SIZES = (0.001, 0.0005)
 
 
 @dataclass(frozen=True)
-class MockAttack:
+class MockAttack(Experiment):
     """What the chapter's script computes (solution C.15), and what FGSM on the same networks gives.
 
     The script's labels are drawn independently of its inputs; its two linear networks take fifty random
@@ -32,11 +32,6 @@ class MockAttack:
     about one half at every radius, the labels' own chance. True FGSM on these linear networks moves
     along the signs of w₁ − w₀ and is the worst case.
     """
-
-    @property
-    def compiled(self) -> bool:
-        """Plain NumPy, with the legacy generator that the script uses."""
-        return False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -51,10 +46,6 @@ class MockAttack:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Radii and networks of the script."""
         return {"script_radius": RADII, "script_model": MODELS}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """None: nothing is trained."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -16,12 +16,13 @@ from implicit_bias.studies.landscape.arms import Subject
 from implicit_bias.studies.landscape.evaluation import SPLITS, Examples
 from implicit_bias.studies.landscape.paths import PAIRS, by_arm, fractions
 from implicit_bias.training import Lane, Pool
+from implicit_bias.training.experiment import Experiment
 from implicit_bias.training.lane import LaneExamples, Params
 from implicit_bias.training.measurement import FinishedLane, Variable
 
 
 @dataclass(frozen=True)
-class Matched:
+class Matched(Experiment):
     """Weight matching of each pair, in double precision, and the straight line after it.
 
     The control permutes the hidden units of a network at random, which changes no output: between a
@@ -37,7 +38,6 @@ class Matched:
     subject: Subject
     points: int
     starts: int = 1
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from implicit_bias.losses import error
 from implicit_bias.studies.landscape.arms import Subject
 from implicit_bias.studies.landscape.evaluation import SPLITS, Examples, stacked
 from implicit_bias.training import Lane, Pool
+from implicit_bias.training.experiment import Experiment
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
 
@@ -49,7 +50,7 @@ def fractions(points: int) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(Experiment):
     """Straight lines and Bezier curves between pairs of end points, and points near their beginning.
 
     The middle of a curve is trained on the lane's own training examples. Random points lie at given
@@ -72,7 +73,7 @@ class Paths:
     batch_size: int
     radii: tuple[float, ...]
     nearby: int
-    compiled: bool = True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:

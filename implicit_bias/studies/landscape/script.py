@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.training import Lane, Pool
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment
 from implicit_bias.training.measurement import FinishedLane, Variable
 
 SEED = 42
@@ -19,7 +20,7 @@ _WALKS = (0.01, 0.001)
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(Experiment):
     """The script's numbers, in its own order of draws, in double precision.
 
     It draws 100 Gaussian inputs in 128 dimensions and labels 0 to 9, two Gaussian weight matrices, adds
@@ -35,7 +36,6 @@ class Script:
     """
 
     grid: int = 50
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -54,10 +54,6 @@ class Script:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """The two networks, and extremes."""
         return {"network": ("small batch", "large batch"), "extreme": ("lowest", "highest")}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from implicit_bias.keys import role_key
 from implicit_bias.studies.landscape.arms import STATION, Subject
 from implicit_bias.studies.landscape.evaluation import SPLITS, Examples, scaled, stacked
 from implicit_bias.training import Lane, Pool
+from implicit_bias.training.experiment import Experiment
 from implicit_bias.training.lane import Params
 from implicit_bias.training.measurement import FinishedLane, Variable
 from implicit_bias.training.weighted import weighted_loss
@@ -24,7 +25,7 @@ SIDE = 1.25
 
 
 @dataclass(frozen=True)
-class SpecialPlanes:
+class SpecialPlanes(Experiment):
     """Two planes through the end point of ``small``: of the top eigenvectors, and of the way there.
 
     The way is its beginning, what it was at the stations, and its end; its plane is that of the
@@ -44,7 +45,7 @@ class SpecialPlanes:
     grid: int
     reach: float
     max_products: int
-    compiled: bool = True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:

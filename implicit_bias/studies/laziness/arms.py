@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from implicit_bias import kernels, losses, optimizers
 from implicit_bias.data import Dataset
@@ -50,10 +51,13 @@ def lanes(settings: LazinessSettings, dataset: Dataset, earlier: xr.Dataset | No
             "classes"
         )
     settings.check_batches(dataset, "batch_size")
-    made: list[Lane] = []
-    for arm in settings.arms:
-        made += _of_arm(settings, dataset, arm)
-    return made
+    depths = sorted({_hidden_layers(arm) for arm in settings.arms})
+    steps = {depth: step_size(settings, dataset, depth) for depth in depths}
+    return [
+        lane
+        for arm in settings.arms
+        for lane in _of_arm(settings, dataset, arm, steps[_hidden_layers(arm)])
+    ]
 
 
 def times(settings: LazinessSettings) -> tuple[int, ...]:
@@ -84,7 +88,8 @@ def step_size(settings: LazinessSettings, dataset: Dataset, hidden_layers: int =
     kernel = kernels.infinite_kernel(
         network(settings, dataset, settings.width, hidden_layers), engine="closed form"
     )
-    largest = float(np.linalg.eigvalsh(np.asarray(kernel(x).ntk, np.float64))[-1])
+    ntk, end = np.asarray(kernel(x).ntk, np.float64), len(x) - 1
+    largest = float(scipy.linalg.eigvalsh(ntk, subset_by_index=[end, end])[0])
     return settings.step_fraction * 2 * len(x) / largest
 
 
@@ -102,9 +107,12 @@ def width_plan(settings: LazinessSettings, dataset: Dataset) -> WidthPlan:
     )
 
 
-def _of_arm(settings: LazinessSettings, dataset: Dataset, arm: str) -> list[Lane]:
+def _hidden_layers(arm: str) -> int:
+    return 2 if arm == "deep" else 1
+
+
+def _of_arm(settings: LazinessSettings, dataset: Dataset, arm: str, step: float) -> list[Lane]:
     plan, width = width_plan(settings, dataset), settings.width
-    step = step_size(settings, dataset, 2 if arm == "deep" else 1)
     own = {"step_size": step, **plan.settings(width)}
     centred = Scaled(plan.model(width))
     # Model, settings, and the width of each cell of the arm.

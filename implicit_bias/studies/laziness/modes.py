@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 STARTS = ("small", "large")
@@ -24,7 +24,7 @@ MOST_UPDATES = 200_000
 
 
 @dataclass(frozen=True)
-class LinearModes:
+class LinearModes(Experiment):
     """Descent on ½‖W_L … W_1 − W_L⁰ … W_1⁰ − M‖² for a target M of given singular values.
 
     Inputs are white, so that nothing but the target tells modes apart; its singular vectors are drawn.
@@ -39,7 +39,6 @@ class LinearModes:
         layers: Layers of weights.
         small: Initial scale that lets weights learn the target's directions.
         large: Initial scale at which weights hardly move: the lazy regime.
-        compiled: No.
 
     References:
         Saxe, McClelland & Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep linear
@@ -52,7 +51,6 @@ class LinearModes:
     layers: int = 2
     small: float = 0.01
     large: float = 10.0
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -68,10 +66,6 @@ class LinearModes:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Starts, and modes by their strength."""
         return {"start": STARTS, "mode": self.strengths}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -13,8 +13,8 @@ import numpy as np
 from implicit_bias.data.synthetic import teacher_student
 from implicit_bias.keys import ROLES
 from implicit_bias.runtime import compiled
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 FEATURES: dict[str, str] = {
@@ -37,7 +37,7 @@ PROBES = 40
 
 
 @dataclass(frozen=True)
-class MultiIndexTarget:
+class MultiIndexTarget(Experiment):
     """Two-layer ReLU networks on a target of few directions: end to end, and the last layer alone.
 
     ``f(x) = m^(−1/2) a·relu(W x d^(−1/2) √2)`` with W standard normal and a = 0 at the start, which gives
@@ -52,7 +52,6 @@ class MultiIndexTarget:
         directions: Hidden units of the ReLU network that is the target.
         hidden: Hidden units m of both networks.
         updates: Updates of training end to end.
-        compiled: No.
     """
 
     examples: int = 500
@@ -61,7 +60,6 @@ class MultiIndexTarget:
     directions: int = 2
     hidden: int = 100
     updates: int = 2000
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -77,10 +75,6 @@ class MultiIndexTarget:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """What is compared."""
         return {"features": tuple(FEATURES)}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -18,7 +18,7 @@ from implicit_bias.runtime import compiled
 from implicit_bias.studies.laziness.chosen import best_time
 from implicit_bias.studies.laziness.measure import hidden_layers
 from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 PREDICTORS: dict[str, str] = {
@@ -33,7 +33,7 @@ FOR_EVER = 10**9
 
 
 @dataclass(frozen=True)
-class KernelPredictions:
+class KernelPredictions(Experiment):
     """Kernel descent on the squared loss from zero, as centred networks begin, at their times.
 
     Each kernel is judged as a network is: at the time of least validation error among the same times, and
@@ -46,7 +46,6 @@ class KernelPredictions:
         step_size: At α = 1.
         times: Updates of the evaluations.
         n_test: Test examples.
-        compiled: No: plain Python in double precision.
     """
 
     model: Dense
@@ -55,7 +54,6 @@ class KernelPredictions:
     step_size: float
     times: tuple[int, ...]
     n_test: int
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:

@@ -13,8 +13,8 @@ from jax.flatten_util import ravel_pytree
 from implicit_bias.keys import ROLES, role_key
 from implicit_bias.models import Dense, Linearised
 from implicit_bias.runtime import compiled
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 ENDS = ("published", "the same from zero", "published law", "linearised network")
@@ -25,7 +25,7 @@ PROBLEMS = ("from zero", "from elsewhere", "convex function of X w", "general co
 
 
 @dataclass(frozen=True)
-class LinearisedEnd:
+class LinearisedEnd(Experiment):
     """Gradient descent of a linearised network to its end, against formulas for that end.
 
     The network is ``f(θ) = f(θ₀) + Φ(θ − θ₀)`` with Φ its Jacobian at θ₀, both taken from the package's
@@ -42,13 +42,11 @@ class LinearisedEnd:
         examples: Training examples.
         features: Inputs.
         width: Hidden units.
-        compiled: No: double precision.
     """
 
     examples: int = 6
     features: int = 5
     width: int = 16
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -67,10 +65,6 @@ class LinearisedEnd:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """The formulas."""
         return {"end": ENDS}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
@@ -117,7 +111,7 @@ class LinearisedEnd:
 
 
 @dataclass(frozen=True)
-class NearestSolution:
+class NearestSolution(Experiment):
     """How far the end of gradient descent is from the solution nearest to its start.
 
     - least squares with fewer examples than parameters, from zero and from a Gaussian start;
@@ -131,13 +125,11 @@ class NearestSolution:
         examples: Rows of X.
         parameters: Columns of X.
         others: Other interpolating solutions.
-        compiled: No: double precision.
     """
 
     examples: int = 100
     parameters: int = 500
     others: int = 50
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -157,10 +149,6 @@ class NearestSolution:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Problems, and the starts of least squares."""
         return {"problem": PROBLEMS, "begun": PROBLEMS[:2]}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

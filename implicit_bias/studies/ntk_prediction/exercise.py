@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from implicit_bias import kernels
 from implicit_bias.keys import role_key
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 MOST = 1e6
@@ -48,7 +48,7 @@ VARIANTS = (
 
 
 @dataclass(frozen=True)
-class WideNetwork:
+class WideNetwork(Experiment):
     """Gradient descent as the exercise specifies it, and what kernels predict for it.
 
     Inputs are standard normal, targets those of a unit linear teacher with noise; the network has ReLU
@@ -65,10 +65,7 @@ class WideNetwork:
     test_examples: int
     noise: float
 
-    @property
-    def compiled(self) -> bool:
-        """Traced, and spread over devices."""
-        return True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -95,10 +92,6 @@ class WideNetwork:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """The variants."""
         return {"variant": [variant.name for variant in VARIANTS]}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: Any, lanes: Mapping[str, FinishedLane]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 FIRST_SEED = 42
@@ -38,19 +38,14 @@ SHAPE_ERROR = "matmul"
 
 
 @dataclass(frozen=True)
-class UntrainedNetwork:
+class UntrainedNetwork(Experiment):
     """The first script (solution C.16): kernel regression on Gaussian inputs and labels without a relation.
 
     What it calls the neural tangent kernel is XXᵀ/d², d = 100 features: that of a linear model, and a
     hundredth of the inputs' own products. What it calls a network in the kernel regime is never trained.
     Beside what it prints, the same difference is measured for the network's own tangent kernel, and that
     between the labels and zero, for its size.
-
-    Attributes:
-        compiled: No: the legacy generator that the script uses.
     """
-
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -66,15 +61,6 @@ class UntrainedNetwork:
             ),
             "script_size": Variable((), "1", "mean square of the kernel regression's predictions"),
         }  # fmt: skip
-
-    @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """None."""
-        return {}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
@@ -103,18 +89,13 @@ class UntrainedNetwork:
 
 
 @dataclass(frozen=True)
-class FrozenFeatures:
+class FrozenFeatures(Experiment):
     """The second script (solution C.20): networks whose last layer alone is trained, and one trained whole.
 
     Its kernel is again XXᵀ/d², here against networks with frozen random features. As printed it stops
     with an error when features are to be trained: it multiplies a vector of examples with one of units,
     where their outer product is meant. That is mended; all else is as printed.
-
-    Attributes:
-        compiled: No: the legacy generator that the script uses.
     """
-
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -135,10 +116,6 @@ class FrozenFeatures:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Widths and epochs."""
         return {"script_width": WIDTHS, "script_epoch": EPOCHS}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from implicit_bias import kernels
 from implicit_bias.keys import role_key
 from implicit_bias.models import Dense
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 
 @dataclass(frozen=True)
-class KernelAverage:
+class KernelAverage(Experiment):
     """Empirical kernels of many networks with one hidden layer, and their limit in the width.
 
     With one hidden layer the kernel of a network of any width is an average over its units, which are
@@ -28,13 +28,12 @@ class KernelAverage:
         model: The network in its NTK parameterisation, with one hidden layer.
         networks: Networks drawn for each seed.
         inputs: Test examples.
-        compiled: Yes.
     """
 
     model: Dense
     networks: int = 200
     inputs: int = 8
-    compiled: bool = True
+    compiled: ClassVar[bool] = True
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -51,10 +50,6 @@ class KernelAverage:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Test examples by their number."""
         return {"input": tuple(range(self.inputs)), "other_input": tuple(range(self.inputs))}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: Any, lanes: Mapping[str, FinishedLane]

@@ -17,7 +17,7 @@ from implicit_bias.models.width import UNITS, Padded
 from implicit_bias.runtime import compiled
 from implicit_bias.studies.ntk_width.slopes import WIDTH
 from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 FOR_EVER = 10**9
@@ -25,7 +25,7 @@ FOR_EVER = 10**9
 
 
 @dataclass(frozen=True)
-class KernelPredictions:
+class KernelPredictions(Experiment):
     """Kernel descent on the squared loss, with the infinite-width kernel and with each network's own.
 
     At a network's own time, the number of its updates at its step size, and for ever, which is ridgeless
@@ -38,7 +38,6 @@ class KernelPredictions:
         step_size: Their step size.
         updates: Their updates.
         run: Whether there are such networks; where not, nothing is compared (NaN).
-        compiled: No: plain Python in double precision.
     """
 
     model: Dense
@@ -46,7 +45,6 @@ class KernelPredictions:
     step_size: float
     updates: int
     run: bool = True
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:

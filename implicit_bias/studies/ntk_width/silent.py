@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
@@ -19,7 +19,7 @@ Parameters = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class SilentUnits:
+class SilentUnits(Experiment):
     """Gradient descent on the squared loss from a start at which half of a layer's units are off.
 
     Their biases are set ``margin`` below where the first example would turn them on. In the layer next
@@ -33,7 +33,6 @@ class SilentUnits:
         margin: How far below zero the largest sum of a silent unit is.
         step_size: Of descent.
         steps: Of descent.
-        compiled: No: plain Python in double precision.
     """
 
     examples: int = 20
@@ -42,7 +41,6 @@ class SilentUnits:
     margin: float = 1e-3
     step_size: float = 0.1
     steps: int = 300
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -61,15 +59,6 @@ class SilentUnits:
                 (), "parameter", "three layers: largest change of a parameter of a silent unit"
             ),
         }
-
-    @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """None."""
-        return {}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

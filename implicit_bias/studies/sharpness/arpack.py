@@ -15,7 +15,7 @@ from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.runtime import compiled
 from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 
@@ -34,7 +34,7 @@ _compiled_product = compiled(_hessian_product, static=("model", "loss"))
 
 
 @dataclass(frozen=True)
-class Arpack:
+class Arpack(Experiment):
     """λmax of one lane a seed, which must be that of the measurement.
 
     Attributes:
@@ -50,7 +50,6 @@ class Arpack:
     arm: str
     batch_size: int
     examples: int
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -60,11 +59,6 @@ class Arpack:
                 (), "nats per squared parameter", f"λmax by ARPACK, {self.arm}, B = {self.batch_size}"
             )
         }  # fmt: skip
-
-    @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """None."""
-        return {}
 
     def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
         """Choose the lane."""

@@ -17,7 +17,7 @@ from implicit_bias.models import Model
 from implicit_bias.runtime import compiled
 from implicit_bias.studies.sharpness.points import Point
 from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 
@@ -34,7 +34,7 @@ _compiled_loss = compiled(_loss_and_gradient, static=("model", "loss"))
 
 
 @dataclass(frozen=True)
-class Keskar:
+class Keskar(Experiment):
     """The published measure, in the whole space and in a random subspace, in float64.
 
     Attributes:
@@ -58,7 +58,6 @@ class Keskar:
     iterations: int
     subspace: int
     examples: int
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 PROBLEMS = ("strict, moderate κ", "strict, large κ", "singular")
@@ -150,7 +150,7 @@ def slope_of(values: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Minimum:
+class Minimum(Experiment):
     """Quadratic model and worst case around true minima.
 
     Attributes:
@@ -158,7 +158,6 @@ class Minimum:
     """
 
     directions: int = 32
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -182,10 +181,6 @@ class Minimum:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Problems and radii."""
         return {"problem": PROBLEMS, "rho": RADII}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

@@ -12,8 +12,8 @@ import numpy as np
 
 from implicit_bias import optimizers
 from implicit_bias.optimizers import Schedule
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 STEPS = 1000
@@ -90,7 +90,7 @@ _SCALARS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Quadratics:
+class Quadratics(Experiment):
     """The statements, with random matrices of the seed where a matrix is not given.
 
     Attributes:
@@ -100,7 +100,6 @@ class Quadratics:
 
     dimension: int = 50
     draws: int = 2000
-    compiled: bool = False
 
     @property
     def variables(self) -> Mapping[str, Variable]:
@@ -117,10 +116,6 @@ class Quadratics:
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Spectra and steps."""
         return {"spectrum": ("many medium", "few large"), "descent_step": SHOWN}
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]

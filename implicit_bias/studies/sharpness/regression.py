@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from implicit_bias.training import Lane, Pool
-from implicit_bias.training.experiment import Variable
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
 
 SCRIPTS = ("S.7", "S.19")
@@ -59,10 +59,9 @@ def make_fit(script: str, seed: int) -> Fit:
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Experiment):
     """What the scripts print, for the seed of the trial and for theirs."""
 
-    compiled: bool = False
     variables: ClassVar[Mapping[str, Variable]] = {
         "script_lambda_ratio": Variable(
             ("script", "script_scale"), "1", "λmax at c times the weights over λmax"
@@ -83,10 +82,6 @@ class Regression:
         "script": SCRIPTS,
         "script_scale": SCALES,
     }
-
-    def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:
-        """Need none."""
-        return {}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
