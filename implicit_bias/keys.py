@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 Role = Literal[
     "initialisation",
@@ -40,7 +41,7 @@ ROLES: dict[str, int] = {
 """Role numbers. Append only: renumbering changes every result ever made."""
 
 
-def role_key(seed: int | jax.Array, role: Role) -> jax.Array:
+def role_key(seed: int | jax.Array, role: Role, replicate: jax.Array | None = None) -> jax.Array:
     """Return the key of one role of one seed.
 
     The generator is named (threefry) so that a global JAX setting cannot change results.
@@ -48,8 +49,13 @@ def role_key(seed: int | jax.Array, role: Role) -> jax.Array:
     Args:
         seed: Non-negative integer below 2**32, possibly traced.
         role: One of ``ROLES``.
+        replicate: Which of a seed's draws of this role, below 2**32, possibly traced; 0 is the one that
+            is meant where nothing is said.
 
     Returns:
         A typed scalar key.
     """
-    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), ROLES[role])
+    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), ROLES[role])
+    if replicate is None:
+        return key
+    return jnp.where(replicate == 0, key, jax.random.fold_in(key, replicate))

@@ -115,11 +115,15 @@ class Optimizer:
         """What one update costs, in gradients of the batch."""
         return 1 if self.rule is None else self.rule.gradients
 
-    def build(self, schedule: Schedule, settings: Settings) -> optax.GradientTransformation:
+    def build(
+        self, schedule: Schedule, settings: Settings, first_update: int = 0
+    ) -> optax.GradientTransformation:
         """Build the transformation of one lane.
 
         Args:
             schedule: The static part of the step-size schedule.
+            first_update: Number of the first update, at which the schedule begins; the counters of the
+                optimiser itself begin at zero.
             settings: Every name of ``self.settings(schedule)`` with a number, possibly traced. They
                 are converted to the parameters' dtype, so a float32 network keeps float32 state
                 whatever they are.
@@ -142,7 +146,10 @@ class Optimizer:
         def chain(params: Any) -> optax.GradientTransformation:
             dtype = jax.tree.leaves(params)[0].dtype
             cast = {s.name: jnp.asarray(settings[s.name], dtype) for s in needed}
-            step = cast["step_size"] if schedule.is_constant else schedule.build(cast)
+            step: Any = cast["step_size"]
+            if not schedule.is_constant:
+                planned = schedule.build(cast)
+                step = lambda count: planned(count + first_update)  # noqa: E731
             decays = ("weight_decay", "decoupled_weight_decay")
             if self.rule is not None and self.rule.includes_decay:
                 coupled, decoupled = optax.identity(), optax.identity()

@@ -7,6 +7,7 @@ import dataclasses
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.plugins import load_attribute
 from implicit_bias.studies.base import Drawing as Drawing
+from implicit_bias.studies.base import Rounds as Rounds
 from implicit_bias.studies.base import Stage as Stage
 from implicit_bias.studies.base import Study as Study
 from implicit_bias.studies.base import Trials as Trials

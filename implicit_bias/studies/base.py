@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from implicit_bias.results.claims import Claim
     from implicit_bias.results.table import Table
+    from implicit_bias.studies.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,28 @@ class Stage:
 
     name: str
     lanes: Callable[[Any, Dataset, xr.Dataset | None], Sequence[Lane]]
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """A sweep of training runs, again and again, each made from the weights that those before it left.
+
+    Adding seeds to a finished run trains what its rounds were made from again, unless it was made with
+    ``keep_params``.
+
+    Attributes:
+        name: Shown in progress and stored with its lanes.
+        lanes: From the settings, the data, the round's number (from 0) and the weights so far to the lanes
+            of that round; none ends the stage. What a round asks for is of ``weights.seeds``, and of each
+            seed depends on that seed's weights alone, so that seeds can be spread over machines. A lane
+            that was trained before is not trained again. The first round of a study's first stage asks
+            for no weights.
+        measured: Whether its lanes are measured after training.
+    """
+
+    name: str
+    lanes: Callable[[Any, Dataset, int, Weights], Sequence[Lane]]
     measured: bool = True
 
 
@@ -95,7 +118,7 @@ class Study:
     name: str
     title: str
     settings: type[StudySettings]
-    stages: tuple[Stage | Trials, ...]
+    stages: tuple[Stage | Rounds | Trials, ...]
     claims: tuple[Claim, ...]
     measurement: Callable[[Any, Dataset], Measurement] | None = None
     probe: Callable[[Any, Dataset], Probe] | None = None

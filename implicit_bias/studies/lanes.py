@@ -7,11 +7,11 @@ from typing import Any
 
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
-from implicit_bias.studies.base import Stage
+from implicit_bias.studies.base import Rounds, Stage
 from implicit_bias.training import Lane
 
 
-def unique_lanes(stage: Stage, lanes: Sequence[Lane], dataset: Dataset) -> dict[str, Lane]:
+def unique_lanes(stage: Stage | Rounds, lanes: Sequence[Lane], dataset: Dataset) -> dict[str, Lane]:
     """Return lanes by identity; arms that ask for the same run share it.
 
     Raises:

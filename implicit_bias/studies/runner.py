@@ -19,6 +19,7 @@ from implicit_bias.studies.present import Presented, code_digest, present, read_
 from implicit_bias.studies.record import How, Record
 from implicit_bias.studies.reporter import Reporter, Silent
 from implicit_bias.studies.settings import StudySettings
+from implicit_bias.studies.weights import Weights
 from implicit_bias.studies.worker import Worker
 from implicit_bias.training import Lane, Plan, make_plan
 
@@ -164,10 +165,16 @@ def _first_plan(
     shard: tuple[int, int] | None,
 ) -> Plan:
     unique: dict[str, Lane] = {}
-    for stage in study.stages:
+    training = [stage for stage in study.stages if not isinstance(stage, Trials)]
+    weights = Weights(None, range(settings.seeds))
+    for stage in training:
         if isinstance(stage, Stage):
             lanes = of_shard(stage.lanes(settings, dataset, None), shard)
-            unique |= unique_lanes(stage, lanes, dataset)
-    if not any(isinstance(stage, Stage) for stage in study.stages):
+        elif stage is training[0]:
+            lanes = of_shard(stage.lanes(settings, dataset, 0, weights), shard)
+        else:
+            continue
+        unique |= unique_lanes(stage, lanes, dataset)
+    if not training:
         return Plan((), dataset, how.memory, ())
     return make_plan(list(unique.values()), dataset, **dataclasses.asdict(how))

@@ -90,7 +90,7 @@ class Trainer:
                 names = [identity[id(lane)] for lane in chunk]
                 trained = self._train_chunk(program, chunk, names, finished)
                 self._keep(trained, names, program.parameters, any(i in keep for i in names))
-                finished += program.work(sum(lane.budget.updates for lane in chunk))
+                finished += program.work(sum(lane.updates for lane in chunk))
                 bench.reporter.advance(finished)
         bench.reporter.end()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -14,7 +15,7 @@ from implicit_bias.data import Dataset
 from implicit_bias.results import provenance
 from implicit_bias.results.assemble import Row, Trial, assemble
 from implicit_bias.results.lane_store import LaneStore
-from implicit_bias.studies.base import Stage, Study, Trials
+from implicit_bias.studies.base import Rounds, Stage, Study, Trials
 from implicit_bias.studies.lanes import of_shard, unique_lanes
 from implicit_bias.studies.measuring import Measuring
 from implicit_bias.studies.present import import_all
@@ -23,6 +24,7 @@ from implicit_bias.studies.reporter import Reporter
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.studies.trainer import Trainer
 from implicit_bias.studies.trying import Trying
+from implicit_bias.studies.weights import Weights
 from implicit_bias.studies.workbench import Workbench
 from implicit_bias.training import Lane
 from implicit_bias.training.loop import LOGGED
@@ -58,6 +60,8 @@ class Worker:
         if study.measurement is not None:
             measurement = study.measurement(settings, dataset)
             self.measuring = Measuring(bench, measurement, self.preparing)
+        self.weights = Weights(bench, self.seeds)
+        self.has_rounds = any(isinstance(stage, Rounds) for stage in study.stages)
         self.trying = {
             stage.name: Trying(
                 bench,
@@ -89,8 +93,8 @@ class Worker:
 
     def _work_through(self) -> xr.Dataset:
         result: xr.Dataset | None = None
-        done: list[tuple[Stage | Trials, Sequence[Lane]]] = []
-        first = self._prepare()
+        done: list[tuple[Stage | Rounds | Trials, Sequence[Lane]]] = []
+        known = self._prepare()
         every: list[Lane] = []
         for stage in self.study.stages:
             began = time.perf_counter()
@@ -98,9 +102,12 @@ class Worker:
             if isinstance(stage, Trials):
                 self.trying[stage.name](self.seeds, every, self.trainer.kind)
                 self.seconds[f"try_{stage.name}"] = time.perf_counter() - began
+            elif isinstance(stage, Rounds):
+                lanes = self._rounds(stage)
+                every += lanes
             else:
                 # Before any result there is nothing that lanes could differ by.
-                lanes = first.get(stage.name, ()) if result is None else self._lanes(stage, result)
+                lanes = known[stage.name] if result is None else self._lanes(stage, result)
                 if not lanes:
                     continue
                 every += lanes
@@ -109,6 +116,18 @@ class Worker:
             result = self._assemble(done)
         assert result is not None
         return result
+
+    def _rounds(self, stage: Rounds) -> list[Lane]:
+        """Train and measure round after round; return the lanes of all."""
+        made: list[Lane] = []
+        for number in itertools.count():
+            lanes = list(stage.lanes(self.settings, self.dataset, number, self.weights))
+            if not lanes:
+                return made
+            unique = unique_lanes(stage, lanes, self.dataset)
+            self._train_and_measure(stage, unique, f"{stage.name} {number + 1}")
+            made += lanes
+        raise AssertionError
 
     def _lanes(self, stage: Stage, result: xr.Dataset | None) -> list[Lane]:
         return of_shard(stage.lanes(self.settings, self.dataset, result), self.shard)
@@ -127,15 +146,28 @@ class Worker:
                         [lane for some in known.values() for lane in some]
                     )
                 continue
-            lanes = known[stage.name] = self._lanes(stage, None)
+            if isinstance(stage, Rounds):
+                # Only where nothing is trained before it does a round ask for no weights.
+                begins = not known
+                lanes = self._first_round(stage) if begins else []
+            else:
+                lanes = self._lanes(stage, None)
+            known[stage.name] = lanes
             if stage.measured and self.measuring is not None:
                 self.measuring.prepare(unique_lanes(stage, lanes, self.dataset))
         self.preparing.submit(import_all)
         return known
 
-    def _train_and_measure(self, stage: Stage, lanes: dict[str, Lane]) -> None:
+    def _first_round(self, stage: Rounds) -> list[Lane]:
+        return list(stage.lanes(self.settings, self.dataset, 0, self.weights))
+
+    def _train_and_measure(
+        self, stage: Stage | Rounds, lanes: dict[str, Lane], name: str | None = None
+    ) -> None:
+        """Train and measure lanes, under the stage's name or another."""
+        name = name or stage.name
         measuring = self.measuring if stage.measured else None
-        if self.settings.keep_params:
+        if self.settings.keep_params or self.has_rounds:
             keep = set(lanes)
         else:
             # Parameters of what is measured and tried already are not needed again.
@@ -145,14 +177,20 @@ class Worker:
         if measuring is not None:
             measuring.prepare(lanes)
         began = time.perf_counter()
-        self.trainer(stage.name, lanes, keep)
-        self.seconds[f"train_{stage.name}"] = time.perf_counter() - began
+        self.trainer(name, lanes, keep)
+        self.weights.add(lanes)
+        self._took(f"train_{stage.name}", began)
         if measuring is not None:
             began = time.perf_counter()
-            measuring(stage.name, lanes, self.trainer.kind)
-            self.seconds[f"measure_{stage.name}"] = time.perf_counter() - began
+            measuring(name, lanes, self.trainer.kind)
+            self._took(f"measure_{stage.name}", began)
 
-    def _assemble(self, stages: Sequence[tuple[Stage | Trials, Sequence[Lane]]]) -> xr.Dataset:
+    def _took(self, what: str, began: float) -> None:
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - began
+
+    def _assemble(
+        self, stages: Sequence[tuple[Stage | Rounds | Trials, Sequence[Lane]]]
+    ) -> xr.Dataset:
         rows: list[Row] = []
         trials: list[Trial] = []
         checksum, store = self.dataset.checksum, self.store

@@ -16,7 +16,7 @@ import optax
 from implicit_bias.data.batches import epoch_batch, epoch_order, replacement_batch
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.data.transforms import split_indices, symmetric_label_noise
-from implicit_bias.keys import role_key
+from implicit_bias.keys import Role, role_key
 from implicit_bias.models import Model
 from implicit_bias.models.base import traced_settings
 from implicit_bias.training.noise import noisy_weights
@@ -39,14 +39,22 @@ class Pool(NamedTuple):
 
 
 class LaneInputs(NamedTuple):
-    """What distinguishes a lane: seed (uint32 scalar), traced settings (scalars), mask or None.
+    """What distinguishes a lane.
 
-    Fields are arrays of NumPy or JAX, with the lane as leading axis where lanes are stacked.
+    Fields are arrays of NumPy or JAX, with the lane as leading axis where lanes are stacked: the seed
+    (uint32 scalar), traced settings (scalars), a mask of the parameters or None, the parameters to begin
+    with or None, and by role which of the seed's draws is meant (uint32 scalars), or None for the first.
     """
 
     seed: Any
     settings: Mapping[str, Any]
     mask: Any = None
+    start: Any = None
+    replicates: Any = None
+
+    def key(self, role: Role) -> jax.Array:
+        """Return the lane's key of a role."""
+        return role_key(self.seed, role, (self.replicates or {}).get(role))
 
 
 class LaneExamples(NamedTuple):
@@ -106,11 +114,13 @@ def initial_parameters(model: Model, example: jax.Array, inputs: LaneInputs) -> 
     Args:
         model: Network.
         example: One input, shape ``features``; only its shape and dtype matter.
-        inputs: Seed, initial scale, the model's own traced settings, and mask.
+        inputs: Seed, initial scale, the model's own traced settings, mask, and parameters to begin with.
     """
     own = {setting.name: inputs.settings[setting.name] for setting in traced_settings(model)}
-    key = role_key(inputs.seed, "initialisation")
+    key = inputs.key("initialisation")
     params, model_state = model.init(key, example, scale=inputs.settings["init_scale"], **own)
+    if inputs.start is not None:
+        params = jax.tree.map(lambda drawn, given: given.astype(drawn.dtype), params, inputs.start)
     return _masked(params, inputs.mask), model_state
 
 
@@ -123,7 +133,7 @@ def initial_state(recipe: Recipe, example: jax.Array, inputs: LaneInputs) -> Lan
         inputs: Seed, settings and mask.
     """
     params, model_state = initial_parameters(recipe.model, example, inputs)
-    transform = recipe.optimizer.build(recipe.schedule, inputs.settings)
+    transform = recipe.optimizer.build(recipe.schedule, inputs.settings, recipe.first_update)
     return LaneState(params, model_state, transform.init(params))
 
 
@@ -157,8 +167,8 @@ def run_updates(
     Returns:
         The state after update ``stop - 1``, and the sum of the updates' batch losses.
     """
-    transform = recipe.optimizer.build(recipe.schedule, inputs.settings)
-    order_key = role_key(inputs.seed, "data_order")
+    transform = recipe.optimizer.build(recipe.schedule, inputs.settings, recipe.first_update)
+    order_key = inputs.key("data_order")
     if recipe.batch_size == recipe.n_train and recipe.micro_batch is None:
         examples = examples._replace(inputs=_training_inputs(recipe, pool, examples))
 

@@ -45,12 +45,13 @@ class Loop:
         self.probes = np.full((len(slots), n_probes), -1)
         for slot, lane in enumerate(chosen):
             self.probes[slot, : len(lane.probes)] = lane.probes
+        self.first = recipe.first_update
         if resume is None:
-            self.step = 0
+            self.step = self.first
             self.finished = ~self.present
             self.diverged = np.zeros(len(slots), bool)
             self.reached = np.zeros(len(slots), bool)
-            self.updates = np.zeros(len(slots), np.int64)
+            self.updates = np.full(len(slots), self.first)
             self.stop_loss = np.full(len(slots), np.nan)
             self.logs = np.full((len(slots), n_probes, len(LOGGED)), np.nan)
             self.probed: dict[str, np.ndarray] = {}
@@ -127,11 +128,12 @@ class Loop:
 
     def done(self) -> int:
         """Return the updates done, a finished lane counting as whole."""
-        return int(np.where(self.finished, self.stops, self.updates)[self.present].sum())
+        ended = np.where(self.finished, self.stops, self.updates)
+        return int((ended - self.first)[self.present].sum())
 
     def total(self) -> int:
         """Return the updates of all lanes."""
-        return int(self.stops[self.present].sum())
+        return int((self.stops - self.first)[self.present].sum())
 
     def snapshot(self, state: LaneState, carried: Any) -> Snapshot:
         """Copy everything to the host."""

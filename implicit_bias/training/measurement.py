@@ -24,7 +24,7 @@ from implicit_bias.training.lanes import over_lanes
 from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.programs import Subject, beginning, draw_examples, drawing, start_lanes
 from implicit_bias.training.recipe import Lane, Recipe
-from implicit_bias.training.slots import make_pool
+from implicit_bias.training.slots import make_pool, stack_beginnings
 
 
 class FinishedLane(NamedTuple):
@@ -221,11 +221,8 @@ def begin_lanes(
         )
         for name, default in defaults.items()
     }
-    mask = None
-    if recipe.masked:
-        mask = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.mask for lane in padded])
     seeds = np.asarray([lane.seed for lane in padded], np.uint32)
-    inputs = spread(LaneInputs(seeds, settings, mask), layout.devices)
+    inputs = spread(LaneInputs(seeds, settings, *stack_beginnings(padded)), layout.devices)
     present = spread(np.arange(slots) < len(lanes), layout.devices)
     return (
         draw_examples(**drawing(recipe, layout, dataset, inputs, present)),

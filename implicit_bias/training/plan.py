@@ -62,7 +62,7 @@ class Program:
     @property
     def gflop(self) -> float:
         """Nominal work in 10⁹ floating-point operations."""
-        return self.work(sum(lane.budget.updates for chunk in self.chunks for lane in chunk))
+        return self.work(sum(lane.updates for chunk in self.chunks for lane in chunk))
 
     def work(self, updates: int) -> float:
         """Return the nominal work of updates: 6 operations for each parameter, example and gradient."""
@@ -277,7 +277,7 @@ def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tup
     """Return the bytes of one lane between segments, and its parameter count.
 
     Raises:
-        UserError: A lane's mask does not have the shape of the parameters.
+        UserError: A lane's mask or start does not have the shape of the parameters.
     """
     dtype = jnp.dtype(recipe.dtype)
     example = jax.ShapeDtypeStruct(dataset.input_shape, dtype)
@@ -290,23 +290,30 @@ def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tup
     stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     targets = dataset.y_train.nbytes // dataset.n_train
     examples = (4 + targets) * recipe.n_train + 4 * recipe.n_valid
-    masks = 0
+    given = 0
     if recipe.masked:
-        shapes = [leaf.shape for leaf in jax.tree.leaves(state.params)]
-        structure: Any = jax.tree.structure(state.params)
-        for lane in members:
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(lane.mask)]
-            if (
-                structure != jax.tree.structure(lane.mask)
-                or [leaf.shape for leaf in leaves] != shapes
-            ):
-                raise UserError(
-                    f"the mask of the lane with seed {lane.seed} is not shaped like the parameters; "
-                    "give one array of 0 and 1 for each of theirs"
-                )
-            masks = max(masks, sum(leaf.nbytes for leaf in leaves))
+        given += max(_checked_bytes("mask", lane.mask, lane, state.params) for lane in members)
+    if recipe.started:
+        given += max(_checked_bytes("start", lane.start, lane, state.params) for lane in members)
     # Input, output and the copy being checkpointed can be alive at once.
-    return 3 * stored + examples + masks, parameters
+    return 3 * stored + examples + given, parameters
+
+
+def _checked_bytes(what: str, given: Any, lane: Lane, params: Any) -> int:
+    """Return the bytes of a lane's mask or of the parameters it begins with.
+
+    Raises:
+        UserError: It does not have the shape of the parameters.
+    """
+    structure: Any = jax.tree.structure(params)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(given)]
+    shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+    if structure != jax.tree.structure(given) or shapes != [x.shape for x in leaves]:
+        raise UserError(
+            f"the {what} of the lane with seed {lane.seed} is not shaped like the parameters; "
+            "give one array for each of theirs"
+        )
+    return sum(leaf.nbytes for leaf in leaves)
 
 
 def _duration(seconds: float) -> str:

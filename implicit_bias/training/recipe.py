@@ -17,7 +17,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from implicit_bias.errors import UserError
+from implicit_bias.errors import UserError, unknown
+from implicit_bias.keys import Role
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.models.base import traced_settings
@@ -30,6 +31,9 @@ ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
 ``init_scale`` multiplies the initial weights; ``label_noise`` is the fraction of training labels
 redrawn among the other classes.
 """
+
+REPLICATED: tuple[Role, ...] = ("initialisation", "data_order")
+"""Roles of which a lane may take another draw of its seed."""
 
 _INIT_SCALE = Setting("init_scale", 1.0, minimum=0.0, includes_minimum=False)
 _LABEL_NOISE = Setting("label_noise", 0.0, minimum=0.0, maximum=1.0, includes_maximum=False)
@@ -58,6 +62,9 @@ class Recipe:
             batch does not fit in memory. The gradient is the same up to rounding.
         gradient_noise: Whether noise of a smaller batch is added to the gradient.
         masked: Whether lanes bring a 0/1 mask of their parameters.
+        started: Whether lanes bring the parameters they begin with.
+        first_update: Number of the lanes' first update. Data order and step-size schedule continue there;
+            the optimiser's state is fresh.
         dtype: Floating-point type of parameters, data and settings.
     """
 
@@ -72,10 +79,16 @@ class Recipe:
     micro_batch: int | None = None
     gradient_noise: bool = False
     masked: bool = False
+    started: bool = False
+    first_update: int = 0
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        _make_whole(self, "batch_size", "n_train", "n_valid", optional="micro_batch")
+        _make_whole(
+            self, "batch_size", "n_train", "n_valid", "first_update", optional="micro_batch"
+        )
+        if self.first_update < 0:
+            raise UserError(f"first_update is {self.first_update}; choose at least 0")
         if self.n_train < 1 or self.n_valid < 0:
             raise UserError(
                 f"n_train is {self.n_train} and n_valid is {self.n_valid}; "
@@ -98,10 +111,11 @@ class Recipe:
             )
         if self.dtype not in ("float32", "float64"):
             raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
-        if self.masked and getattr(self.model, "keeps_origin", False):
+        if (self.masked or self.started) and getattr(self.model, "keeps_origin", False):
             raise UserError(
-                f"a masked recipe has the model {type(self.model).__name__}, whose state keeps its "
-                "initial parameters as they are without the mask; mask a model without an origin"
+                f"a {'masked' if self.masked else 'started'} recipe has the model "
+                f"{type(self.model).__name__}, whose state keeps the initial parameters as they are drawn; "
+                "choose a model without an origin"
             )
         own = [setting.name for setting in traced_settings(self.model)]
         taken = {*ENGINE_SETTINGS, *self.optimizer.settings(self.schedule), NOISE_SETTING}
@@ -127,6 +141,7 @@ class Recipe:
             sampling="epoch",
             micro_batch=None,
             gradient_noise=False,
+            first_update=0,
         )
 
     @property
@@ -144,6 +159,9 @@ class Recipe:
 
     def describe(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready data; equal recipes give equal descriptions."""
+        # What is as it always was is not said, so that lanes keep the identities they had.
+        started = {"started": True} if self.started else {}
+        later = {"first_update": self.first_update} if self.first_update else {}
         return {
             "model": self.model.describe(),
             "loss": self.loss.name,
@@ -156,6 +174,8 @@ class Recipe:
             "micro_batch": self.micro_batch,
             "gradient_noise": self.gradient_noise,
             "masked": self.masked,
+            **started,
+            **later,
             "dtype": self.dtype,
         }
 
@@ -230,6 +250,9 @@ class Lane:
             stop are never reached.
         tags: What the lane is called in results (arm, ...).
         mask: 0/1 arrays with the shapes of the parameters, for a masked recipe.
+        start: Parameters to begin with, for a started recipe.
+        replicates: By role (``REPLICATED``), which of the seed's draws: 0, as where nothing is said, is that
+            which all lanes of a seed share. Another number is as good as another seed, in that role alone.
     """
 
     recipe: Recipe
@@ -239,6 +262,8 @@ class Lane:
     probes: tuple[int, ...] = ()
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     mask: Any = None
+    start: Any = None
+    replicates: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _make_whole(self, "seed")
@@ -266,10 +291,29 @@ class Lane:
             raise UserError("a masked recipe needs a mask on every lane, and only a masked recipe")
         if not all(np.isin(leaf, (0, 1)).all() for leaf in jax.tree.leaves(self.mask)):
             raise UserError("a mask holds other numbers than 0 and 1; give 1 for what is kept")
+        if (self.start is not None) != self.recipe.started:
+            raise UserError(
+                "a started recipe needs parameters to begin with on every lane, and only a started recipe"
+            )
+        if self.budget.updates <= self.recipe.first_update:
+            raise UserError(
+                f"the first update is number {self.recipe.first_update}, but the lane ends at "
+                f"{self.budget.updates}; begin earlier or train longer"
+            )
+        for role, copy in self.replicates.items():
+            if role not in REPLICATED:
+                raise unknown("role of a replicate", role, REPLICATED)
+            if not 0 <= _whole(f"replicate of {role}", copy) < 2**32:
+                raise UserError(f"replicate of {role} is {copy}; choose 0 to {2**32 - 1}")
         probes = tuple(_whole("a probe", probe) for probe in self.probes)
         if list(probes) != sorted(set(probes)) or any(probe < 0 for probe in probes):
             raise UserError(f"probes are {probes}; give increasing updates from 0")
         object.__setattr__(self, "probes", probes)
+
+    @property
+    def updates(self) -> int:
+        """Updates of the lane, if nothing stops it early."""
+        return self.budget.updates - self.recipe.first_update
 
     @property
     def values(self) -> dict[str, float]:
@@ -300,10 +344,11 @@ class Lane:
             stops = [(stop.quantity, stop.level, stop.at_least) for stop in self.budget.until]
             content["until"] = stops
         if self.mask is not None:
-            digest = hashlib.sha256()
-            for leaf in jax.tree.leaves(self.mask):
-                digest.update(np.asarray(leaf, dtype=np.uint8).tobytes())
-            content["mask"] = digest.hexdigest()
+            content["mask"] = _digest(self.mask, np.uint8)
+        if self.start is not None:
+            content["start"] = _digest(self.start, self.recipe.dtype)
+        if copies := {role: copy for role, copy in self.replicates.items() if copy}:
+            content["replicates"] = copies
         if own := _own_code(self.recipe):
             content["own_code"] = own
         text = json.dumps(content, sort_keys=True)
@@ -319,6 +364,14 @@ def epochs(count: float, recipe: Recipe) -> int:
             "choose fewer"
         )
     return max(1, round(updates))
+
+
+def _digest(tree: Any, dtype: Any) -> str:
+    """Hash the numbers of a tree of arrays."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.asarray(leaf, dtype=dtype).tobytes())
+    return digest.hexdigest()
 
 
 def _own_code(recipe: Recipe) -> list[str]:

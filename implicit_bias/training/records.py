@@ -21,7 +21,7 @@ class Snapshot:
         finished: (slots,) lanes that will run no more.
         diverged: (slots,) lanes whose parameters stopped being finite.
         reached: (slots,) lanes that met their target loss, or another reason to stop early.
-        updates: (slots,) updates each lane ran.
+        updates: (slots,) number of each lane's last update.
         stop_loss: (slots,) training loss at the evaluation that stopped the lane early, else NaN.
         logs: (slots, probes, quantities) values logged so far; NaN where not reached.
         probed: Values of the probe so far, by name, (slots, probes, ...); NaN where not reached.
@@ -67,7 +67,7 @@ class Trained:
         lanes: The lanes.
         params: Final parameters; every leaf has the lane as leading axis. NaN for a diverged lane.
         model_state: Final normalisation statistics, likewise.
-        updates: (lanes,) updates run.
+        updates: (lanes,) number of the last update, 0 for diverged lanes.
         diverged: (lanes,) whether the parameters stopped being finite.
         reached: (lanes,) whether the target loss, or another reason to stop early, was met.
         stop_loss: (lanes,) training loss at the evaluation that stopped the lane early, else NaN.

@@ -296,7 +296,7 @@ def padding_reasons(groups: Mapping[Recipe, Sequence[Lane]], inputs: int) -> tup
         updates: dict[int, tuple[int, ...]] = {}
         for lane in lanes:
             width = int(lane.values[WIDTH])
-            updates[width] = (*updates.get(width, ()), lane.budget.updates)
+            updates[width] = (*updates.get(width, ()), lane.updates)
         full = recipe.model.width
         load = Load(recipe.model.dense, inputs, recipe.batch_size, recipe.optimizer.gradients,
                     {full: (), **updates})  # fmt: skip

@@ -43,8 +43,23 @@ def make_recipe(**changes) -> Recipe:
 
 
 def make_lane(
-    seed: int = 0, updates: int = 12, probes=(), recipe=None, mask=None, **settings
+    seed: int = 0,
+    updates: int = 12,
+    probes=(),
+    recipe=None,
+    mask=None,
+    start=None,
+    replicates=None,
+    **settings,
 ) -> Lane:
     budget = settings.pop("budget", Budget(updates))
-    recipe = recipe or make_recipe()
-    return Lane(recipe, seed, {"step_size": 0.1, **settings}, budget, probes, mask=mask)
+    return Lane(
+        recipe or make_recipe(),
+        seed,
+        {"step_size": 0.1, **settings},
+        budget,
+        probes,
+        mask=mask,
+        start=start,
+        replicates=replicates or {},
+    )

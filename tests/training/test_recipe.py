@@ -215,6 +215,8 @@ RECIPE_CHANGES = {
     "micro_batch": 4,
     "gradient_noise": True,
     "masked": True,
+    "started": True,
+    "first_update": 3,
     "dtype": "float64",
 }
 
@@ -228,6 +230,7 @@ def test_every_field_of_the_recipe_changes_the_identity(field):
         recipe,
         settings={"noise_batch_size": 4} if recipe.gradient_noise else {},
         mask=MASK if recipe.masked else None,
+        start=MASK if recipe.started else None,
     )
     assert changed.identity("d") != lane().identity("d")
     assert recipe.describe() != make_recipe().describe()
@@ -255,6 +258,7 @@ LANE_CHANGES = [
     {"probes": ()},
     {"probes": (0, 6)},
     {"probes": (0, 5, 6)},
+    {"replicates": {"data_order": 1}},
     *({"settings": BASE["settings"] | {name: value}}
       for name, value in {"step_size": 0.21, "weight_decay": 1e-4, "decoupled_weight_decay": 1e-4,
                           "label_noise": 0.1, "init_scale": 1.5, "noise_batch_size": 5}.items()),
@@ -271,7 +275,12 @@ def test_every_setting_and_field_is_among_the_changes():
     # Breaks if a setting or a field is added without asking whether it changes the identity.
     changed = {name for change in LANE_CHANGES for name in change.get("settings", {})}
     assert changed == set(NOISY.setting_defaults())
-    fields = {field.name for field in dataclasses.fields(Lane)} - {"recipe", "mask", "tags"}
+    fields = {field.name for field in dataclasses.fields(Lane)} - {
+        "recipe",
+        "mask",
+        "start",
+        "tags",
+    }
     assert fields == {name for change in LANE_CHANGES for name in change}
 
 
