@@ -4,17 +4,19 @@
     python scripts/benchmark.py engine --json out.json --shapes 8x100x32 --repeats 9
     python scripts/benchmark.py curvature              # about five minutes on two cores
     python scripts/benchmark.py ntk                    # about five minutes on two cores
+    python scripts/benchmark.py pruning                # about five minutes on two cores
     python scripts/benchmark.py widths                 # about fifteen minutes on two cores
 
 ``engine`` trains many small networks with the engine and with PyTorch (one network after another,
-on one thread, in two processes, and batched by ``torch.func.vmap``). ``curvature`` finds the largest
-Hessian eigenvalues of a network trained on MNIST, and its spectral density, with this package,
-PyHessian, and SciPy over curvlinops; values and residuals are judged in float64. ``widths`` trains
-networks of eight widths in shared programs by padding, in one program each, and as the plan chooses,
-compiling anew each time. ``ntk`` computes tangent kernels of many networks, with this package,
-neural_tangents and torch.func. Runners live in processes of their own and take turns. PyTorch and the
-other peers are optional (``pip install 'implicit-bias[peers]'``). Each library uses the accelerator it
-sees.
+on one thread, in two processes, and batched by ``torch.func.vmap``). ``curvature`` finds the
+largest Hessian eigenvalues of a network trained on MNIST, and its spectral density, with this
+package, PyHessian, and SciPy over curvlinops; values and residuals are judged in float64.
+``widths`` trains networks of eight widths in shared programs by padding, in one program each, and
+as the plan chooses, compiling anew each time. ``pruning`` trains a round of lottery tickets, masked
+networks of several seeds and arms, as one batch of lanes, lane by lane, and with PyTorch. ``ntk``
+computes tangent kernels of many networks, with this package, neural_tangents and torch.func.
+Runners live in processes of their own and take turns. PyTorch and the other peers are optional
+(``pip install 'implicit-bias[peers]'``). Each library uses the accelerator it sees.
 """
 
 from __future__ import annotations
@@ -24,9 +26,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import curvature, engine, ntk, widths
+from benchmarks import curvature, engine, ntk, pruning, widths
 
-SUBJECTS = {"curvature": curvature, "engine": engine, "ntk": ntk, "widths": widths}
+SUBJECTS = {
+    "curvature": curvature,
+    "engine": engine,
+    "ntk": ntk,
+    "pruning": pruning,
+    "widths": widths,
+}
 """What can be measured: modules with ``add_arguments(parser)`` and ``run(arguments) -> dict``."""
 
 

@@ -22,6 +22,9 @@ STUDIES: dict[str, str] = {
     "ntk-prediction": "implicit_bias.studies.ntk_prediction:STUDY",
     "ntk-width": "implicit_bias.studies.ntk_width:STUDY",
     "laziness": "implicit_bias.studies.laziness:STUDY",
+    "double-descent": "implicit_bias.studies.double_descent:STUDY",
+    "benign-overfitting": "implicit_bias.studies.benign_overfitting:STUDY",
+    "lottery-ticket": "implicit_bias.studies.lottery_ticket:STUDY",
 }
 """Where each study is; imported when asked for."""
 

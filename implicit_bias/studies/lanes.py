@@ -51,6 +51,7 @@ def by_architecture(lanes: dict[str, Lane]) -> dict[Any, dict[str, Lane]]:
             recipe.n_valid,
             recipe.dtype,
             recipe.masked,
+            recipe.started,
         )
         groups.setdefault(key, {})[name] = lane
     return groups

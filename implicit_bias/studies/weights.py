@@ -25,10 +25,13 @@ class Weights:
 
     Attributes:
         seeds: Of this run, or of this shard. Only lanes of these are trained, and have weights.
+        notes: What a round leaves for those after it, so that they need not make it again from the weights;
+            empty in the first round.
     """
 
     def __init__(self, bench: Workbench | None, seeds: Sequence[int]) -> None:
         self.bench, self.seeds = bench, tuple(seeds)
+        self.notes: dict[Any, Any] = {}
         self._rounds: list[frozenset[str]] = []
         self._rows: dict[str, dict[str, np.ndarray]] = {}
 

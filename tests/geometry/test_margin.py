@@ -121,7 +121,8 @@ def test_padded_widths_change_nothing() -> None:
 
     own, found = both(key)
     assert (np.asarray(own) > 0).all()
-    np.testing.assert_allclose(found, own, rtol=1e-10)
+    # Both draws are compiled here, each in its own way: they agree to float32 rounding.
+    np.testing.assert_allclose(found, own, rtol=1e-6)
 
 
 def test_a_constant_classifier_is_certified_everywhere() -> None:

@@ -23,11 +23,17 @@ from implicit_bias.training.lane import (
     Pool,
     run_updates,
 )
+from tests.optimizers.harness import ROWS
 
 N, STEPS = 20, 4
 
 
-def train(
+def train(optimizer: str | Optimizer, **given: Any) -> Any:
+    """Run a few updates of one lane of a tanh network and return its parameters."""
+    return states(optimizer, **given)[-1].params
+
+
+def states(
     optimizer: str | Optimizer,
     *,
     width: int = 6,
@@ -38,8 +44,8 @@ def train(
     seed: int = 3,
     cuts: tuple[int, ...] = (STEPS,),
     **settings: float,
-) -> Any:
-    """Run a few updates of one lane of a tanh network and return its parameters."""
+) -> list[LaneState]:
+    """Run a few updates of one lane of a tanh network and return its states at the cuts."""
     recipe = Recipe(
         models.Dense((width,), 3, "tanh"),
         losses.get("cross_entropy"),
@@ -69,9 +75,11 @@ def train(
         return run_updates(recipe, Pool(x, y, x, y), lane, examples, state, first, stop)[0]
 
     state = LaneState(start, {}, recipe.optimizer.build(recipe.schedule, lane.settings).init(start))
+    found = []
     for first, stop in itertools.pairwise((0, *cuts)):
         state = run(lane, state, jnp.int32(first), jnp.int32(stop))
-    return state.params
+        found.append(state)
+    return found
 
 
 def network(width: int, dtype: str = "float64") -> Any:
@@ -159,6 +167,34 @@ def test_the_gradient_function_is_that_of_the_parameters_left() -> None:
     found = train(everywhere, mask=mask)
     assert_same(found, train(kept, mask=mask))
     jax.tree.map(lambda leaf, m: np.testing.assert_array_equal(leaf[m == 0], 0), found, mask)
+
+
+@pytest.mark.parametrize("name", [*optimizers.names(), "sam(adam)", "trace_penalty"])
+def test_pruned_weights_and_their_moments_are_zero_after_any_number_of_steps(name: str) -> None:
+    # Breaks if a decay, a moment, an eps or a rule's own step moves a pruned weight, even by one rounding:
+    # after the first update, the second, and many. Half of all weights are pruned, and one whole unit.
+    rng = np.random.default_rng(2)
+    mask = jax.tree.map(
+        lambda leaf: rng.integers(0, 2, leaf.shape, np.uint8) if leaf.ndim > 1 else leaf,
+        unit_mask(6, 5),
+    )
+    mask["layer_0"]["weight"][5] = mask["layer_1"]["weight"][:, 5] = 0
+    given = {"weight_decay": 0.1, "decoupled_weight_decay": 0.1, "step_size": 0.03}
+    found = states(name, dtype="float32", mask=mask, cuts=(1, 2, 40), **given)
+    like = jax.tree.structure(mask)
+    own = {row.name: row.state_copies for row in ROWS} | {"sam(adam)": 2}
+    for state in found:
+        parts = jax.tree.leaves(
+            state.optimizer_state, is_leaf=lambda tree: jax.tree.structure(tree) == like
+        )
+        moments = [part for part in parts if jax.tree.structure(part) == like]
+        assert len(moments) == own.get(name, 0)
+        for tree in (state.params, *moments):
+            jax.tree.map(lambda leaf, m: np.testing.assert_array_equal(leaf[m == 0], 0), tree, mask)
+    # What is kept moves at every step: the zeros are not those of a network at rest.
+    for one, later in itertools.pairwise([network(6, "float32"), *(s.params for s in found)]):
+        jax.tree.map(lambda u, v, m: np.testing.assert_array_less(0, np.abs(u - v)[m > 0]),
+                     one, later, mask)  # fmt: skip
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -23,6 +23,7 @@ def parts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import benchmarks.curvature
     import benchmarks.engine
+    import benchmarks.pruning
     import benchmarks.widths
 
     yield benchmarks
@@ -176,6 +177,41 @@ def test_widths_are_trained_in_every_way(tmp_path):
     assert budget["within"] == (ratio <= 1.1)
     assert sum(line.startswith(("a program", "fewest")) for line in printed) == 2
     assert f"plan: {budget['plan']}" in printed
+
+
+def test_tickets_are_trained_in_every_way(tmp_path):
+    # Broken if a runner trains other networks, a pruned weight lives, or a ratio is to another turn.
+    measured, printed = run(tmp_path, "pruning")
+    rows = measured["runners"]
+    ours = rows["engine, all lanes"]
+    assert ours["all_lanes_faster_by"] is None
+    # The same lanes, one after another: equal but for rounding.
+    assert rows["engine, lane by lane"]["loss"] == pytest.approx(ours["loss"], rel=1e-5)
+    for name in ("pytorch", "pytorch, two processes", "engine, lane by lane"):
+        row = rows[name]
+        assert any(line.startswith(name) for line in printed)
+        if "absent" in row:
+            assert importlib.util.find_spec("torch") is None
+            continue
+        ratios = [theirs / own for theirs, own in zip(row["seconds"], ours["seconds"], strict=True)]
+        assert row["all_lanes_faster_by"]["min"] == pytest.approx(min(ratios))
+        assert row["loss"] == pytest.approx(ours["loss"], abs=0.7)
+        assert row["alive"] == 0
+    assert ours["alive"] == 0
+    assert printed[-1] == "Largest pruned weight of any network: 0."
+
+
+def test_tickets_have_masks_of_their_levels(parts):
+    # Broken if a mask keeps another number, lanes share one, or a half has others than the whole.
+    whole = parts.pruning_runners.Tickets(2, (1.0, 0.25), (4,), 3)
+    masks = whole.masks()
+    assert [int(mask[0].sum()) for mask in masks] == [4 * 784, 784, 4 * 784, 784]
+    assert (masks[1][0] != masks[3][0]).any()
+    (part,) = parts.pruning_runners.Tickets(2, (1.0, 0.25), (4,), 3, lanes=(3, 4)).masks()
+    assert (part[0] == masks[3][0]).all()
+    # By hand, of all four: forward, both weights' gradients, and the gradient of the hidden layer.
+    first, second = 2 * 3 * 784 * 4, 2 * 3 * 4 * 10
+    assert whole.true_flops() == 4 * (2 * first + 3 * second)
 
 
 def test_tangent_kernels_are_the_same(tmp_path):
@@ -371,6 +407,7 @@ def test_halves_have_all_lanes(parts, lanes):
         (["widths", "--budgets", "10,x"], "no list of increasing whole numbers"),
         (["widths", "--batch", "20000"], "above the 10000 examples"),
         (["ntk", "--rows", "0"], "at least 1"),
+        (["pruning", "--arms", "0"], "at least 1"),
         (["kernel"], "invalid choice"),
     ],
 )

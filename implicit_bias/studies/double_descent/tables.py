@@ -1,0 +1,225 @@
+"""Tables of the networks of the double-descent study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from implicit_bias.results.statistics import PERCENT, geometric_mean_ratio, mean_interval
+from implicit_bias.results.table import Table, format_estimate, make_table
+from implicit_bias.studies.double_descent.curves import peaks
+from implicit_bias.studies.double_descent.features import FITS
+from implicit_bias.studies.double_descent.linear import linear_tables
+from implicit_bias.studies.double_descent.rows import (
+    SWEEPS,
+    at_values,
+    controls,
+    decayed,
+    has,
+    noises,
+    noisiest,
+    seeds_of,
+    threshold,
+    values_of,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def tables(result: xr.Dataset) -> list[Table]:
+    """Return the curves, the places of peaks, the controls, random features, and the linear part."""
+    made = [
+        _curve(result, arm, noise)
+        for arm in ("width", "samples", "channels")
+        if has(result, arm)
+        for noise in reversed(noises(result, arm))
+    ]
+    if has(result, "width"):
+        made += [_peaks(result), _controls(result)]
+    if has(result, "features"):
+        made.append(_features(result))
+    if has(result, "scaling"):
+        made.append(_scaling(result))
+    return [*made, *linear_tables(result)]
+
+
+def percent(values: np.ndarray) -> str:
+    """Write the mean over seeds of fractions, in per cent."""
+    return format_estimate(mean_interval(100 * values, bounds=PERCENT))
+
+
+def geometric(values: np.ndarray) -> str:
+    """Write the geometric mean over seeds."""
+    return format_estimate(geometric_mean_ratio(values, np.ones(values.shape)))
+
+
+def _curve(result: xr.Dataset, arm: str, noise: float) -> Table:
+    names = (
+        "train_error",
+        "test_error",
+        "stopped_test_error",
+        "train_loss",
+        "test_loss",
+        "lambda_max",
+    )
+    along = values_of(result, arm, SWEEPS[arm])
+    columns = {name: at_values(result, arm, name, label_noise=noise) for name in names}
+    capacity = at_values(result, arm, "true_parameters", label_noise=noise)
+    examples = at_values(result, arm, "examples", label_noise=noise)
+    outputs = result["output"].size
+    rows: list[list[Any]] = []
+    for place, value in enumerate(along):
+        train, test, stopped, fit, loss, sharp = (columns[name][:, place] for name in names)
+        used = int(np.isfinite(test).sum())
+        relative = np.nanmax(capacity[:, place] / examples[:, place] / outputs) if used else np.nan
+        rows.append(
+            [value, relative, used, percent(train), percent(test), percent(stopped), geometric(fit),
+             geometric(loss), geometric(sharp)]
+        )  # fmt: skip
+    head = {"width": "width", "samples": "examples", "channels": "channels"}[arm]
+    return make_table(
+        [head, "parameters / nK", "seeds", "training error, %", "test error, %", "stopped early, %",
+         "training loss", "test loss", "λmax"],
+        rows,
+        caption=f"Along {head}, {100 * noise:g} % label noise: means over seeds of errors [95 % t-intervals],"
+        " geometric means of losses and λmax [95 % t-intervals of the logarithm]",
+        notes=(
+            "training errors and losses are on the noisy labels; stopped early: test error at the evaluation "
+            "of least error on clean validation labels",
+        ),
+    )  # fmt: skip
+
+
+def _peaks(result: xr.Dataset) -> Table:
+    widths, predicted = values_of(result, "width", "hidden_width"), threshold(result)
+    rows: list[list[Any]] = []
+    for noise in reversed(noises(result)):
+        for name, variable in (("test error", "test_error"), ("test loss", "test_loss")):
+            found = peaks(at_values(result, "width", variable, label_noise=noise))
+            there = np.isfinite(found)
+            at_width = np.where(there, widths[np.nan_to_num(found).astype(int)], np.nan)
+            each = ", ".join("none" if np.isnan(width) else f"{width:g}" for width in at_width)
+            ratio = geometric(at_width / predicted) if there.any() else "n/a"
+            rows.append([f"{100 * noise:g} %", name, each, ratio])
+    return make_table(
+        ["label noise", "peak of", "at width, seed by seed", "relative to the prediction"],
+        rows,
+        caption=f"Where the curves peak; {predicted:.1f} hidden units have as many parameters as examples × "
+        "outputs",
+        notes=(
+            "peak: where the smoothed curve stands highest above its least value at smaller widths, unless "
+            "at the widest; relative: geometric mean over seeds [95 % t-interval of the logarithm], on "
+            "the grid of widths",
+        ),
+    )  # fmt: skip
+
+
+def _controls(result: xr.Dataset) -> Table:
+    along = controls(result)
+    columns = {
+        "as trained": noisiest(result, "test_error", along),
+        "stopped early": noisiest(result, "stopped_test_error", along),
+    }
+    chosen = None
+    if has(result, "decay"):
+        chosen = decayed(result)
+        columns["best decay"] = chosen["test_error"]
+    if has(result, "members"):
+        columns["one of an ensemble"] = noisiest(result, "member_error", along)
+        columns["ensemble"] = noisiest(result, "ensemble_error", along)
+    rows: list[list[Any]] = []
+    for place, width in enumerate(along):
+        row: list[Any] = [width, *(percent(values[:, place]) for values in columns.values())]
+        if chosen is not None:
+            row.append(float(np.median(chosen["weight_decay"][:, place])))
+        rows.append(row)
+    return make_table(
+        ["width", *columns, *(["decay"] if chosen else [])],
+        rows,
+        caption="What removes or lowers the peak: test error, % [95 % t-intervals over seeds], at the "
+        "highest label noise",
+        notes=("decay: median of those chosen",) if chosen else (),
+    )
+
+
+def _features(result: xr.Dataset) -> Table:
+    rows_of = [
+        int(
+            np.flatnonzero((result["arm"].values == "features") & (result["seed"].values == seed))[
+                0
+            ]
+        )
+        for seed in seeds_of(result)
+    ]
+    loss, error = (
+        result[name].values[rows_of] for name in ("feature_test_loss", "feature_test_error")
+    )
+    rows: list[list[Any]] = []
+    for place, size in enumerate(result["feature_count"].values):
+        row: list[Any] = [int(size)]
+        for fit in range(len(FITS)):
+            values = loss[:, fit, place]
+            row += [
+                f"{np.median(values):.3g} ({values.min():.3g} to {values.max():.3g})",
+                percent(error[:, fit, place]),
+            ]
+        rows.append(row)
+    heads = [f"{fit}, {what}" for fit in FITS for what in ("loss", "error, %")]
+    return make_table(
+        ["features", *heads],
+        rows,
+        caption="Least squares on random features: test loss, median over seeds (least to largest), and test "
+        "error [95 % t-intervals]",
+        notes=("near as many features as examples the loss has heavy tails: medians, no means",),
+    )
+
+
+def _scaling(result: xr.Dataset) -> Table:
+    mine = result["arm"].values == "scaling"
+    columns = {
+        name: result[name].values.astype(float)
+        for name in (
+            "depth",
+            "hidden_width",
+            "batch_size",
+            "lambda_max",
+            "test_error",
+            "train_loss",
+        )
+    }
+    small, large = np.unique(columns["batch_size"][mine])
+    rows: list[list[Any]] = []
+    for depth in np.unique(columns["depth"][mine]):
+        for width in np.unique(columns["hidden_width"][mine]):
+            row: list[Any] = [depth, width]
+            cell = mine & (columns["depth"] == depth) & (columns["hidden_width"] == width)
+            made = []
+            for batch in (small, large):
+                here = np.flatnonzero(cell & (columns["batch_size"] == batch))
+                here = here[np.argsort(result["seed"].values[here])]
+                lost = result["diverged"].values[here]
+                values = {
+                    name: np.where(lost, np.nan, columns[name][here])
+                    for name in ("lambda_max", "test_error", "train_loss")
+                }
+                made.append(values["lambda_max"])
+                row += [
+                    geometric(values["lambda_max"]),
+                    percent(values["test_error"]),
+                    geometric(values["train_loss"]),
+                ]
+            row.append(geometric(made[1] / made[0]))
+            rows.append(row)
+    heads = [
+        f"{what}, B = {batch:g}"
+        for batch in (small, large)
+        for what in ("λmax", "test error, %", "training loss")
+    ]
+    return make_table(
+        ["hidden layers", "width", *heads, "ratio of λmax"],
+        rows,
+        caption="Large against small batches at equal step size and epochs: geometric means, or means of "
+        "errors, over seeds [95 % intervals]",
+    )

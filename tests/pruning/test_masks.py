@@ -1,0 +1,78 @@
+"""Masks: which leaves may hold zeros, counts, and what does not fit."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from implicit_bias.errors import UserError
+from implicit_bias.pruning import masks
+
+SHAPES = {
+    "block": {"conv": {"kernel": (2, 3, 4), "bias": (4,)}, "norm": {"scale": (4,)}},
+    "layer_0": {"weight": (2, 3), "bias": (2,)},
+    "gain": {"weight": (5,)},
+}
+PARAMS = jax.tree.map(
+    lambda shape: np.ones(shape, np.float32), SHAPES, is_leaf=lambda leaf: isinstance(leaf, tuple)
+)
+
+
+def edited(path: tuple[str, ...], leaf) -> dict:
+    mask = masks.full(PARAMS)
+    part = mask
+    for name in path[:-1]:
+        part = part[name]
+    if leaf is None:
+        del part[path[-1]]
+    else:
+        part[path[-1]] = leaf
+    return mask
+
+
+def test_only_weights_of_two_axes_are_pruned_and_counted() -> None:
+    # Breaks if biases, scales or vectors count as prunable, or nested layers lose their names.
+    assert masks.prunable(PARAMS) == ("block/conv", "layer_0")
+    mask = edited(("layer_0", "weight"), np.asarray([[1, 0, 0], [1, 0, 1]], np.uint8))
+    assert masks.count(mask) == 27
+    assert masks.remaining(mask) == 27 / 30
+    assert masks.layer_remaining(mask) == {"block/conv": 1.0, "layer_0": 0.5}
+    assert masks.sizes(mask) == {"block/conv": 24, "layer_0": 6}
+    masks.check(mask, PARAMS)
+    held = masks.apply(mask, PARAMS)
+    assert held["layer_0"]["weight"].tolist() == [[1, 0, 0], [1, 0, 1]]
+    assert held["layer_0"]["weight"].dtype == np.float32
+    # Shapes alone are enough, as before anything is computed.
+    shapes = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, PARAMS))
+    jax.tree.map(np.testing.assert_array_equal, masks.full(shapes), masks.full(PARAMS))
+
+
+def test_counts_map_over_lanes() -> None:
+    # Breaks if a count looks at numbers, which traced arrays have not.
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf, 0 * leaf]), masks.full(PARAMS))
+    assert jax.vmap(masks.count)(stacked).tolist() == [30, 0]
+    assert jax.vmap(masks.layer_remaining)(stacked)["layer_0"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (edited(("layer_0", "weight"), np.ones((3, 2), np.uint8)),
+         r"mask of layer_0/weight has shape \(3, 2\), but the parameters have \(2, 3\)"),
+        (edited(("layer_0", "bias"), None), "mask have no leaf layer_0/bias"),
+        (edited(("layer_0", "more"), np.ones(1, np.uint8)), "parameters have no leaf layer_0/more"),
+        (edited(("layer_0", "weight"), np.full((2, 3), 2)), "layer_0/weight holds other numbers"),
+        (edited(("layer_0", "bias"), np.zeros(2)), "layer_0/bias holds zeros, but only weights"),
+    ],
+)  # fmt: skip
+def test_a_mask_that_does_not_fit_is_refused(mask, told: str) -> None:
+    # Breaks if such a mask reaches training, where it would fail late or hold biases at zero.
+    with pytest.raises(UserError, match=told):
+        masks.check(mask, PARAMS)
+
+
+def test_nothing_to_prune_is_said() -> None:
+    # Breaks if counting divides by zero instead.
+    with pytest.raises(UserError, match="nothing to prune"):
+        masks.remaining({"layer_0": {"bias": np.ones(3)}})
