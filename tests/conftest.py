@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
-import jax
+# Before NumPy: two processes of two threads each would wait for one another on two cores.
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import jax  # noqa: E402
 
 # Two CPU devices, so that every test of the engine exercises lanes spread over devices.
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("IMPLICIT_BIAS_TEST_DEVICES", "2")))

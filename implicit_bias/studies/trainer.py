@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from implicit_bias.results.lane_store import MODEL_STATE, PARAMS, flatten_tree, 
 from implicit_bias.studies.once import Once
 from implicit_bias.studies.workbench import Workbench
 from implicit_bias.training import Lane, Program
-from implicit_bias.training.ahead import compile_chunks
+from implicit_bias.training.ahead import compilations
 from implicit_bias.training.probe import Probe
 from implicit_bias.training.records import Progress, Snapshot, Trained
 from implicit_bias.training.train import train_chunk
@@ -64,20 +64,20 @@ class Trainer:
             return
         plan = bench.plan(list(missing.values()))
         compiled = [
-            Once(
-                partial(
-                    compile_chunks,
+            [
+                Once(part)
+                for part in compilations(
                     program,
                     bench.dataset,
                     bench.pool(program.recipe.dtype, program.layout.devices),
                     probe=self.probe,
                 )
-            )
+            ]
             for program in plan.programs
         ]
         for thread in self.compiling:
-            for compiling in compiled:
-                thread.submit(compiling)
+            for part in itertools.chain.from_iterable(compiled):
+                thread.submit(part)
         write_atomic(self.out / "plan.json", json.dumps(plan.to_json(), indent=1))
         bench.reporter.say(plan.describe())
         identity = {id(lane): i for i, lane in missing.items()}
@@ -85,7 +85,8 @@ class Trainer:
         bench.reporter.begin(f"{name}: training", total, "GFLOP")
         finished = 0.0
         for program, ready in zip(plan.programs, compiled, strict=True):
-            ready.wait()
+            for part in ready:
+                part.wait()
             for chunk in program.chunks:
                 names = [identity[id(lane)] for lane in chunk]
                 trained = self._train_chunk(program, chunk, names, finished)

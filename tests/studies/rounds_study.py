@@ -15,7 +15,7 @@ from implicit_bias.studies.weights import Weights
 from implicit_bias.training import Budget, Lane, Recipe
 from tests.studies.small_study import Norms, SmallSettings
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 def _recipe(settings: SmallSettings, dataset: Dataset, started: bool) -> Recipe:
