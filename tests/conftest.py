@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 # Before NumPy: two processes of two threads each would wait for one another on two cores.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Two CPU devices, so that every test of the engine exercises lanes spread over devices.
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("IMPLICIT_BIAS_TEST_DEVICES", "2")))
@@ -16,3 +20,17 @@ jax.config.update("jax_num_cpu_devices", int(os.environ.get("IMPLICIT_BIAS_TEST_
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+MOST_MAPPINGS = 20_000
+"""Of memory, beyond which a process forgets its compiled programs: each takes some, Linux allows a process
+65,530, and past that the compiler dies."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs() -> Iterator[None]:
+    """Forget compiled programs after a module, where there are very many."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
