@@ -326,6 +326,9 @@ def _training_inputs(recipe: Recipe, pool: Pool, examples: LaneExamples) -> jax.
 
 
 def _masked(tree: Any, mask: Any) -> Any:
+    """Set what the mask does not keep to zero: chosen, not multiplied, so that a NaN becomes zero too."""
     if mask is None:
         return tree
-    return jax.tree.map(lambda leaf, keep: leaf * keep.astype(leaf.dtype), tree, mask)
+    return jax.tree.map(
+        lambda leaf, keep: jnp.where(keep != 0, leaf, jnp.zeros((), leaf.dtype)), tree, mask
+    )
