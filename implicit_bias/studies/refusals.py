@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from implicit_bias.errors import UserError
 from implicit_bias.studies.schema_words import show
+
+if TYPE_CHECKING:
+    from implicit_bias.data import Dataset
 
 T = TypeVar("T")
 
@@ -91,6 +94,22 @@ def check_below(settings: Any, key: str, limit: float, why: str) -> None:
     value = value_of(settings, key)
     if value is not None and value >= limit:
         raise UserError(f"{key} is {show(value)}, but {why}; choose less than {limit:.3g}")
+
+
+def check_classification(dataset: Dataset, why: str = "errors are compared") -> None:
+    """Refuse data without classes.
+
+    Args:
+        dataset: The study's data.
+        why: What needs classes.
+
+    Raises:
+        UserError: The task is another.
+    """
+    if dataset.task != "classification":
+        raise UserError(
+            f"data.name is {dataset.name}, a {dataset.task}, but {why}; choose data with classes"
+        )
 
 
 def different(values: tuple[T, ...]) -> tuple[T, ...]:

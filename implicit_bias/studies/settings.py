@@ -122,12 +122,16 @@ class ModelSettings(Section):
     init: Literal["he", "glorot", "lecun"] = "he"
     bias: bool = True
 
+    def dense(self, widths: tuple[int, ...], outputs: int) -> models.Dense:
+        """Return the dense network of these settings with other hidden widths, as many as are given."""
+        return models.Dense(
+            widths, outputs, self.activation, self.parameterisation, self.init, self.bias
+        )
+
     def build(self, outputs: int) -> Model:
         """Return the network with the given number of outputs."""
         if self.name == "dense":
-            return models.Dense(
-                self.widths, outputs, self.activation, self.parameterisation, self.init, self.bias
-            )
+            return self.dense(self.widths, outputs)
         found: Any = load_attribute(self.name, "model") if ":" in self.name else self.name
         if inspect.isfunction(found) and inspect.signature(found).parameters:
             return models.get(found(outputs))

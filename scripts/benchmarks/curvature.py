@@ -14,7 +14,7 @@ from benchmarks import machine
 from benchmarks.curvature_peers import CurvlinopsEigsh, PyHessianDensity, PyHessianEigenvalues
 from benchmarks.curvature_problem import CLASSES, FEATURES, Problem
 from benchmarks.curvature_runners import JaxCurvature, Judge
-from benchmarks.text import announce, interval, positive, say
+from benchmarks.text import add_repeats, announce, interval, positive, say
 from benchmarks.timing import Hosted, interleave, paired_ratios, spread, wait_for
 
 OURS = "implicit-bias"
@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"what to compare, comma-separated (default {','.join(PARTS)})",
     )
-    parser.add_argument(
-        "--repeats", type=positive, default=5, help="turns of interleaved runs (default 5)"
-    )
+    add_repeats(parser, 5)
     parser.add_argument(
         "--networks", type=_at_least_two, default=16, help="networks at once (default 16)"
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.engine_runner import EngineRunner
 from benchmarks.matrix_products import MatrixProductRunner
-from benchmarks.text import announce, interval, positive, say
-from benchmarks.timing import Absent, Hosted, interleave, paired_ratios, spread
+from benchmarks.text import add_precision, add_repeats, announce, interval, positive, say, usage
+from benchmarks.timing import Hosted, interleave, paired_ratios, spread, take_turns, wait_for
 from benchmarks.torch_runners import PyTorchRunner, TorchFuncRunner
 from benchmarks.work import CLASSES, FEATURES, Work, halves
 
@@ -51,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LxHxB,...",
         help=f"lanes x hidden units x batch size, comma-separated (default {SHAPES})",
     )
-    parser.add_argument(
-        "--repeats", type=positive, default=5, help="turns of interleaved runs (default 5)"
-    )
+    add_repeats(parser, 5)
     parser.add_argument(
         "--seconds",
         type=_seconds,
@@ -62,12 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is then a small part of it)",
     )
     parser.add_argument("--updates", type=positive, help="updates in a run, instead of --seconds")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "tensorfloat32"),
-        default="float32",
-        help="of float32 matrix products on an accelerator, for all runners (default float32)",
-    )
+    add_precision(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +118,8 @@ class _Ceiling:
             library: functools.partial(MatrixProductRunner, library, sizes, work)
             for library in ("jax", "torch")
         }
-        self._hosts, _ = _present({name: Hosted(name, [maker]) for name, maker in makers.items()})
+        self._started = [Hosted(name, [maker]) for name, maker in makers.items()]
+        self._hosts, _ = wait_for(self._started)
         for host in self._hosts:
             host.setup()
 
@@ -135,7 +129,7 @@ class _Ceiling:
 
     def close(self) -> dict[str, dict[str, float]]:
         peaks = {host.name: host.report()["result"] for host in self._hosts}
-        for host in self._hosts:
+        for host in self._started:
             host.close()
         return peaks
 
@@ -156,35 +150,27 @@ def _makers(work: Work) -> dict[str, list[Any]]:
 def _measure(work: Work, settings: Settings) -> dict[str, Any]:
     """Measure all runners on one shape."""
     started = {name: Hosted(name, makers) for name, makers in _makers(work).items()}
-    hosts, absent = _present(started)
-    try:
-        setup = {host.name: host.setup() for host in hosts}
-        updates = settings.updates or _calibrated(hosts, settings.seconds)
-        timings = interleave(hosts, updates, settings.repeats)
-        reports = {host.name: host.report() for host in hosts}
-    finally:
-        for host in hosts:
-            host.close()
-    ratios = paired_ratios(timings, OURS)
+    turns = take_turns(
+        started,
+        lambda hosts: settings.updates or _calibrated(hosts, settings.seconds),
+        settings.repeats,
+    )
+    updates, ratios = turns.updates, paired_ratios(turns.timings, OURS)
     rows: dict[str, dict[str, Any]] = {}
     for name in started:
-        if name in absent:
-            rows[name] = {"absent": absent[name]}
+        if name in turns.absent:
+            rows[name] = {"absent": turns.absent[name]}
             continue
-        walls = [timing.wall for timing in timings[name]]
+        walls = turns.walls(name)
         rows[name] = {
             "seconds": walls,
             "gflops": spread([1e-9 * updates * work.nominal_flops() / wall for wall in walls]),
             "true_gflops": spread([1e-9 * updates * work.true_flops() / wall for wall in walls]),
             "engine_speedup": ratios.get(name),
-            "setup_seconds": setup[name],
-            "cores_used": spread([timing.cpu / timing.wall for timing in timings[name]]),
-            "peak_memory_bytes": reports[name]["memory"],
-            "peak_device_memory_bytes": reports[name]["device_memory"],
-            "loss": reports[name]["result"]["loss"],
-            "notes": reports[name]["notes"],
+            "loss": turns.reports[name]["result"]["loss"],
+            **turns.use(name),
         }
-    xla_flops = reports[OURS]["result"]["xla_flops"]
+    xla_flops = turns.reports[OURS]["result"]["xla_flops"]
     return {
         "lanes": work.lanes,
         "hidden": work.hidden,
@@ -198,20 +184,6 @@ def _measure(work: Work, settings: Settings) -> dict[str, Any]:
         },
         "runners": rows,
     }
-
-
-def _present(started: Mapping[str, Hosted]) -> tuple[list[Hosted], dict[str, str]]:
-    """Wait for runners, and return those that could be made and why the others could not."""
-    hosts, absent = [], {}
-    for name, host in started.items():
-        try:
-            host.wait()
-        except Absent as reason:
-            absent[name] = str(reason)
-            host.close()
-        else:
-            hosts.append(host)
-    return hosts, absent
 
 
 def _calibrated(hosts: Sequence[Hosted], seconds: float) -> int:
@@ -239,12 +211,10 @@ def table(shape: dict[str, Any]) -> str:
         if "absent" in row:
             lines.append(f"{name:<22} {row['absent']}")
             continue
-        memory = row["peak_device_memory_bytes"] or row["peak_memory_bytes"]
         lines.append(
             f"{name:<22} {interval(row['gflops'], 1):^22} {row['true_gflops']['median']:>6.1f} "
             f"{row['fraction_of_peak']:>7.1%} {interval(row['engine_speedup'], 2):^22} "
-            f"{row['setup_seconds']:>5.1f} s {memory / 2**20:>5.0f} MB "
-            f"{row['cores_used']['median']:>5.2f} {row['loss']:>6.3f}"
+            f"{usage(row)}"
         )
     for name, row in shape["runners"].items():
         if row.get("notes"):

@@ -17,7 +17,7 @@ from benchmarks import machine
 from benchmarks.matrix_products import MatrixProductRunner
 from benchmarks.ntk_problem import Problem
 from benchmarks.ntk_runners import JaxNtk, NeuralTangents, OldNeuralTangents, TorchFuncNtk
-from benchmarks.text import announce, interval, positive, say
+from benchmarks.text import add_repeats, announce, interval, positive, say
 from benchmarks.timing import Hosted, interleave, paired_ratios, spread, wait_for
 from benchmarks.work import Work
 
@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=64,
         help="rows that the others are timed on, in square blocks; divides the images (default 64)",
     )
-    parser.add_argument(
-        "--repeats", type=positive, default=3, help="turns of interleaved runs (default 3)"
-    )
+    add_repeats(parser, 3)
     parser.add_argument(
         "--megabytes", type=positive, default=256, help="memory for a kernel of ours (default 256)"
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.pruning_runners import ARMS, MaskedPyTorchRunner, TicketRunner, Tickets
-from benchmarks.text import announce, interval, positive, say
-from benchmarks.timing import Hosted, interleave, paired_ratios, spread, wait_for
+from benchmarks.text import add_precision, add_repeats, announce, interval, positive, say, usage
+from benchmarks.timing import Hosted, paired_ratios, spread, take_turns
 from benchmarks.work import CLASSES, FEATURES
 
 OURS, SEQUENTIAL, PYTORCH = "engine, all lanes", "engine, lane by lane", "pytorch"
@@ -36,13 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=300,
         help="updates of each network in a run (default 300)",
     )
-    parser.add_argument("--repeats", type=positive, default=5, help="interleaved turns (default 5)")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "tensorfloat32"),
-        default="float32",
-        help="of float32 matrix products on an accelerator, for all runners (default float32)",
-    )
+    add_repeats(parser, 5)
+    add_precision(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -61,33 +56,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     lanes = tickets.seeds * len(tickets.arms)
     say(f"measuring {lanes} networks x {updates} updates ...")
     started = {name: Hosted(name, makers) for name, makers in _makers(tickets).items()}
-    try:
-        hosts, absent = wait_for(started.values())
-        setup = {host.name: host.setup() for host in hosts}
-        timings = interleave(hosts, updates, repeats)
-        reports = {host.name: host.report() for host in hosts}
-    finally:
-        for host in started.values():
-            host.close()
-    ratios = paired_ratios(timings, OURS)
+    turns = take_turns(started, lambda hosts: updates, repeats)
+    ratios = paired_ratios(turns.timings, OURS)
     rows: dict[str, dict[str, Any]] = {}
     for name in started:
-        if name in absent:
-            rows[name] = {"absent": absent[name]}
+        if name in turns.absent:
+            rows[name] = {"absent": turns.absent[name]}
             continue
-        walls = [timing.wall for timing in timings[name]]
+        walls = turns.walls(name)
         rows[name] = {
             "seconds": walls,
             "time": spread(walls),
             "true_gflops": spread([1e-9 * updates * tickets.true_flops() / w for w in walls]),
             "all_lanes_faster_by": ratios.get(name),
             "goal": GOALS.get(name),
-            "setup_seconds": setup[name],
-            "cores_used": spread([timing.cpu / timing.wall for timing in timings[name]]),
-            "peak_memory_bytes": reports[name]["memory"],
-            "peak_device_memory_bytes": reports[name]["device_memory"],
-            **reports[name]["result"],
-            "notes": reports[name]["notes"],
+            **turns.reports[name]["result"],
+            **turns.use(name),
         }
     found = {
         "benchmark": "pruning",
@@ -132,11 +116,9 @@ def table(tickets: Tickets, found: dict[str, Any]) -> str:
         if "absent" in row:
             lines.append(f"{name:<24} {row['absent']}")
             continue
-        memory = row["peak_device_memory_bytes"] or row["peak_memory_bytes"]
         lines.append(
             f"{name:<24} {interval(row['time'], 2):^24} {row['true_gflops']['median']:>8.1f} "
-            f"{interval(row['all_lanes_faster_by'], 2):^24} {row['setup_seconds']:>5.1f} s "
-            f"{memory / 2**20:>5.0f} MB {row['cores_used']['median']:>5.2f} {row['loss']:>6.3f}"
+            f"{interval(row['all_lanes_faster_by'], 2):^24} {usage(row)}"
         )
     for name, row in found["runners"].items():
         if row.get("goal"):

@@ -16,12 +16,41 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
+    """Declare ``--repeats``: how often runners take turns."""
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=default,
+        help=f"turns of interleaved runs (default {default})",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--precision`` of matrix products."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tensorfloat32"),
+        default="float32",
+        help="of float32 matrix products on an accelerator, for all runners (default float32)",
+    )
+
+
 def interval(values: dict[str, float] | None, digits: int) -> str:
     """Return median, smallest and largest value as text; ``-`` where there is nothing."""
     if values is None:
         return "-"
     median, least, most = (f"{values[key]:.{digits}f}" for key in ("median", "min", "max"))
     return f"{median} ({least} to {most})"
+
+
+def usage(row: dict[str, Any]) -> str:
+    """Return the columns that tables of runners end with: set-up, memory, cores, and the loss reached."""
+    memory = row["peak_device_memory_bytes"] or row["peak_memory_bytes"]
+    return (
+        f"{row['setup_seconds']:>5.1f} s {memory / 2**20:>5.0f} MB {row['cores_used']['median']:>5.2f} "
+        f"{row['loss']:>6.3f}"
+    )
 
 
 def announce(description: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from benchmarks.machine import peak_memory
 
@@ -205,6 +205,61 @@ def interleave(runners: Sequence[Hosted], updates: int, repeats: int) -> dict[st
         for runner in runners:
             timings[runner.name].append(runner.run(updates))
     return timings
+
+
+class Turns(NamedTuple):
+    """What runners that took turns left, by name.
+
+    Attributes:
+        updates: In a run.
+        timings: In order of turns.
+        setup: Seconds of setting up.
+        reports: What each said at its end.
+        absent: Why the others could not be made.
+    """
+
+    updates: int
+    timings: dict[str, list[Timing]]
+    setup: dict[str, float]
+    reports: dict[str, dict[str, Any]]
+    absent: dict[str, str]
+
+    def walls(self, name: str) -> list[float]:
+        """Return the seconds of a runner's runs."""
+        return [timing.wall for timing in self.timings[name]]
+
+    def use(self, name: str) -> dict[str, Any]:
+        """Return what a runner used, as reports have it: time to set up, cores, memory; and its notes."""
+        report = self.reports[name]
+        return {
+            "setup_seconds": self.setup[name],
+            "cores_used": spread([timing.cpu / timing.wall for timing in self.timings[name]]),
+            "peak_memory_bytes": report["memory"],
+            "peak_device_memory_bytes": report["device_memory"],
+            "notes": report["notes"],
+        }
+
+
+def take_turns(
+    started: Mapping[str, Hosted], updates: Callable[[Sequence[Hosted]], int], repeats: int
+) -> Turns:
+    """Set up the runners that can be made, run them in turns, and end all.
+
+    Args:
+        started: By name, in the order of a turn.
+        updates: From the runners, once they are set up, to the updates in a run.
+        repeats: Turns.
+    """
+    try:
+        hosts, absent = wait_for(started.values())
+        setup = {host.name: host.setup() for host in hosts}
+        count = updates(hosts)
+        timings = interleave(hosts, count, repeats)
+        reports = {host.name: host.report() for host in hosts}
+    finally:
+        for host in started.values():
+            host.close()
+    return Turns(count, timings, setup, reports, absent)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.text import announce, interval, positive, say
+from benchmarks.text import add_repeats, announce, interval, positive, say
 from benchmarks.timing import Hosted, spread
 from benchmarks.width_runner import Sweep, WidthRunner
 
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=positive, default=4, help="networks of each width (default 4)"
     )
     parser.add_argument("--batch", type=_batch, default=128, help="batch size (default 128)")
-    parser.add_argument("--repeats", type=positive, default=3, help="interleaved turns (default 3)")
+    add_repeats(parser, 3)
     parser.add_argument(
         "--measure", action="store_true",
         help="measure instead what the committed table holds: seconds of an update and of compiling by "

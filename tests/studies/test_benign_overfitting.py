@@ -27,10 +27,11 @@ from implicit_bias.studies.benign_overfitting.norms import InterpolatorNorms
 from implicit_bias.studies.benign_overfitting.plane import starting_points
 from implicit_bias.studies.benign_overfitting.ranks import EffectiveRanks, effective_rank, fit
 from implicit_bias.studies.benign_overfitting.relabelled import Relabelled
-from implicit_bias.studies.benign_overfitting.rows import accuracy, last_epochs, tried
+from implicit_bias.studies.benign_overfitting.rows import accuracy, last_epochs
 from implicit_bias.studies.benign_overfitting.settings import BenignSettings
 from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks, wishart
 from implicit_bias.studies.benign_overfitting.tails import SpikedTails
+from implicit_bias.studies.rows import by_seed
 from implicit_bias.training import Pool
 from tests.haste import hasty
 
@@ -207,7 +208,7 @@ def test_nearest_rows_are_those_of_another_search() -> None:
 def test_networks_on_the_plane_are_those_written_out(done: runner.Run) -> None:
     # Breaks if momentum, the falling step size, the last small batch, an order or a start is another.
     result = done.result
-    drawn = {name: tried(result, "plane", f"plane_{name}")[0] for name in
+    drawn = {name: by_seed(result, "plane", f"plane_{name}")[0] for name in
              ("points", "labels_drawn", "epoch", "train", "confidence")}  # fmt: skip
     x, labels = drawn["points"], drawn["labels_drawn"].astype(int)
     np.testing.assert_array_equal(labels[0], x[:, 0] > 0)
@@ -285,10 +286,10 @@ def test_a_run_memorises_and_reports(done: runner.Run) -> None:
     for arm in ("given", "random"):
         np.testing.assert_allclose(accuracy(result, arm, "train"), 100)
     assert (last_epochs(result, "random") > last_epochs(result, "given")).all()
-    share = tried(result, "memorisers", "relabelled_share")
+    share = by_seed(result, "memorisers", "relabelled_share")
     assert 0.4 < share.mean() < 0.9  # 2/3 of 80 labels expected
-    known = tried(result, "memorisers", "stored_known")
-    table = tried(result, "memorisers", "stored_accuracy", memoriser="lookup table")
+    known = by_seed(result, "memorisers", "stored_known")
+    table = by_seed(result, "memorisers", "stored_accuracy", memoriser="lookup table")
     np.testing.assert_allclose(table[:, 0], known + (1 - known) / 3)
     verdicts = {one.id: one.verdict for one in done.presented.findings}
     assert set(verdicts) == {claim.id for claim in STUDY.claims}

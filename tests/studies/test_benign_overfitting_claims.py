@@ -14,7 +14,7 @@ from implicit_bias.studies.benign_overfitting.memorisers import MEMORISERS
 from implicit_bias.studies.benign_overfitting.norms import DIRECTIONS, SPECTRA
 from implicit_bias.studies.benign_overfitting.presentation import held
 from implicit_bias.studies.benign_overfitting.ranks import FACTORS, TESTS
-from implicit_bias.studies.benign_overfitting.rows import accuracy, exponents, last_epochs
+from implicit_bias.studies.benign_overfitting.rows import accuracy, last_epochs
 from implicit_bias.studies.benign_overfitting.tails import DESIGNS
 
 SEEDS = 6
@@ -290,5 +290,3 @@ def test_accuracies_are_those_of_the_last_probe_that_counts() -> None:
     np.testing.assert_allclose(last_epochs(result, "random"), 20)
     values = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, np.nan]])
     np.testing.assert_array_equal(held(values), [[1, 2, 2], [np.nan] * 3])
-    table = np.array([[1.0, 0.1, 0.01], [1.0, 0.0, 1.0]])
-    np.testing.assert_allclose(exponents(np.array([1, 10, 100]), table), [-1, np.nan])

@@ -40,11 +40,12 @@ from implicit_bias.studies.double_descent.linear.designs import (
 from implicit_bias.studies.double_descent.linear.exercise import SIZES, Exercise
 from implicit_bias.studies.double_descent.linear.ridge import SIZES as RIDGE_SIZES
 from implicit_bias.studies.double_descent.linear.ridge import RidgeSweep
-from implicit_bias.studies.double_descent.linear.rows import agreement, of_stage, stays_below
+from implicit_bias.studies.double_descent.linear.rows import agrees, stays_below
 from implicit_bias.studies.double_descent.linear.rules import definition
 from implicit_bias.studies.double_descent.linear.solve import least_squares
 from implicit_bias.studies.double_descent.linear.special import RandomLabels, Threshold
 from implicit_bias.studies.double_descent.linear.sweep import Sweep
+from implicit_bias.studies.rows import by_seed
 
 SEEDS = 5
 
@@ -222,10 +223,10 @@ def test_what_the_document_draws_would_be_supported() -> None:
 def test_agreement_asks_for_both_sides() -> None:
     # Breaks if a mean below a formula passes for agreement, or the interval loses its image.
     values = 0.8 + 0.001 * np.arange(5.0)
-    low = agreement(values, 1.0).estimate(0.95)
+    low = agrees(values, 1.0).estimate(0.95)
     assert low.value == pytest.approx(0.198)
     assert low.low > 0.19
-    near = agreement(1 + 0.01 * np.array([-1, 1, -1, 1, 0.0]), 1.0).estimate(0.95)
+    near = agrees(1 + 0.01 * np.array([-1, 1, -1, 1, 0.0]), 1.0).estimate(0.95)
     assert near.low == 0
     assert near.high < 0.1
     assert stays_below(values, 1.0).estimate(0.95).value == pytest.approx(0.802, abs=1e-4)
@@ -290,7 +291,7 @@ def test_tables_and_figures_are_made() -> None:
 
 def test_seeds_and_experiments_draw_their_own() -> None:
     # Breaks if two seeds, or two designs of one seed, share numbers; or a seed cannot be repeated.
-    a, b = (of_stage(drawn(), "linear-50", "linear_50_mean")[seed] for seed in (0, 1))
+    a, b = (by_seed(drawn(), "linear-50", "linear_50_mean")[seed] for seed in (0, 1))
     assert (a[np.isfinite(a)] != b[np.isfinite(b)]).all()
     again = Sweep(FIFTY, 40)(None, 0, {})["linear_50_mean"]  # type: ignore[arg-type]
     assert np.array_equal(again, a, equal_nan=True)

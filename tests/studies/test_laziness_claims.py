@@ -12,12 +12,13 @@ from implicit_bias.results.claims import Finding, NotDecidable, evaluate
 from implicit_bias.studies.laziness.claims import CLAIMS
 from implicit_bias.studies.laziness.predictions import PREDICTORS
 from implicit_bias.studies.laziness.presentation import DRAWINGS
-from implicit_bias.studies.laziness.rows import exponents, gap, of_arm, slope, swept, trial
+from implicit_bias.studies.laziness.rows import of_arm, slope, swept
 from implicit_bias.studies.laziness.rules import (
     hierarchical_aligned_incremental,
     movement_falls_with_alpha,
 )
 from implicit_bias.studies.laziness.tables import tables
+from implicit_bias.studies.rows import by_seed
 
 SEEDS, TESTS = 6, 2000
 ALPHAS, SCALES, WIDTHS = (0.1, 1.0, 3.0, 10.0, 30.0), (0.5, 1.0, 2.0), (10, 100, 1000)
@@ -245,8 +246,8 @@ def test_rows_are_matched_by_seed_whatever_their_order() -> None:
     for name in ("relative_movement", "kernel_change"):
         np.testing.assert_array_equal(swept(mixed, "alpha", name), swept(result, "alpha", name))
     np.testing.assert_array_equal(
-        trial(mixed, "modes", "mode_time", start="large"),
-        trial(result, "modes", "mode_time", start="large"),
+        by_seed(mixed, "modes", "mode_time", start="large"),
+        by_seed(result, "modes", "mode_time", start="large"),
     )
     lost = result["diverged"].copy(
         data=(result["arm"].values == "alpha") & (result["seed"].values == 2)
@@ -260,18 +261,8 @@ def test_rows_are_matched_by_seed_whatever_their_order() -> None:
     assert "5 of 78 lanes diverged" in one.reason
 
 
-def test_gaps_and_slopes_are_those_of_numpy() -> None:
-    # Breaks if a percentage, a pairing or a base of logarithms is wrong.
-    rng = np.random.default_rng(0)
-    first, second = (rng.random((4, 50)) < rate for rate in (0.4, 0.2))
-    first, second = first.astype(float), second.astype(float)
-    second[3] = np.nan
-    estimate = gap(first, second).estimate(0.95)
-    assert estimate.value == pytest.approx(100 * (first[:3] - second[:3]).mean())
-    assert (estimate.n, estimate.excluded) == (3, 1)
-    x = np.array([1.0, 3.0, 10.0])
-    table = np.stack([2 * x**-1.5, 5 * x**0.5, [1.0, 0.0, 1.0]])
-    np.testing.assert_allclose(exponents(x, table), [-1.5, 0.5, np.nan])
+def test_a_slope_needs_its_arm() -> None:
+    # Breaks if the slope of an arm that was not run is taken through nothing.
     with pytest.raises(NotDecidable, match="was not run"):
         slope(planted().isel(lane=slice(0)), "alpha", "flips", 0.95)
 

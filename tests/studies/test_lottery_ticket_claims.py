@@ -16,7 +16,7 @@ from implicit_bias.studies.lottery_ticket.chosen import derive
 from implicit_bias.studies.lottery_ticket.claims import CLAIMS
 from implicit_bias.studies.lottery_ticket.masks import layers, schedule
 from implicit_bias.studies.lottery_ticket.presentation import DRAWINGS
-from implicit_bias.studies.lottery_ticket.rows import along, of_arm, table_levels
+from implicit_bias.studies.lottery_ticket.rows import at_levels, of_arm, table_levels
 from implicit_bias.studies.lottery_ticket.settings import DEFAULT_ARMS, LotterySettings
 from implicit_bias.studies.lottery_ticket.tables import tables
 from implicit_bias.studies.refusals import Refusal
@@ -186,7 +186,7 @@ def test_rows_are_matched_by_seed_and_the_dense_network_is_where_nothing_is_prun
     # Breaks if rows are taken as they stand, a diverged lane counts, or twins mix with their arms.
     result = planted(errors={"dense-twin": 50.0})
     mixed = result.isel(lane=np.random.default_rng(1).permutation(result.sizes["lane"]))
-    levels, values = along(mixed, "ticket", "test_error")
+    levels, values = at_levels(mixed, "ticket", "test_error")
     assert levels.tolist() == [1.0, *ROUNDS]
     np.testing.assert_array_equal(values[:, 0], of_arm(result, "dense", "test_error", 1.0))
     assert (values < 0.1).all()

@@ -19,9 +19,10 @@ from implicit_bias.studies.lottery_ticket import STUDY
 from implicit_bias.studies.lottery_ticket.claims import CLAIMS
 from implicit_bias.studies.lottery_ticket.masks import control_mask, mask_key, scored_mask
 from implicit_bias.studies.lottery_ticket.networks import conv_2
-from implicit_bias.studies.lottery_ticket.rows import of_arm, trial
+from implicit_bias.studies.lottery_ticket.rows import STABILITY, of_arm
 from implicit_bias.studies.lottery_ticket.settings import LotterySettings
 from implicit_bias.studies.lottery_ticket.tables import tables
+from implicit_bias.studies.rows import by_seed
 from implicit_bias.training.lane import LaneInputs, lane_examples
 from tests.haste import hasty
 
@@ -204,9 +205,9 @@ def test_tickets_and_controls_are_those_written_out(done: runner.Run) -> None:
     once = oracle.train(initial, second)
     line = [oracle.error([(1 - t) * a + t * b for a, b in zip(once, twin, strict=True)])
             for t in (0.0, 0.5, 1.0)]  # fmt: skip
-    np.testing.assert_allclose(trial(result, "line_error")[1, 0, 1], line)
+    np.testing.assert_allclose(by_seed(result, STABILITY, "line_error")[1, 0, 1], line)
     rise = max(line) - (line[0] + line[2]) / 2
-    assert trial(result, "instability")[1, 0, 1] == pytest.approx(rise)
+    assert by_seed(result, STABILITY, "instability")[1, 0, 1] == pytest.approx(rise)
 
 
 def test_every_arm_has_as_many_weights_as_it_says(done: runner.Run) -> None:

@@ -18,7 +18,7 @@ from implicit_bias.studies.ntk_width.rules import (
     width_dependence,
 )
 from implicit_bias.studies.ntk_width.silent import SilentUnits
-from implicit_bias.studies.ntk_width.slopes import by_width, exponents, family_level, slope
+from implicit_bias.studies.ntk_width.slopes import by_width, family_level, slope
 
 WIDTHS = np.array([32, 64, 128, 256, 512])
 SEEDS = 5
@@ -90,9 +90,7 @@ def planted(
 
 
 def test_exponents_are_those_of_the_powers() -> None:
-    # Breaks if a slope is of another logarithm, or a seed without a width keeps a slope of the others.
-    table = np.array([[2.0, 1.0, 0.5, 0.25, 0.125], [3.0] * 5, [1.0, 1.0, np.nan, 1.0, 1.0]])
-    np.testing.assert_allclose(exponents(WIDTHS, table), [-1, 0, np.nan], atol=1e-12)
+    # Breaks if a slope is of another arm or quantity, or lanes are taken in the order they stand in.
     result = planted({"ntk": LAZY}, noise=0.0)
     shuffled = result.isel(lane=np.random.default_rng(1).permutation(result.sizes["lane"]))
     for name, power in LAZY.items():
@@ -145,7 +143,7 @@ def test_movement_that_does_not_vanish_refutes_the_criterion() -> None:
     assert absolute_movement(planted({"ntk": vanishing, "mup": RICH})).verdict == "supported"
     assert absolute_movement(planted({"ntk": vanishing})).verdict == "inconclusive"
     assert absolute_movement(planted({"ntk": RICH, "mup": RICH})).verdict == "inconclusive"
-    with pytest.raises(NotDecidable, match="arm ntk"):
+    with pytest.raises(NotDecidable, match="needs ntk"):
         absolute_movement(planted({"mup": RICH}))
 
 

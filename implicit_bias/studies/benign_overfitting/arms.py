@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from implicit_bias import losses, optimizers
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
 from implicit_bias.studies.benign_overfitting.isotropic import FewExamples
 from implicit_bias.studies.benign_overfitting.memorisers import Memorisers
 from implicit_bias.studies.benign_overfitting.norms import InterpolatorNorms
@@ -15,6 +14,7 @@ from implicit_bias.studies.benign_overfitting.ranks import EffectiveRanks
 from implicit_bias.studies.benign_overfitting.relabelled import Relabelled
 from implicit_bias.studies.benign_overfitting.settings import BenignSettings
 from implicit_bias.studies.benign_overfitting.tails import SpikedTails
+from implicit_bias.studies.refusals import check_classification
 from implicit_bias.training import Budget, Lane, Recipe
 from implicit_bias.training.recipe import Until
 
@@ -34,11 +34,7 @@ def lanes(settings: BenignSettings, dataset: Dataset, earlier: xr.Dataset | None
     Raises:
         UserError: The data are no classification, or too few.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but labels are randomised; choose data with "
-            "classes"
-        )
+    check_classification(dataset, "labels are randomised")
     settings.check_batches(dataset, "batch_size")
     made = []
     for arm in settings.arms:

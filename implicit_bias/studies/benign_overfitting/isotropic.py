@@ -11,10 +11,8 @@ import numpy as np
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
 from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 PREDICTORS: dict[str, str] = {
     "minimum norm": "X⁺y",
@@ -25,7 +23,7 @@ PREDICTORS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class FewExamples(Experiment):
+class FewExamples(Drawn):
     """Excess risks of interpolators, relative to the variance of the signal.
 
     Inputs are isotropic, with a dense θ of norm 1; or spiked: few directions of eigenvalue 1, which hold the
@@ -69,16 +67,9 @@ class FewExamples(Experiment):
         """Expected excess risk of the minimum-norm interpolator on isotropic inputs, ‖θ‖ = 1."""
         return float(theory.isotropic_risk(self.examples, self.inputs, self.noise).excess)
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Interpolate on the training sets of one seed."""
-        del pool, lanes
-        with one_thread():
-            return self._fitted(seed)
-
-    def _fitted(self, seed: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         m, n = self.examples, self.inputs
         excess, norms, unfitted = np.zeros((self.draws, 3)), np.zeros((self.draws, 3)), 0.0
         for draw in range(self.draws):

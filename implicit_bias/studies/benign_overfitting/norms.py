@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias.keys import ROLES
 from implicit_bias.studies.benign_overfitting.ranks import effective_rank
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 SPECTRA: dict[str, str] = {
     "geometric": "singular values fall geometrically from 1 to 1/κ",
@@ -31,7 +29,7 @@ DIRECTIONS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class InterpolatorNorms(Experiment):
+class InterpolatorNorms(Drawn):
     """Ratios ``‖X⁺y‖ σ_r / ‖y‖`` on matrices of prescribed singular values and random singular vectors.
 
     The ratio is exactly bounded by ``σ_r/σ_1`` from below and ``σ_r/σ_m`` from above.
@@ -72,16 +70,9 @@ class InterpolatorNorms(Experiment):
             "condition": self.conditions,
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Interpolate on the matrices of one seed."""
-        del pool, lanes
-        with one_thread():
-            return self._fitted(seed)
-
-    def _fitted(self, seed: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         shape = (len(SPECTRA), len(DIRECTIONS), len(self.conditions))
         effective, full = np.empty(shape), np.empty(shape)
         beyond, unfitted = 0.0, 0.0

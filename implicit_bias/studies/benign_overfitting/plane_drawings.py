@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results import figures
-from implicit_bias.studies.benign_overfitting.rows import seeds_of, tried
+from implicit_bias.studies.rows import by_seed, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,11 +29,11 @@ def draw_plane(result: xr.Dataset) -> Figure:
     )
 
     def draw(ax: Any, schedule: str) -> None:
-        epochs = tried(result, "plane", "plane_epoch", schedule=schedule)[0]
+        epochs = by_seed(result, "plane", "plane_epoch", schedule=schedule)[0]
         curves: dict[Hashable, figures.Curve] = {
             f"{labels} labels, {kind}": figures.Curve.from_values(
                 epochs,
-                100 * tried(result, "plane", variable, schedule=schedule, plane_labels=labels),
+                100 * by_seed(result, "plane", variable, schedule=schedule, plane_labels=labels),
                 bounds=(0.0, 100.0),
             )
             for labels in result["plane_labels"].values
@@ -64,11 +64,11 @@ def draw_regions(result: xr.Dataset) -> Figure:
         for schedule in result["schedule"].values
         for labels in result["plane_labels"].values
     ]
-    confidence = tried(result, "plane", "plane_confidence")[0].reshape(
+    confidence = by_seed(result, "plane", "plane_confidence")[0].reshape(
         len(names), len(up), len(across)
     )
-    points = tried(result, "plane", "plane_points")[0]
-    drawn = tried(result, "plane", "plane_labels_drawn")[0]
+    points = by_seed(result, "plane", "plane_points")[0]
+    drawn = by_seed(result, "plane", "plane_labels_drawn")[0]
     areas: list[Any] = []
 
     def draw(ax: Any, name: str) -> None:

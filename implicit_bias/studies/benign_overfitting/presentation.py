@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.benign_overfitting.norms import DIRECTIONS, SPECTRA
 from implicit_bias.studies.benign_overfitting.plane_drawings import draw_plane, draw_regions
 from implicit_bias.studies.benign_overfitting.ranks import FACTORS
-from implicit_bias.studies.benign_overfitting.rows import epochs_logged, has, of_arm, tried
+from implicit_bias.studies.benign_overfitting.rows import epochs_logged
 from implicit_bias.studies.benign_overfitting.tails import DESIGNS
+from implicit_bias.studies.rows import by_seed, has, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +60,7 @@ def draw_tails(result: xr.Dataset) -> Figure:
     def draw(ax: Any, name: str) -> None:
         if name == "the tail's length":
             x = result["tail_size"].values.astype(float)
-            measured = tried(result, "tails", "tail_variance")
+            measured = by_seed(result, "tails", "tail_variance")
             curves: dict[Hashable, figures.Curve] = {
                 "noise's share": figures.Curve.from_values(x, measured, summary="geometric mean")
             }
@@ -67,14 +68,14 @@ def draw_tails(result: xr.Dataset) -> Figure:
                 ax, curves, xlabel="directions of the tail", ylabel="excess risk / σ²",
                 xscale="log", yscale="log",
             )  # fmt: skip
-            order = tried(result, "tails", "tail_order")[0]
+            order = by_seed(result, "tails", "tail_order")[0]
             ax.plot(x, order, ls=(0, (1, 2)), lw=1.2, color="0.3", label="k*/m + m/R_k*")
         else:
             x = result["sample"].values.astype(float)
             curves = {
                 design: figures.Curve.from_values(
                     x,
-                    tried(result, "tails", "growth_excess", design=design),
+                    by_seed(result, "tails", "growth_excess", design=design),
                     summary="geometric mean",
                 )
                 for design in DESIGNS
@@ -83,7 +84,7 @@ def draw_tails(result: xr.Dataset) -> Figure:
                 ax, curves, xlabel="training examples m", ylabel="excess risk / σ²",
                 xscale="log", yscale="log", styles=figures.categorical(["", *DESIGNS]),
             )  # fmt: skip
-            start = np.mean(tried(result, "tails", "growth_excess", design="long tail")[:, 0])
+            start = np.mean(by_seed(result, "tails", "growth_excess", design="long tail")[:, 0])
             ax.plot(
                 x,
                 start * np.sqrt(x[0] / x),
@@ -111,7 +112,7 @@ def draw_norms(result: xr.Dataset) -> Figure:
         curves: dict[Hashable, figures.Curve] = {
             f"y {direction}": figures.Curve.from_values(
                 kappas,
-                tried(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction),
+                by_seed(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction),
                 summary="geometric mean",
             )
             for direction in DIRECTIONS
@@ -142,7 +143,7 @@ def draw_ranks(result: xr.Dataset) -> Figure:
     def draw(ax: Any, name: str) -> None:
         curves: dict[Hashable, figures.Curve]
         if name in spectra:
-            values = tried(result, "ranks", "rank_singular", factors=spectra[name])
+            values = by_seed(result, "ranks", "rank_singular", factors=spectra[name])
             curves = {
                 f"rank {rank:g}": figures.Curve.from_values(
                     position, values[:, place], summary="geometric mean"
@@ -157,7 +158,7 @@ def draw_ranks(result: xr.Dataset) -> Figure:
         variable, label = panels[name]
         curves = {
             reading: figures.Curve.from_values(
-                ranks, tried(result, "ranks", variable, factors=reading), summary="geometric mean"
+                ranks, by_seed(result, "ranks", variable, factors=reading), summary="geometric mean"
             )
             for reading in FACTORS
         }
@@ -177,7 +178,9 @@ def draw_sweep(result: xr.Dataset) -> Figure:
     ranks = result["sweep_rank"].values.astype(float)
     curves: dict[Hashable, figures.Curve] = {
         f"test inputs: {test}": figures.Curve.from_values(
-            ranks, tried(result, "ranks", "sweep_error", sweep_test=test), summary="geometric mean"
+            ranks,
+            by_seed(result, "ranks", "sweep_error", sweep_test=test),
+            summary="geometric mean",
         )
         for test in result["sweep_test"].values
     }
@@ -207,7 +210,7 @@ def draw_networks(result: xr.Dataset) -> Figure:
         for arm in arms:
             at = epochs_logged(result, str(arm))
             epochs = at[np.argmax(np.isfinite(at).sum(axis=1))]
-            values = held(100 * (1 - of_arm(result, str(arm), names[name])))
+            values = held(100 * (1 - by_seed(result, str(arm), names[name])))
             kept = np.isfinite(epochs) & (epochs > 0)
             curves[arm] = figures.Curve.from_values(
                 epochs[kept], values[:, kept], bounds=(0.0, 100.0)
@@ -242,52 +245,48 @@ def held(values: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _has(*arms: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, *arms)
-
-
 DRAWINGS = (
     Drawing(
         "tails",
         "What interpolating noise costs: against the tail's length, and against the sample at the same "
         "effective rank.",
         draw_tails,
-        _has("tails"),
+        if_run("tails"),
     ),
     Drawing(
         "norms",
         "Norm of the minimum-norm interpolator in units of ‖y‖/σ_r, over spectra and directions of y.",
         draw_norms,
-        _has("norms"),
+        if_run("norms"),
     ),
     Drawing(
         "ranks",
         "Effective rank and test error by both readings of the exercise.",
         draw_ranks,
-        _has("ranks"),
+        if_run("ranks"),
     ),
     Drawing(
         "sweep",
         "Test error of the solution's sweep, as it is run and as it is printed.",
         draw_sweep,
-        _has("ranks"),
+        if_run("ranks"),
     ),
     Drawing(
         "networks",
         "Labels fitted and test accuracy of a network with true and with random labels.",
         draw_networks,
-        _has("given", "random"),
+        if_run("given", "random"),
     ),
     Drawing(
         "plane",
         "Fifty points of the plane: labels fitted and test accuracy.",
         draw_plane,
-        _has("plane"),
+        if_run("plane"),
     ),
     Drawing(
         "regions",
         "Probability of class 1 over the plane after training, first seed.",
         draw_regions,
-        _has("plane"),
+        if_run("plane"),
     ),
 )

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 FACTORS: dict[str, str] = {
     "Gaussian": "entries of U and V standard normal, as the task says",
@@ -58,7 +56,7 @@ class Fit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EffectiveRanks(Experiment):
+class EffectiveRanks(Drawn):
     """Ridge regression and minimum-norm interpolation on data of given nominal rank.
 
     Attributes:
@@ -107,16 +105,9 @@ class EffectiveRanks(Experiment):
             "sweep_rank": self.sweep,
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Fit all data sets of one seed."""
-        del pool, lanes
-        with one_thread():
-            return self._fitted(seed)
-
-    def _fitted(self, seed: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         fits = [
             [[self.exercise(rng, reading, rank) for _ in range(self.draws)] for rank in self.ranks]
             for reading in FACTORS

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 
 @dataclass(frozen=True)
-class Relabelled(Experiment):
+class Relabelled(Drawn):
     """The nearest of few points in a square, with random labels, as a predictor of the true classes.
 
     It fits any labels, so that only their draw decides. Classes are strips of equal width across the first
@@ -53,12 +52,9 @@ class Relabelled(Experiment):
         """Numbers of classes."""
         return {"classes": self.classes}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Relabel the points of one seed."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["label_noise"]])
+        rng = np.random.default_rng([seed, ROLES["label_noise"]])
         x, tests = (rng.uniform(-1, 1, (count, 2)) for count in (self.points, self.tests))
         nearest = np.argmin(np.sum((tests[:, None] - x[None, :]) ** 2, axis=2), axis=1)
         found = []

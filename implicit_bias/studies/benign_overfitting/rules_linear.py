@@ -11,13 +11,8 @@ from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identi
 from implicit_bias.results.statistics import Comparison, mean_interval
 from implicit_bias.studies.benign_overfitting.norms import DIRECTIONS, SPECTRA
 from implicit_bias.studies.benign_overfitting.ranks import FACTORS
-from implicit_bias.studies.benign_overfitting.rows import (
-    below,
-    ends,
-    exponents,
-    larger,
-    tried,
-)
+from implicit_bias.studies.comparisons import below, ends, larger
+from implicit_bias.studies.rows import by_seed, exponents
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +61,7 @@ def benign_exists(result: xr.Dataset) -> Evidence:
     """Ask whether interpolation comes close to the best possible loss, and closer with more data."""
     samples = result["sample"].values
     _require_fitted(result)
-    excess = tried(result, "tails", "growth_excess", design="long tail")
+    excess = by_seed(result, "tails", "growth_excess", design="long tail")
     return Evidence(
         {
             f"excess risk over σ², long tail, m = {samples[-1]}": below(excess[:, -1], NEAR_OPTIMAL),
@@ -74,7 +69,7 @@ def benign_exists(result: xr.Dataset) -> Evidence:
         },
         details={
             "excess risk over σ² at the largest m, other designs": {
-                design: ends(mean_interval(tried(result, "tails", "growth_excess", design=design)[:, -1]))
+                design: ends(mean_interval(by_seed(result, "tails", "growth_excess", design=design)[:, -1]))
                 for design in result["design"].values
                 if design != "long tail"
             },
@@ -89,15 +84,15 @@ def low_rank_suffices(result: xr.Dataset) -> Evidence:
     _require_fitted(result)
     comparisons = {
         f"excess risk, {design}": below(
-            exponents(samples, tried(result, "tails", "growth_excess", design=design)), FALLS
+            exponents(samples, by_seed(result, "tails", "growth_excess", design=design)), FALLS
         )
         for design in LOW_RANK
     }
-    gap = 1 + tried(result, "tails", "growth_excess", design="long tail")
+    gap = 1 + by_seed(result, "tails", "growth_excess", design="long tail")
     comparisons["test − training loss as it is stated, long tail"] = below(
         exponents(samples, gap), FALLS
     )
-    unfitted = tried(result, "tails", "growth_training", design="no tail")[:, -1]
+    unfitted = by_seed(result, "tails", "growth_training", design="no tail")[:, -1]
     return Evidence(
         comparisons,
         headline="excess risk, short tail",
@@ -112,8 +107,8 @@ def norm_controlled(result: xr.Dataset) -> Evidence:
     """Ask whether interpolation is benign with a long tail, and whether its norm stays bounded."""
     tails, samples = result["tail_size"].values, result["sample"].values
     _require_fitted(result)
-    variance = tried(result, "tails", "tail_variance")[:, -1]
-    growth = tried(result, "tails", "growth_norm", design="long tail")
+    variance = by_seed(result, "tails", "tail_variance")[:, -1]
+    growth = by_seed(result, "tails", "growth_norm", design="long tail")
     return Evidence(
         {
             f"noise's share of the risk over σ², tail of {tails[-1]}": below(
@@ -125,7 +120,7 @@ def norm_controlled(result: xr.Dataset) -> Evidence:
         },
         details={
             "norm of the weights over the truth's, longest tail": ends(
-                mean_interval(tried(result, "tails", "tail_norm")[:, -1])
+                mean_interval(by_seed(result, "tails", "tail_norm")[:, -1])
             )
         },
     )
@@ -133,9 +128,9 @@ def norm_controlled(result: xr.Dataset) -> Evidence:
 
 def theory_orders(result: xr.Dataset) -> Evidence:
     """Hold the noise's share of the risk against k*/m + m/R_k*."""
-    m = float(tried(result, "tails", "tail_examples")[0])
+    m = float(by_seed(result, "tails", "tail_examples")[0])
     tails = result["tail_size"].values
-    ratio = tried(result, "tails", "tail_variance") / tried(result, "tails", "tail_order")
+    ratio = by_seed(result, "tails", "tail_variance") / by_seed(result, "tails", "tail_order")
     return Evidence(
         {
             f"tail of {tail}": _within(ratio[:, place], ORDER)
@@ -151,7 +146,7 @@ def norm_is_theta(result: xr.Dataset) -> Evidence:
     largest = float(result["condition"].values[-1])
     comparisons = {
         f"{spectrum}, y {direction}": _within(
-            tried(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction)[:, -1], THETA
+            by_seed(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction)[:, -1], THETA
         )
         for spectrum in SPECTRA
         for direction in DIRECTIONS
@@ -159,7 +154,7 @@ def norm_is_theta(result: xr.Dataset) -> Evidence:
     full = {
         f"{spectrum}, y {direction}": ends(
             mean_interval(
-                tried(result, "norms", "norm_ratio_full", spectrum=spectrum, direction=direction)[:, -1]
+                by_seed(result, "norms", "norm_ratio_full", spectrum=spectrum, direction=direction)[:, -1]
             )
         )
         for spectrum in SPECTRA
@@ -178,7 +173,7 @@ def norm_is_theta(result: xr.Dataset) -> Evidence:
 
 def norm_bounds(result: xr.Dataset) -> Finding:
     """Check that ‖y‖/σ_1 ≤ ‖X⁺y‖ ≤ ‖y‖/σ_m."""
-    beyond = tried(result, "norms", "norm_bound")
+    beyond = by_seed(result, "norms", "norm_bound")
     return identity(
         np.maximum(beyond, 0), TIGHT, n_seeds=int(np.isfinite(beyond).sum()),
         reason="largest relative excess over either bound; rounding grows with the condition number",
@@ -190,14 +185,14 @@ def effective_rank_decides(result: xr.Dataset) -> Evidence:
     ranks = result["nominal_rank"].values
     made: dict[str, Comparison] = {}
     for reading in FACTORS:
-        found = tried(result, "ranks", "rank_effective", factors=reading)
+        found = by_seed(result, "ranks", "rank_effective", factors=reading)
         for place, rank in enumerate(ranks):
             made[f"effective rank against {rank}, {reading}"] = below(
                 np.abs(found[:, place] / rank - 1), RANK_OFF
             )
     for reading in FACTORS:
         for name, words in (("rank_error", "test error"), ("rank_relative", "relative test error")):
-            found = tried(result, "ranks", name, factors=reading)
+            found = by_seed(result, "ranks", name, factors=reading)
             made[f"{words}, rank {ranks[-1]} to {ranks[0]}, {reading}"] = larger(
                 found[:, -1], found[:, 0], RISE
             )
@@ -211,9 +206,9 @@ def effective_rank_decides(result: xr.Dataset) -> Evidence:
 def sweep_rises(result: xr.Dataset) -> Evidence:
     """Hold the sweep's test errors and effective ranks against its printed output."""
     ranks = result["sweep_rank"].values
-    stated = tried(result, "ranks", "sweep_error", sweep_test="as stated")
-    relative = tried(result, "ranks", "sweep_relative", sweep_test="same structure")
-    found = tried(result, "ranks", "sweep_effective")
+    stated = by_seed(result, "ranks", "sweep_error", sweep_test="as stated")
+    relative = by_seed(result, "ranks", "sweep_relative", sweep_test="same structure")
+    found = by_seed(result, "ranks", "sweep_effective")
     ends_of = f"rank {ranks[-1]} to {ranks[0]}"
     return Evidence(
         {
@@ -233,11 +228,11 @@ def sweep_rises(result: xr.Dataset) -> Evidence:
 
 def minimum_norm_generalises(result: xr.Dataset) -> Evidence:
     """Ask whether the minimum-norm interpolator generalises, on isotropic and on spiked inputs."""
-    isotropic = tried(result, "few", "few_excess")
+    isotropic = by_seed(result, "few", "few_excess")
     return Evidence(
         {
             "isotropic inputs": below(isotropic[:, 0], WELL),
-            "spiked inputs": below(tried(result, "few", "few_spiked"), WELL),
+            "spiked inputs": below(by_seed(result, "few", "few_spiked"), WELL),
         },
         details={
             "excess risk over the signal's variance, isotropic": {
@@ -250,8 +245,8 @@ def minimum_norm_generalises(result: xr.Dataset) -> Evidence:
 
 def isotropic_law(result: xr.Dataset) -> Finding:
     """Hold the isotropic risk against ‖θ‖²(1 − m/n) + σ²m/(n − m − 1)."""
-    found = tried(result, "few", "few_excess", interpolator="minimum norm")
-    law = tried(result, "few", "few_law")
+    found = by_seed(result, "few", "few_excess", interpolator="minimum norm")
+    law = by_seed(result, "few", "few_law")
     return identity(
         np.nanmean(found) / np.nanmean(law) - 1, LAW, n_seeds=int(np.isfinite(found).sum()),
         reason=f"expected {np.nanmean(law):.4f}, mean over seeds {np.nanmean(found):.4f}",
@@ -265,7 +260,7 @@ def _within(ratio: np.ndarray, factor: float) -> Comparison:
 
 def _require_fitted(result: xr.Dataset) -> None:
     for design in LOW_RANK:
-        left = tried(result, "tails", "growth_training", design=design)
+        left = by_seed(result, "tails", "growth_training", design=design)
         if not np.nanmax(left) <= FITTED:
             raise NotDecidable(
                 f"{design}: training error is {np.nanmax(left):.2g} of the noise's variance, so that "
@@ -285,7 +280,7 @@ def _ranks(result: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
     return {
         "at the largest m": {
             str(design): {
-                shown: float(np.mean(tried(result, "tails", name, design=design)[:, -1]))
+                shown: float(np.mean(by_seed(result, "tails", name, design=design)[:, -1]))
                 for shown, name in names.items()
             }
             for design in result["design"].values

@@ -9,17 +9,13 @@ import numpy as np
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison, mean_interval
 from implicit_bias.studies.benign_overfitting.rows import (
-    above,
     accuracy,
-    below,
     constant,
-    ends,
-    has,
     last_epochs,
     over_tests,
-    require,
-    tried,
 )
+from implicit_bias.studies.comparisons import above, below, ends
+from implicit_bias.studies.rows import by_seed, has, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +65,7 @@ def necessarily_poor(result: xr.Dataset) -> Evidence:
     details: dict[str, Any] = {}
     for k in result["classes"].values:
         mean, good, best = (
-            tried(result, "relabelled", f"relabelled_{name}", classes=k)
+            by_seed(result, "relabelled", f"relabelled_{name}", classes=k)
             for name in ("accuracy", "good", "best")
         )
         made[f"nearest of few points, {k} classes, mean above chance"] = below(
@@ -80,7 +76,7 @@ def necessarily_poor(result: xr.Dataset) -> Evidence:
         )
         details[f"{k} classes, best labelling, accuracy in %"] = 100 * float(np.nanmax(best))
     few = result["classes"].values[0]
-    good = tried(result, "relabelled", "relabelled_good", classes=few)
+    good = by_seed(result, "relabelled", "relabelled_good", classes=few)
     made[f"share of labellings that do well, {few} classes"] = below(good, NEVER)
     return Evidence(made, details={**details, "network, accuracy by seed, %": found})
 
@@ -90,7 +86,7 @@ def network_beats_table(result: xr.Dataset) -> Evidence:
     require(result, "given", "memorisers")
     _require_fitted(result, "given")
     network = accuracy(result, "given", "test")
-    table = 100 * tried(
+    table = 100 * by_seed(
         result, "memorisers", "stored_accuracy", memoriser="lookup table", stored_labels="true"
     )
     made = {"network above the table": _at_least(result, "given", network, MUCH, table)}
@@ -113,7 +109,7 @@ def network_beats_nearest(result: xr.Dataset) -> Evidence:
     require(result, "given", "memorisers")
     _require_fitted(result, "given")
     network = accuracy(result, "given", "test")
-    nearest = 100 * tried(
+    nearest = 100 * by_seed(
         result, "memorisers", "stored_accuracy", memoriser="nearest example", stored_labels="true"
     )
     return Evidence(
@@ -164,7 +160,7 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     require(result, "plane")
 
     def fitted(schedule: str, labels: str, share: float) -> np.ndarray:
-        values = tried(result, "plane", "plane_train", schedule=schedule, plane_labels=labels)
+        values = by_seed(result, "plane", "plane_train", schedule=schedule, plane_labels=labels)
         return 100 * values[:, _probe(result, share)]
 
     made: dict[str, Comparison] = {}
@@ -179,7 +175,8 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
         )
     centre, off = AS_PUBLISHED
     true = (
-        100 * tried(result, "plane", "plane_own", schedule="as stated", plane_labels="true")[:, -1]
+        100
+        * by_seed(result, "plane", "plane_own", schedule="as stated", plane_labels="true")[:, -1]
     )
     made["as stated: distance of the accuracy with true labels from 75 %"] = below(
         np.abs(true - centre), off
@@ -187,7 +184,7 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     details = {"as stated, accuracy with true labels, %": ends(mean_interval(true))}
     longer = {
         labels: 100
-        * tried(result, "plane", "plane_own", schedule="longer", plane_labels=labels)[:, -1]
+        * by_seed(result, "plane", "plane_own", schedule="longer", plane_labels=labels)[:, -1]
         for labels in ("true", "random")
     }
     made["longer: random labels fitted"] = above(fitted("longer", "random", 1.0), FITTED)
@@ -201,7 +198,9 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     details["longer, random labels, accuracy on the rule, %"] = ends(
         mean_interval(
             100
-            * tried(result, "plane", "plane_rule", schedule="longer", plane_labels="random")[:, -1]
+            * by_seed(result, "plane", "plane_rule", schedule="longer", plane_labels="random")[
+                :, -1
+            ]
         )
     )
     return Evidence(
@@ -251,7 +250,7 @@ def _stated_epochs(result: xr.Dataset) -> float:
 def _share(result: xr.Dataset) -> list[float] | str:
     if not has(result, "memorisers"):
         return "not measured"
-    return ends(mean_interval(tried(result, "memorisers", "relabelled_share")))
+    return ends(mean_interval(by_seed(result, "memorisers", "relabelled_share")))
 
 
 def _probe(result: xr.Dataset, share: float) -> int:

@@ -14,14 +14,12 @@ from implicit_bias.studies.benign_overfitting.ranks import FACTORS, TESTS
 from implicit_bias.studies.benign_overfitting.rows import (
     accuracy,
     constant,
-    exponents,
-    has,
     last_epochs,
     over_tests,
-    tried,
 )
 from implicit_bias.studies.benign_overfitting.settings import ARMS
 from implicit_bias.studies.benign_overfitting.tails import DESIGNS
+from implicit_bias.studies.rows import by_seed, exponents, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +57,7 @@ def _designs(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for design in DESIGNS:
         columns = {
-            name: tried(result, "tails", f"growth_{name}", design=design)
+            name: by_seed(result, "tails", f"growth_{name}", design=design)
             for name in ("excess", "norm", "training", "r0", "head", "R", "order")
         }
         known = {name: float(columns[name][0, -1]) for name in ("r0", "head", "R", "order")}
@@ -101,7 +99,7 @@ def _tails(result: xr.Dataset) -> Table:
     rows = []
     for place, tail in enumerate(result["tail_size"].values):
         found = {
-            name: tried(result, "tails", f"tail_{name}")[:, place]
+            name: by_seed(result, "tails", f"tail_{name}")[:, place]
             for name in ("bias", "variance", "norm", "order")
         }
         rows.append(
@@ -112,7 +110,7 @@ def _tails(result: xr.Dataset) -> Table:
                 *(format_estimate(mean_interval(found[name])) for name in ("variance", "norm")),
             ]
         )
-    m = int(tried(result, "tails", "tail_examples")[0])
+    m = int(by_seed(result, "tails", "tail_examples")[0])
     return make_table(
         ["tail", "k*/m + m/R_k*", "bias/signal", "variance/σ²", "norm/truth"],
         rows,
@@ -128,7 +126,7 @@ def _norms(result: xr.Dataset) -> Table:
             direction,
             *(
                 geometric(
-                    tried(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction)[:, place]
+                    by_seed(result, "norms", "norm_ratio", spectrum=spectrum, direction=direction)[:, place]
                 )
                 for place in range(len(kappas))
             ),
@@ -150,7 +148,7 @@ def _ranks(result: xr.Dataset) -> Table:
     for reading in FACTORS:
         for place, rank in enumerate(result["nominal_rank"].values):
             found = {
-                name: tried(result, "ranks", f"rank_{name}", factors=reading)[:, place]
+                name: by_seed(result, "ranks", f"rank_{name}", factors=reading)[:, place]
                 for name in ("effective", "condition", "error", "relative")
             }
             rows.append(
@@ -173,11 +171,11 @@ def _ranks(result: xr.Dataset) -> Table:
 def _sweep(result: xr.Dataset) -> Table:
     rows = []
     for place, rank in enumerate(result["sweep_rank"].values):
-        effective = tried(result, "ranks", "sweep_effective")[:, place]
+        effective = by_seed(result, "ranks", "sweep_effective")[:, place]
         row: list[Any] = [int(rank), format_estimate(mean_interval(effective))]
         for test in TESTS:
             for name in ("error", "relative"):
-                values = tried(result, "ranks", f"sweep_{name}", sweep_test=test)
+                values = by_seed(result, "ranks", f"sweep_{name}", sweep_test=test)
                 row.append(geometric(values[:, place]))
         rows.append(row)
     heads = [f"{name}, {test}" for test in TESTS for name in ("error", "error/variance")]
@@ -192,13 +190,13 @@ def _sweep(result: xr.Dataset) -> Table:
 def _few(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for place, name in enumerate(result["interpolator"].values):
-        values = (tried(result, "few", f"few_{which}")[:, place] for which in ("excess", "norm"))
+        values = (by_seed(result, "few", f"few_{which}")[:, place] for which in ("excess", "norm"))
         rows.append(
             ["isotropic", str(name), *(format_estimate(mean_interval(one)) for one in values)]
         )
-    law = float(tried(result, "few", "few_law")[0])
+    law = float(by_seed(result, "few", "few_law")[0])
     rows.append(["isotropic", "minimum norm, law", law, "n/a"])
-    spiked = format_estimate(mean_interval(tried(result, "few", "few_spiked")))
+    spiked = format_estimate(mean_interval(by_seed(result, "few", "few_spiked")))
     rows.append(["spiked", "minimum norm", spiked, "n/a"])
     return make_table(
         ["inputs", "predictor", "excess risk/signal", "norm/truth"],
@@ -234,7 +232,7 @@ def _networks(result: xr.Dataset) -> Table:
     if has(result, "memorisers"):
         for memoriser in MEMORISERS:
             for labels in ("true", "random"):
-                values = tried(
+                values = by_seed(
                     result,
                     "memorisers",
                     "stored_accuracy",
@@ -276,12 +274,12 @@ def _networks(result: xr.Dataset) -> Table:
 def _plane(result: xr.Dataset) -> Table:
     rows = []
     for schedule in result["schedule"].values:
-        epochs = tried(result, "plane", "plane_epoch", schedule=schedule)[0]
+        epochs = by_seed(result, "plane", "plane_epoch", schedule=schedule)[0]
         quarter = int(np.argmin(np.abs(result["plane_probe"].values - 0.25)))
         for labels in result["plane_labels"].values:
             at = {"schedule": schedule, "plane_labels": labels}
             train, own, rule = (
-                tried(result, "plane", f"plane_{name}", **at) for name in ("train", "own", "rule")
+                by_seed(result, "plane", f"plane_{name}", **at) for name in ("train", "own", "rule")
             )
             rows.append(
                 [

@@ -11,10 +11,8 @@ import numpy as np
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
 from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 DESIGNS: dict[str, str] = {
     "long tail": "the spikes, and a tail of m² directions",
@@ -43,7 +41,7 @@ RANKS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class SpikedTails(Experiment):
+class SpikedTails(Drawn):
     """Minimum-norm fits at given effective rank, along the tail's length and along the sample's size.
 
     The spikes share the signal equally; its variance is one. The tail's energy is fixed, so that its
@@ -84,16 +82,9 @@ class SpikedTails(Experiment):
         """Tails, designs and samples."""
         return {"tail_size": self.tails, "design": tuple(DESIGNS), "sample": self.growth}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Fit all designs of one seed."""
-        del pool, lanes
-        with one_thread():
-            return self._fitted(seed)
-
-    def _fitted(self, seed: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         along = [self._means(rng, self.with_tail(size), self.examples) for size in self.tails]
         grown = [
             [self._means(rng, self.design(name, m), m) for m in self.growth] for name in DESIGNS

@@ -6,17 +6,15 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Model
 from implicit_bias.studies.double_descent.features import RandomFeatures
 from implicit_bias.studies.double_descent.measure import Ending
 from implicit_bias.studies.double_descent.settings import DoubleDescentSettings
 from implicit_bias.studies.double_descent.threshold import parameters
-from implicit_bias.studies.refusals import check_at_most
+from implicit_bias.studies.planning import PLANNED_SEEDS, log_times
+from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.training import Budget, Lane, Recipe
 from implicit_bias.training.recipe import epochs
 from implicit_bias.training.widths import WidthPlan, bucketed
@@ -30,10 +28,6 @@ WIDTH, MEMBER, SIZE, DEPTH, CAPACITY = (
 """Coordinates of lanes: hidden width (or channels), which of an ensemble, training examples, hidden layers
 and parameters, padding left out."""
 
-LANES = 5
-"""Lanes of one setting as widths are cut into programs: the cut must not depend on the number of
-seeds, as seeds can be added to a run."""
-
 
 def lanes(
     settings: DoubleDescentSettings, dataset: Dataset, earlier: xr.Dataset | None
@@ -43,11 +37,7 @@ def lanes(
     Raises:
         UserError: The data are no classification, or too few.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but errors are compared; choose data with "
-            "classes"
-        )
+    check_classification(dataset)
     settings.check_batches(dataset, "batch_size")
     made = []
     for arm in settings.arms:
@@ -63,20 +53,11 @@ def lanes(
     return made
 
 
-def times(updates: int, probes: int) -> tuple[int, ...]:
-    """Return the updates at which lanes are evaluated: 0, and evenly spaced in log time."""
-    at = np.geomspace(1, updates, probes).round().astype(int)
-    return (0, *sorted({int(update) for update in at}))
-
-
 def network(
     settings: DoubleDescentSettings, dataset: Dataset, width: int, hidden_layers: int = 1
 ) -> Dense:
     """Return the network of a width."""
-    own = settings.model
-    return Dense(
-        (width,) * hidden_layers, dataset.n_outputs, own.activation, own.parameterisation, own.init, own.bias
-    )  # fmt: skip
+    return settings.model.dense((width,) * hidden_layers, dataset.n_outputs)
 
 
 def width_plan(settings: DoubleDescentSettings, dataset: Dataset) -> WidthPlan:
@@ -89,7 +70,8 @@ def width_plan(settings: DoubleDescentSettings, dataset: Dataset) -> WidthPlan:
         settings.widths,
         inputs=math.prod(dataset.input_shape),
         lanes={
-            width: LANES * (len(settings.label_noises) + (width in settings.control_widths) * extra)
+            width: PLANNED_SEEDS
+            * (len(settings.label_noises) + (width in settings.control_widths) * extra)
             for width in settings.widths
         },
         updates=settings.updates,
@@ -120,7 +102,7 @@ def _by_width(settings: DoubleDescentSettings, dataset: Dataset, arm: str) -> li
             seed,
             {**_steps(settings), **plan.settings(width), **own},
             Budget(settings.updates),
-            times(settings.updates, settings.probes),
+            log_times(settings.updates, settings.probes),
             {**_tags(settings, dataset, arm, width, size), MEMBER: member},
             replicates={"initialisation": member} if member else {},
         )
@@ -143,7 +125,7 @@ def _by_size(settings: DoubleDescentSettings, dataset: Dataset) -> list[Lane]:
             seed,
             {**_steps(settings), "label_noise": settings.noisy},
             Budget(settings.updates),
-            times(settings.updates, settings.probes),
+            log_times(settings.updates, settings.probes),
             {**_tags(settings, dataset, "samples", own.width, size), MEMBER: 0},
         )
         for size in own.sizes
@@ -197,7 +179,7 @@ def _by_channels(settings: DoubleDescentSettings, dataset: Dataset) -> list[Lane
         }  # fmt: skip
         made += [
             Lane(recipe, seed, {"step_size": own.step_size, "decay_every": 512.0, "label_noise": noise},
-                 Budget(own.updates), times(own.updates, settings.probes), tags)
+                 Budget(own.updates), log_times(own.updates, settings.probes), tags)
             for noise in settings.label_noises
             for seed in range(settings.seeds)
         ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from implicit_bias.studies.double_descent.features import FITS
 from implicit_bias.studies.double_descent.rows import (
     at_values,
     controls,
-    decayed,
-    has,
+    features,
+    has_features,
     noises,
     noisiest,
-    seeds_of,
+    remedies,
     threshold,
-    values_of,
 )
+from implicit_bias.studies.rows import if_run, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,18 +116,11 @@ def draw_channels(result: xr.Dataset) -> Figure:
 
 def draw_controls(result: xr.Dataset) -> Figure:
     """Draw what removes or lowers the peak."""
-    along, predicted = controls(result), threshold(result)
-    columns = {
-        "as trained": noisiest(result, "test_error", along),
-        "stopped early": noisiest(result, "stopped_test_error", along),
-    }
-    if has(result, "decay"):
-        columns["best decay"] = decayed(result)["test_error"]
-    if has(result, "members"):
-        columns["ensemble"] = noisiest(result, "ensemble_error", along)
+    widths, predicted = controls(result), threshold(result)
     made: dict[Hashable, figures.Curve] = {
-        name: figures.Curve.from_values(along, 100 * values, bounds=(0.0, 100.0))
-        for name, values in columns.items()
+        name: figures.Curve.from_values(widths, 100 * values, bounds=(0.0, 100.0))
+        for name, values in remedies(result).items()
+        if name != "one of an ensemble"
     }
     figure, ax = figures.axes(5.4, 3.6)
     figures.curve_by_group(ax, made, xlabel="width (hidden units)", ylabel="test error (%)")
@@ -216,16 +209,8 @@ def draw_samples(result: xr.Dataset) -> Figure:
 
 def draw_features(result: xr.Dataset) -> Figure:
     """Draw test loss and error of least squares on random features."""
-    rows = [
-        int(
-            np.flatnonzero((result["arm"].values == "features") & (result["seed"].values == seed))[
-                0
-            ]
-        )
-        for seed in seeds_of(result)
-    ]
     sizes = result["feature_count"].values.astype(float)
-    examples = float(result["feature_examples"].values[rows[0]])
+    examples = float(features(result, "feature_examples")[0])
     panels = {
         "test loss": ("feature_test_loss", 1.0),
         "test error (%)": ("feature_test_error", 100.0),
@@ -234,7 +219,7 @@ def draw_features(result: xr.Dataset) -> Figure:
 
     def draw(ax: Any, name: str) -> None:
         variable, factor = panels[name]
-        values = factor * result[variable].values[rows]
+        values = factor * features(result, variable)
         made: dict[Hashable, figures.Curve] = {
             fit: figures.Curve.from_estimates(
                 sizes,
@@ -260,23 +245,19 @@ def draw_features(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _with(*arms: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: all(has(result, arm) for arm in arms)
-
-
 NETWORK_DRAWINGS = (
     Drawing(
         "width", "Error and loss against the number of parameters; the dotted line is where parameters equal "
-        "examples times outputs.", draw_curve, _with("width"),
+        "examples times outputs.", draw_curve, if_run("width"),
     ),
-    Drawing("controls", "What removes or lowers the peak.", draw_controls, _with("width")),
-    Drawing("time", "Test error along training, by width.", draw_time, _with("width")),
-    Drawing("sharpness", "Sharpness along the curve.", draw_sharpness, _with("width")),
-    Drawing("samples", "Test error of one width against examples.", draw_samples, _with("samples")),
-    Drawing("features", "Least squares on random features.", draw_features, _with("features")),
+    Drawing("controls", "What removes or lowers the peak.", draw_controls, if_run("width")),
+    Drawing("time", "Test error along training, by width.", draw_time, if_run("width")),
+    Drawing("sharpness", "Sharpness along the curve.", draw_sharpness, if_run("width")),
+    Drawing("samples", "Test error of one width against examples.", draw_samples, if_run("samples")),
+    Drawing("features", "Least squares on random features.", draw_features, has_features),
     Drawing(
         "channels", "Error and loss of convolutional networks against the number of parameters.",
-        draw_channels, _with("channels"),
+        draw_channels, if_run("channels"),
     ),
 )  # fmt: skip
 """Figures of the networks."""

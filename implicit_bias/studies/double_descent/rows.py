@@ -1,14 +1,13 @@
-"""Rows of a result as tables by seed and what an arm sweeps."""
+"""What arms of the double-descent study sweep, and tables of them by seed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Comparison, Estimate, paired_error_difference
+from implicit_bias.studies.rows import along, by_seed, has, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,30 +19,21 @@ SWEEPS: dict[str, str] = {
 """The coordinate that an arm sweeps."""
 
 
-def seeds_of(result: xr.Dataset) -> np.ndarray:
-    """Return all seeds, ascending."""
-    return np.unique(result["seed"].values)
+def features(result: xr.Dataset, name: str) -> np.ndarray:
+    """Return what regression on random features left by seed, shape (seeds, …).
+
+    Raises:
+        NotDecidable: It was not made.
+    """
+    if not has_features(result):
+        raise NotDecidable("needs features, which was not run")
+    return by_seed(result, "features", name)
 
 
-def has(result: xr.Dataset, arm: str) -> bool:
-    """Say whether an arm, or a stage of trials, left something."""
-    rows = result["arm"].values == arm
-    if arm == "features":
-        return bool(np.isfinite(result["feature_examples"].values[rows]).any())
-    return bool(rows.any())
-
-
-def require(result: xr.Dataset, *arms: str) -> None:
-    """Raise ``NotDecidable`` unless all of these arms were run."""
-    missing = [arm for arm in arms if not has(result, arm)]
-    if missing:
-        raise NotDecidable(f"needs {', '.join(missing)}, which was not run")
-
-
-def values_of(result: xr.Dataset, arm: str, coordinate: str) -> np.ndarray:
-    """Return the values of a coordinate in an arm, ascending; empty where it was not run."""
-    rows = result["arm"].values == arm
-    return np.unique(result[coordinate].values[rows].astype(float)) if rows.any() else np.empty(0)
+def has_features(result: xr.Dataset) -> bool:
+    """Say whether random features were fitted: their stage always has rows, of NaN where they are no arm."""
+    rows = result["arm"].values == "features"
+    return bool(np.isfinite(result["feature_examples"].values[rows]).any())
 
 
 def noises(result: xr.Dataset, arm: str = "width") -> list[float]:
@@ -52,7 +42,7 @@ def noises(result: xr.Dataset, arm: str = "width") -> list[float]:
 
 
 def at_values(
-    result: xr.Dataset, arm: str, name: str, along: np.ndarray | None = None, **at: float
+    result: xr.Dataset, arm: str, name: str, values: np.ndarray | None = None, **at: float
 ) -> np.ndarray:
     """Return a quantity of an arm by seed along what it sweeps.
 
@@ -60,32 +50,19 @@ def at_values(
         result: The study's result.
         arm: The arm.
         name: The variable, of shape (lane, ...).
-        along: Values of what the arm sweeps; all of them by default.
+        values: Of what the arm sweeps; all of them by default.
         **at: Values of further coordinates.
 
     Returns:
         Shape (seeds, values, ...); NaN for lanes that diverged or are missing.
     """
-    require(result, arm)
-    coordinate = result[SWEEPS[arm]].values.astype(float)
-    if along is None:
-        along = values_of(result, arm, SWEEPS[arm])
-    chosen = (result["arm"].values == arm) & ~result["diverged"].values
-    for other, value in at.items():
-        chosen &= np.isclose(result[other].values.astype(float), value)
-    seeds, values = seeds_of(result), np.asarray(result[name].values, float)
-    found = np.full((seeds.size, along.size, *values.shape[1:]), np.nan)
-    for row in np.flatnonzero(chosen):
-        place = np.flatnonzero(np.isclose(along, coordinate[row]))
-        if place.size:
-            found[np.searchsorted(seeds, result["seed"].values[row]), place[0]] = values[row]
-    return found
+    return along(result, arm, name, SWEEPS[arm], values, **at)
 
 
-def noisiest(result: xr.Dataset, name: str, along: np.ndarray | None = None) -> np.ndarray:
+def noisiest(result: xr.Dataset, name: str, widths: np.ndarray | None = None) -> np.ndarray:
     """Return a quantity of arm width at the highest label noise, shape (seeds, widths, ...)."""
     require(result, "width")
-    return at_values(result, "width", name, along, label_noise=noises(result)[-1])
+    return at_values(result, "width", name, widths, label_noise=noises(result)[-1])
 
 
 def controls(result: xr.Dataset) -> np.ndarray:
@@ -96,6 +73,21 @@ def controls(result: xr.Dataset) -> np.ndarray:
     return values_of(result, "width", "hidden_width")
 
 
+def remedies(result: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return test errors as trained, and with what lowers the peak, each (seeds, control widths)."""
+    widths = controls(result)
+    found = {
+        "as trained": noisiest(result, "test_error", widths),
+        "stopped early": noisiest(result, "stopped_test_error", widths),
+    }
+    if has(result, "decay"):
+        found["best decay"] = decayed(result)["test_error"]
+    if has(result, "members"):
+        found["one of an ensemble"] = noisiest(result, "member_error", widths)
+        found["ensemble"] = noisiest(result, "ensemble_error", widths)
+    return found
+
+
 def decayed(result: xr.Dataset) -> dict[str, np.ndarray]:
     """Return networks with the decay, none included, of least validation error at their end.
 
@@ -103,13 +95,13 @@ def decayed(result: xr.Dataset) -> dict[str, np.ndarray]:
         ``test_wrong`` (seeds, widths, examples), ``test_error``, ``test_loss``, ``lambda_max`` and
         ``weight_decay`` (seeds, widths), at the control widths.
     """
-    along = controls(result)
+    widths = controls(result)
     names = ("valid_error", "valid_loss", "test_wrong", "test_error", "test_loss", "lambda_max")
     decays = [0.0, *values_of(result, "decay", "weight_decay")]
     tables = [
-        {name: noisiest(result, name, along) for name in names}
+        {name: noisiest(result, name, widths) for name in names}
         if decay == 0
-        else {name: at_values(result, "decay", name, along, weight_decay=decay) for name in names}
+        else {name: at_values(result, "decay", name, widths, weight_decay=decay) for name in names}
         for decay in decays
     ]
     stacked = {name: np.stack([table[name] for table in tables]) for name in names}
@@ -135,36 +127,3 @@ def threshold(result: xr.Dataset) -> float:
     rest = counts[first] - each * widths[first]
     needed = result["examples"].values[rows[0]] * result["output"].size
     return float((needed - rest) / each)
-
-
-def gap(
-    first: np.ndarray,
-    second: np.ndarray,
-    smallest: float = 0.0,
-    direction: int = 1,
-    origin: float = 0.0,
-) -> Comparison:
-    """Compare test errors, first − second, in percentage points, paired by seed.
-
-    The interval covers new seeds and new test examples, of which all share one finite set.
-
-    Args:
-        first: Whether each test example was wrong, shape (seeds, examples); NaN for a missing seed.
-        second: Likewise.
-        smallest: Smallest effect that matters, in percentage points.
-        direction: +1 if the claim is that the difference lies above ``origin + smallest``, −1 below
-            ``origin − smallest``.
-        origin: In percentage points.
-    """
-    both = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
-    only_first = np.where(both, ((first == 1) & (second == 0)).sum(axis=1), np.nan)
-    only_second = np.where(both, ((second == 1) & (first == 0)).sum(axis=1), np.nan)
-    per_example = (first[both] - second[both]).mean(axis=0) if both.any() else None
-
-    def estimate(level: float) -> Estimate:
-        found = paired_error_difference(
-            only_first, only_second, first.shape[1], level, per_example=per_example
-        )
-        return replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
-
-    return Comparison(estimate, smallest, direction, origin)

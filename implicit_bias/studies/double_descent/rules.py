@@ -12,20 +12,18 @@ from implicit_bias.results.statistics import (
     geometric_mean_ratio,
     mean_interval,
 )
+from implicit_bias.studies.comparisons import above, larger
 from implicit_bias.studies.double_descent.curves import Climb, at, crosswise, peaks
 from implicit_bias.studies.double_descent.rows import (
     at_values,
     controls,
     decayed,
-    gap,
-    has,
+    features,
     noises,
     noisiest,
-    require,
-    seeds_of,
     threshold,
-    values_of,
 )
+from implicit_bias.studies.rows import by_seed, gap, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,16 +39,6 @@ FACTOR = 2.0
 
 FEATURE_FACTOR = 1.5
 """The same for random features, whose threshold is exact."""
-
-
-def _above(values: np.ndarray, smallest: float = 0.0) -> Comparison:
-    return Comparison(lambda level: mean_interval(values, level), smallest, 1)
-
-
-def _ratio(first: np.ndarray, second: np.ndarray) -> Comparison:
-    return Comparison(
-        lambda level: geometric_mean_ratio(first, second, level), SMALLEST_RATIO, 1, origin=1.0
-    )
 
 
 def _within(
@@ -175,7 +163,7 @@ def _removed(result: xr.Dataset, error: np.ndarray, named: str) -> Evidence:
     _require_peak(before)
     return Evidence(
         {
-            f"rise without − with {named}": _above(before - after, SMALLEST_GAP),
+            f"rise without − with {named}": above(before - after, SMALLEST_GAP),
             f"rise left with {named}": Comparison(
                 lambda level: mean_interval(after, level), 0.0, -1, SMALLEST_GAP
             ),
@@ -195,10 +183,10 @@ def lowered_by_ensembling(result: xr.Dataset) -> Evidence:
     _require_peak(100 * _rise(single, places))
     return Evidence(
         {
-            "error at the peak, one network − ensemble": _above(
+            "error at the peak, one network − ensemble": above(
                 100 * (at(single, peak) - at(joint, peak)), SMALLEST_GAP
             ),
-            "rise to the peak, one network − ensemble": _above(
+            "rise to the peak, one network − ensemble": above(
                 100 * (_rise(single, places) - _rise(joint, places)), SMALLEST_GAP
             ),
         },
@@ -229,9 +217,9 @@ def longer_training_hurts_then_helps(result: xr.Dataset) -> Evidence:
     low, peak = (at(errors, _part(places, which)) for which in ("low", "peak"))
     return Evidence(
         {
-            "first descent": _above(errors[:, 0] - low, SMALLEST_GAP),
-            "rise": _above(peak - low, SMALLEST_GAP),
-            "second descent": _above(peak - errors[:, -1], SMALLEST_GAP),
+            "first descent": above(errors[:, 0] - low, SMALLEST_GAP),
+            "rise": above(peak - low, SMALLEST_GAP),
+            "second descent": above(peak - errors[:, -1], SMALLEST_GAP),
         },
         headline="rise",
         reason=_lost(result),
@@ -247,8 +235,8 @@ def flatter_beyond(result: xr.Dataset) -> Evidence:
     peak = at(sharp, _part(places, "peak"))
     return Evidence(
         {
-            "λmax at the peak to the narrowest": _ratio(peak, sharp[:, 0]),
-            "λmax at the peak to the widest": _ratio(peak, sharp[:, -1]),
+            "λmax at the peak to the narrowest": larger(peak, sharp[:, 0], SMALLEST_RATIO),
+            "λmax at the peak to the widest": larger(peak, sharp[:, -1], SMALLEST_RATIO),
         },
         headline="λmax at the peak to the widest",
         reason=_lost(result),
@@ -257,25 +245,15 @@ def flatter_beyond(result: xr.Dataset) -> Evidence:
 
 def features_peak(result: xr.Dataset) -> Evidence:
     """Ask where regression on random features peaks, and whether the best ridge removes it."""
-    require(result, "features")
-    rows = [
-        int(
-            np.flatnonzero((result["arm"].values == "features") & (result["seed"].values == seed))[
-                0
-            ]
-        )
-        for seed in seeds_of(result)
-    ]
+    loss, examples = features(result, "feature_test_loss"), features(result, "feature_examples")
     sizes = result["feature_count"].values.astype(float)
-    loss = result["feature_test_loss"].values[rows]
-    examples = result["feature_examples"].values[rows]
     highest = loss[:, 0].argmax(axis=1)
-    seeds = np.arange(len(rows))
+    seeds = np.arange(len(loss))
     return Evidence(
         {
             **_within(sizes[highest], examples, FEATURE_FACTOR, "peak of the test loss"),
-            "test loss at the peak, ridgeless to best ridge": _ratio(
-                loss[seeds, 0, highest], loss[seeds, 1, highest]
+            "test loss at the peak, ridgeless to best ridge": larger(
+                loss[seeds, 0, highest], loss[seeds, 1, highest], SMALLEST_RATIO
             ),
         },
         details={
@@ -288,20 +266,13 @@ def features_peak(result: xr.Dataset) -> Evidence:
 def batch_effect_across_scale(result: xr.Dataset) -> Evidence:
     """Hold λmax of large against small batches at each width and depth, and the ratios against each other."""
     require(result, "scaling")
-    rows = (result["arm"].values == "scaling") & ~result["diverged"].values
-    columns = {
-        name: result[name].values.astype(float) for name in ("hidden_width", "depth", "batch_size")
+    values = {
+        name: values_of(result, "scaling", name) for name in ("hidden_width", "depth", "batch_size")
     }
-    seeds = seeds_of(result)
-    values = {name: np.unique(column[rows]) for name, column in columns.items()}
 
     def sharp(width: float, depth: float, batch: float) -> np.ndarray:
-        found = np.full(seeds.size, np.nan)
-        here = rows & (columns["hidden_width"] == width) & (columns["depth"] == depth)
-        for row in np.flatnonzero(here & (columns["batch_size"] == batch)):
-            place = np.searchsorted(seeds, result["seed"].values[row])
-            found[place] = result["lambda_max"].values[row]
-        return found
+        at = {"hidden_width": width, "depth": depth, "batch_size": batch}
+        return by_seed(result, "scaling", "lambda_max", **at)
 
     small, large = values["batch_size"]
     ratios = {
@@ -310,7 +281,7 @@ def batch_effect_across_scale(result: xr.Dataset) -> Evidence:
         for width in values["hidden_width"]
     }
     comparisons = {
-        f"width {width:g}, {depth:g} hidden": _ratio(ratio, np.ones(seeds.size))
+        f"width {width:g}, {depth:g} hidden": larger(ratio, 1.0, SMALLEST_RATIO)
         for (width, depth), ratio in ratios.items()
     }
     narrow, wide = values["hidden_width"][[0, -1]]
@@ -353,6 +324,6 @@ def _require_peak(rise: np.ndarray) -> None:
 def _lost(result: xr.Dataset, *arms: str) -> str:
     lanes = result["updates_budget"].values > 0
     if arms:
-        lanes = lanes & np.isin(result["arm"].values, [arm for arm in arms if has(result, arm)])
+        lanes = lanes & np.isin(result["arm"].values, arms)
     lost = int((lanes & result["diverged"].values).sum())
     return f"{lost} of {int(lanes.sum())} lanes diverged, left out in pairs" if lost else ""

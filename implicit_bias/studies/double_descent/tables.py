@@ -16,13 +16,13 @@ from implicit_bias.studies.double_descent.rows import (
     at_values,
     controls,
     decayed,
-    has,
+    features,
+    has_features,
     noises,
-    noisiest,
-    seeds_of,
+    remedies,
     threshold,
-    values_of,
 )
+from implicit_bias.studies.rows import by_seed, has, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +38,7 @@ def tables(result: xr.Dataset) -> list[Table]:
     ]
     if has(result, "width"):
         made += [_peaks(result), _controls(result)]
-    if has(result, "features"):
+    if has_features(result):
         made.append(_features(result))
     if has(result, "scaling"):
         made.append(_scaling(result))
@@ -117,20 +117,10 @@ def _peaks(result: xr.Dataset) -> Table:
 
 
 def _controls(result: xr.Dataset) -> Table:
-    along = controls(result)
-    columns = {
-        "as trained": noisiest(result, "test_error", along),
-        "stopped early": noisiest(result, "stopped_test_error", along),
-    }
-    chosen = None
-    if has(result, "decay"):
-        chosen = decayed(result)
-        columns["best decay"] = chosen["test_error"]
-    if has(result, "members"):
-        columns["one of an ensemble"] = noisiest(result, "member_error", along)
-        columns["ensemble"] = noisiest(result, "ensemble_error", along)
+    columns = remedies(result)
+    chosen = decayed(result) if has(result, "decay") else None
     rows: list[list[Any]] = []
-    for place, width in enumerate(along):
+    for place, width in enumerate(controls(result)):
         row: list[Any] = [width, *(percent(values[:, place]) for values in columns.values())]
         if chosen is not None:
             row.append(float(np.median(chosen["weight_decay"][:, place])))
@@ -145,17 +135,7 @@ def _controls(result: xr.Dataset) -> Table:
 
 
 def _features(result: xr.Dataset) -> Table:
-    rows_of = [
-        int(
-            np.flatnonzero((result["arm"].values == "features") & (result["seed"].values == seed))[
-                0
-            ]
-        )
-        for seed in seeds_of(result)
-    ]
-    loss, error = (
-        result[name].values[rows_of] for name in ("feature_test_loss", "feature_test_error")
-    )
+    loss, error = (features(result, f"feature_test_{name}") for name in ("loss", "error"))
     rows: list[list[Any]] = []
     for place, size in enumerate(result["feature_count"].values):
         row: list[Any] = [int(size)]
@@ -177,31 +157,16 @@ def _features(result: xr.Dataset) -> Table:
 
 
 def _scaling(result: xr.Dataset) -> Table:
-    mine = result["arm"].values == "scaling"
-    columns = {
-        name: result[name].values.astype(float)
-        for name in (
-            "depth",
-            "hidden_width",
-            "batch_size",
-            "lambda_max",
-            "test_error",
-            "train_loss",
-        )
-    }
-    small, large = np.unique(columns["batch_size"][mine])
+    small, large = values_of(result, "scaling", "batch_size")
     rows: list[list[Any]] = []
-    for depth in np.unique(columns["depth"][mine]):
-        for width in np.unique(columns["hidden_width"][mine]):
+    for depth in values_of(result, "scaling", "depth"):
+        for width in values_of(result, "scaling", "hidden_width"):
             row: list[Any] = [depth, width]
-            cell = mine & (columns["depth"] == depth) & (columns["hidden_width"] == width)
             made = []
             for batch in (small, large):
-                here = np.flatnonzero(cell & (columns["batch_size"] == batch))
-                here = here[np.argsort(result["seed"].values[here])]
-                lost = result["diverged"].values[here]
+                at = {"depth": depth, "hidden_width": width, "batch_size": batch}
                 values = {
-                    name: np.where(lost, np.nan, columns[name][here])
+                    name: by_seed(result, "scaling", name, **at)
                     for name in ("lambda_max", "test_error", "train_loss")
                 }
                 made.append(values["lambda_max"])

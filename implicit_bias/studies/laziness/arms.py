@@ -11,7 +11,6 @@ import scipy.linalg
 
 from implicit_bias import kernels, losses, optimizers
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Linearised, Model, Scaled
 from implicit_bias.studies.laziness.measure import Regime
 from implicit_bias.studies.laziness.modes import LinearModes
@@ -19,7 +18,8 @@ from implicit_bias.studies.laziness.multi_index import MultiIndexTarget
 from implicit_bias.studies.laziness.predictions import KernelPredictions
 from implicit_bias.studies.laziness.probe import Mistakes
 from implicit_bias.studies.laziness.settings import LazinessSettings
-from implicit_bias.studies.refusals import check_at_most
+from implicit_bias.studies.planning import PLANNED_SEEDS, log_times
+from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.training import Budget, Lane, Recipe
 from implicit_bias.training.widths import WidthPlan, bucketed
 
@@ -32,10 +32,6 @@ WIDTH = "hidden_width"
 MOST_EXAMPLES = 1000
 """Examples of the pool that the kernel's largest eigenvalue is taken from."""
 
-LANES = 5
-"""Lanes of one setting as widths are cut into programs: the cut must not depend on the number of
-seeds, as seeds can be added to a run."""
-
 
 def lanes(settings: LazinessSettings, dataset: Dataset, earlier: xr.Dataset | None) -> list[Lane]:
     """Return all lanes: arms × their settings × seeds.
@@ -45,11 +41,7 @@ def lanes(settings: LazinessSettings, dataset: Dataset, earlier: xr.Dataset | No
     Raises:
         UserError: The data are no classification, or too few.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but errors are compared; choose data with "
-            "classes"
-        )
+    check_classification(dataset)
     settings.check_batches(dataset, "batch_size")
     depths = sorted({_hidden_layers(arm) for arm in settings.arms})
     steps = {depth: step_size(settings, dataset, depth) for depth in depths}
@@ -61,19 +53,15 @@ def lanes(settings: LazinessSettings, dataset: Dataset, earlier: xr.Dataset | No
 
 
 def times(settings: LazinessSettings) -> tuple[int, ...]:
-    """Return the updates at which lanes are evaluated: 0, and evenly spaced in log time."""
-    at = np.geomspace(1, settings.updates, settings.probes).round().astype(int)
-    return (0, *sorted({int(update) for update in at}))
+    """Return the updates at which lanes are evaluated."""
+    return log_times(settings.updates, settings.probes)
 
 
 def network(
     settings: LazinessSettings, dataset: Dataset, width: int, hidden_layers: int = 1
 ) -> Dense:
     """Return the network at a width."""
-    own = settings.model
-    return Dense(
-        (width,) * hidden_layers, dataset.n_outputs, own.activation, own.parameterisation, own.init, own.bias
-    )  # fmt: skip
+    return settings.model.dense((width,) * hidden_layers, dataset.n_outputs)
 
 
 def step_size(settings: LazinessSettings, dataset: Dataset, hidden_layers: int = 1) -> float:
@@ -101,7 +89,9 @@ def width_plan(settings: LazinessSettings, dataset: Dataset) -> WidthPlan:
         network(settings, dataset, settings.width),
         widths,
         inputs=math.prod(dataset.input_shape),
-        lanes={width: LANES * (sweeps if width == settings.width else 1) for width in widths},
+        lanes={
+            width: PLANNED_SEEDS * (sweeps if width == settings.width else 1) for width in widths
+        },
         updates=settings.updates,
         batch_size=settings.batch_size or settings.data.sizes(dataset)[0],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from implicit_bias.results import figures
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.laziness.predictions import PREDICTORS
-from implicit_bias.studies.laziness.rows import of_arm, predicted, swept, trial, values_of
+from implicit_bias.studies.laziness.rows import of_arm, predicted, swept, values_of
+from implicit_bias.studies.rows import by_seed, has, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -121,9 +122,9 @@ def draw_error(result: xr.Dataset) -> Figure:
 def _levels(result: xr.Dataset) -> dict[str, np.ndarray]:
     """Return the errors, by seed, of what has the features of its start."""
     found = {}
-    if "linearised" in set(result["arm"].values):
+    if has(result, "linearised"):
         found["linearised"] = of_arm(result, "linearised", "best_test_error")
-    if "kernels" in set(result["arm"].values):
+    if has(result, "kernels"):
         found |= {name: predicted(result, "kernel_best_error", name) for name in PREDICTORS}
     return found
 
@@ -184,7 +185,7 @@ def draw_modes(result: xr.Dataset) -> Figure:
     strengths = result["mode"].values.astype(float)
     made: dict[Hashable, figures.Curve] = {}
     for start in ("small", "large"):
-        times = trial(result, "modes", "mode_time", start=start)
+        times = by_seed(result, "modes", "mode_time", start=start)
         made[f"{start} start"] = figures.Curve.from_values(
             strengths, times / times[:, :1], summary="geometric mean"
         )
@@ -202,25 +203,21 @@ def draw_modes(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*arms: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: all((result["arm"].values == arm).any() for arm in arms)
-
-
 DRAWINGS = (
     Drawing(
         "movement", "How far parameters, kernel, activation patterns and features moved, against the factor "
-        "of the outputs.", draw_movement, _has("alpha"),
+        "of the outputs.", draw_movement, if_run("alpha"),
     ),
     Drawing(
         "error", "Test error against the factor of the outputs, with the linearised network and kernel "
-        "descent as levels.", draw_error, _has("alpha"),
+        "descent as levels.", draw_error, if_run("alpha"),
     ),
     Drawing(
         "widths", "Lazy against rich: across widths, as the document compares them, and at one width.",
-        draw_widths, _has("alpha", "width"),
+        draw_widths, if_run("alpha", "width"),
     ),
     Drawing(
         "modes", "When deep linear networks learn the modes of their target, from a small and from a large "
-        "start.", draw_modes, _has("modes"),
+        "start.", draw_modes, if_run("modes"),
     ),
 )  # fmt: skip

@@ -7,23 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable
-from implicit_bias.results.statistics import (
-    Comparison,
-    Estimate,
-    geometric_mean_ratio,
-    mean_interval,
-)
+from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.studies.comparisons import above, below, ends, larger
 from implicit_bias.studies.laziness.predictions import PREDICTORS
 from implicit_bias.studies.laziness.rows import (
     LAZIEST,
-    gap,
     of_arm,
     predicted,
-    require,
     slope,
-    trial,
     values_of,
 )
+from implicit_bias.studies.rows import by_seed, gap, has, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,24 +50,6 @@ NARROW = 0.1
 """Widths up to this fraction of the widest are narrow."""
 
 
-def _mean(values: np.ndarray, smallest: float, direction: int = 1) -> Comparison:
-    """Ask whether a mean over seeds exceeds a number, or with −1 stays below it."""
-    if direction > 0:
-        return Comparison(lambda level: mean_interval(values, level), smallest, 1)
-    return Comparison(lambda level: mean_interval(values, level), 0.0, -1, smallest)
-
-
-def _ratio(first: np.ndarray, second: np.ndarray) -> Comparison:
-    """Ask whether the first is larger by a ratio that matters, paired by seed."""
-    return Comparison(
-        lambda level: geometric_mean_ratio(first, second, level), SMALLEST_RATIO, 1, origin=1.0
-    )
-
-
-def _ends(estimate: Estimate) -> list[float]:
-    return [estimate.value, estimate.low, estimate.high]
-
-
 def across_widths(result: xr.Dataset, name: str = "best_wrong") -> dict[str, Comparison]:
     """Hold the widest network against each narrow one: what the document reports."""
     widths = values_of(result, "width")
@@ -94,7 +70,7 @@ def at_one_width(result: xr.Dataset, when: str = "best") -> dict[str, Comparison
     network = of_arm(result, "alpha", f"{when}_wrong", 1.0)
     alphas = values_of(result, "alpha")
     made = {}
-    if "linearised" in set(result["arm"].values):
+    if has(result, "linearised"):
         made["linearised"] = gap(
             of_arm(result, "linearised", f"{when}_wrong"), network, SMALLEST_GAP
         )
@@ -133,8 +109,8 @@ def rich_beats_lazy(result: xr.Dataset) -> Evidence:
 
 def _at_end(comparisons: dict[str, Comparison]) -> dict[str, dict[str, list[float]]]:
     """Describe the same comparisons after all updates."""
-    ends = {name: _ends(comparison.estimate(0.95)) for name, comparison in comparisons.items()}
-    return {"after all updates, points": ends}
+    found = {name: ends(comparison.estimate(0.95)) for name, comparison in comparisons.items()}
+    return {"after all updates, points": found}
 
 
 def limitations(result: xr.Dataset) -> Evidence:
@@ -143,7 +119,7 @@ def limitations(result: xr.Dataset) -> Evidence:
     lazy = float(values_of(result, "alpha")[-1])
     widths = list(result["kernel_width"].values)
     narrow, wide = (
-        trial(result, "kernels", "infinite_distance", kernel_width=width)
+        by_seed(result, "kernels", "infinite_distance", kernel_width=width)
         for width in (widths[0], widths[-1])
     )
     scales = values_of(result, "init-scale")
@@ -151,22 +127,26 @@ def limitations(result: xr.Dataset) -> Evidence:
         of_arm(result, "init-scale", "kernel_change", float(scales[place])) for place in (0, -1)
     )
     errors = {
-        f"s = {scale:g}": _ends(
+        f"s = {scale:g}": ends(
             mean_interval(100 * of_arm(result, "init-scale", "best_test_error", float(scale)))
         )
         for scale in scales
     }
     return Evidence(
         {
-            "features of the network as it is": _mean(
+            "features of the network as it is": above(
                 of_arm(result, "alpha", "feature_change", 1.0), LEARNT
             ),
-            f"features at α = {lazy:g}": _mean(
-                of_arm(result, "alpha", "feature_change", lazy), FIXED, -1
+            f"features at α = {lazy:g}": below(
+                of_arm(result, "alpha", "feature_change", lazy), FIXED
             ),
-            f"distance from the infinite kernel at width {widths[0]:g}": _mean(narrow, APART),
-            f"its ratio, width {widths[0]:g} to {widths[-1]:g}": _ratio(narrow, wide),
-            f"kernel change, initial scale {scales[0]:g} to {scales[-1]:g}": _ratio(small, large),
+            f"distance from the infinite kernel at width {widths[0]:g}": above(narrow, APART),
+            f"its ratio, width {widths[0]:g} to {widths[-1]:g}": larger(
+                narrow, wide, SMALLEST_RATIO
+            ),
+            f"kernel change, initial scale {scales[0]:g} to {scales[-1]:g}": larger(
+                small, large, SMALLEST_RATIO
+            ),
         },
         reason=_lost(result),
         details={"test error by initial scale, %": errors},
@@ -189,21 +169,21 @@ def hierarchical_aligned_incremental(result: xr.Dataset) -> Evidence:
         for value in (alphas[0], alphas[-1])
     )
     small, large = (
-        trial(result, "modes", "mode_time", start=start) for start in ("small", "large")
+        by_seed(result, "modes", "mode_time", start=start) for start in ("small", "large")
     )
     rise = of_arm(result, "deep", "layer_alignment_after") - of_arm(
         result, "deep", "layer_alignment_before"
     )
     comparisons = {
-        f"aligned: kernel with labels at α = {alphas[0]:g}": _mean(rich, RISE),
-        f"aligned: more than at α = {alphas[-1]:g}": _mean(rich - lazy, RISE),
-        "incremental: time of weakest to strongest mode, small start": _ratio(
-            small[:, -1], small[:, 0]
+        f"aligned: kernel with labels at α = {alphas[0]:g}": above(rich, RISE),
+        f"aligned: more than at α = {alphas[-1]:g}": above(rich - lazy, RISE),
+        "incremental: time of weakest to strongest mode, small start": larger(
+            small[:, -1], small[:, 0], SMALLEST_RATIO
         ),
-        "incremental: that ratio against the large start": _ratio(
-            small[:, -1] / small[:, 0], large[:, -1] / large[:, 0]
+        "incremental: that ratio against the large start": larger(
+            small[:, -1] / small[:, 0], large[:, -1] / large[:, 0], SMALLEST_RATIO
         ),
-        "hierarchical: second hidden layer more than the first": _mean(
+        "hierarchical: second hidden layer more than the first": above(
             rise[:, -1] - rise[:, 0], RISE
         ),
     }
@@ -213,7 +193,7 @@ def hierarchical_aligned_incremental(result: xr.Dataset) -> Evidence:
         reason=_lost(result),
         details={
             "seeds in which all modes are learnt in order, small start": int(in_order.sum()),
-            "rise of alignment in the lazy network": _ends(mean_interval(lazy)),
+            "rise of alignment in the lazy network": ends(mean_interval(lazy)),
         },
     )
 
@@ -222,20 +202,23 @@ def random_features_fall_short(result: xr.Dataset) -> Evidence:
     """Hold random against learnt features of one width on a target of few directions."""
     require(result, "multi-index")
     learnt, random, ridge = (
-        trial(result, "multi-index", "target_error", features=name)
+        by_seed(result, "multi-index", "target_error", features=name)
         for name in ("learnt", "random", "random, best ridge")
     )
     details = {}
-    if {"kernels", "alpha"} <= set(result["arm"].values):
+    if has(result, "kernels", "alpha"):
         found = gap(
             predicted(result, "kernel_best_wrong", "last layer"),
             of_arm(result, "alpha", "best_wrong", 1.0),
         ).estimate(0.95)
-        details["on the study's data: test error of the last layer alone − network, points"] = (
-            _ends(found)
+        details["on the study's data: test error of the last layer alone − network, points"] = ends(
+            found
         )
     return Evidence(
-        {"random to learnt": _ratio(random, learnt), "with the best ridge": _ratio(ridge, learnt)},
+        {
+            "random to learnt": larger(random, learnt, SMALLEST_RATIO),
+            "with the best ridge": larger(ridge, learnt, SMALLEST_RATIO),
+        },
         headline="with the best ridge",
         details=details,
     )
@@ -251,7 +234,7 @@ def movement_falls_with_alpha(result: xr.Dataset) -> Finding:
     else:
         verdict = "refuted" if found.high < low or found.low > high else "inconclusive"
     others = {
-        name: _ends(slope(result, "alpha", name, 0.95, LAZIEST))
+        name: ends(slope(result, "alpha", name, 0.95, LAZIEST))
         for name in ("kernel_change", "feature_change")
     }
     return Finding(

@@ -17,9 +17,9 @@ from implicit_bias.studies.laziness.rows import (
     of_arm,
     predicted,
     slope,
-    trial,
     values_of,
 )
+from implicit_bias.studies.rows import by_seed, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 def cells(result: xr.Dataset) -> Iterator[Cell]:
     """Yield what was trained, arm after arm."""
     for arm in ("alpha", "init-scale", "linearised", "deep", "width"):
-        if not (result["arm"].values == arm).any():
+        if not has(result, arm):
             continue
         if arm in SWEEPS:
             for value in values_of(result, arm):
@@ -65,9 +65,9 @@ def cells(result: xr.Dataset) -> Iterator[Cell]:
 def tables(result: xr.Dataset) -> list[Table]:
     """Return what moved, the exponents, the errors, and the two small problems."""
     made = [_movement(result), _exponents(result), _errors(result)]
-    if (result["stage"].values == "modes").any():
+    if has(result, "modes"):
         made.append(_modes(result))
-    if (result["stage"].values == "multi-index").any():
+    if has(result, "multi-index"):
         made.append(_features(result))
     return made
 
@@ -154,7 +154,7 @@ def _errors(result: xr.Dataset) -> Table:
             [cell.arm, cell.name, percent(best), percent(end), "n/a", float(np.nanmedian(time))
              if np.isfinite(time).any() else np.nan, format_estimate(geometric(loss))]
         )  # fmt: skip
-    if (result["stage"].values == "kernels").any():
+    if has(result, "kernels"):
         for name in PREDICTORS:
             best, end, limit, time = (
                 predicted(result, f"kernel_{which}", name)
@@ -181,7 +181,7 @@ def _modes(result: xr.Dataset) -> Table:
     for strength in result["mode"].values:
         row: list[Any] = [float(strength)]
         for start in ("small", "large"):
-            times = trial(result, "modes", "mode_time", start=start)
+            times = by_seed(result, "modes", "mode_time", start=start)
             place = list(result["mode"].values).index(strength)
             row.append(format_estimate(geometric(times[:, place] / times[:, 0])))
         rows.append(row)
@@ -197,11 +197,13 @@ def _features(result: xr.Dataset) -> Table:
     rows = [
         [
             name,
-            format_estimate(geometric(trial(result, "multi-index", "target_error", features=name))),
+            format_estimate(
+                geometric(by_seed(result, "multi-index", "target_error", features=name))
+            ),
         ]
         for name in result["features"].values
     ]
-    end = trial(result, "multi-index", "target_end_error")
+    end = by_seed(result, "multi-index", "target_end_error")
     rows.append(["learnt, after all updates", format_estimate(geometric(end))])
     return make_table(
         ["features", "test error / variance"],

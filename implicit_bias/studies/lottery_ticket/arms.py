@@ -9,7 +9,6 @@ import numpy as np
 
 from implicit_bias import losses, optimizers, pruning
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
 from implicit_bias.pruning.masks import Mask
 from implicit_bias.studies.lottery_ticket.masks import (
     SCORED,
@@ -25,7 +24,7 @@ from implicit_bias.studies.lottery_ticket.masks import (
 from implicit_bias.studies.lottery_ticket.measure import Subnetwork
 from implicit_bias.studies.lottery_ticket.settings import REWOUND, LotterySettings
 from implicit_bias.studies.lottery_ticket.stability import TWIN, Stability
-from implicit_bias.studies.refusals import check_at_most
+from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.studies.weights import Weights
 from implicit_bias.training import Budget, Lane, Recipe
 from implicit_bias.training.lane import Params
@@ -82,11 +81,7 @@ def check(settings: LotterySettings, dataset: Dataset) -> None:
     Raises:
         UserError: Something does not.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but errors are compared; choose data with "
-            "classes"
-        )
+    check_classification(dataset)
     settings.check_batches(dataset, "batch_size", "curvature.examples", "stability.examples")
     plain = recipe(settings, dataset)
     settings.check_epochs(plain, "epochs")

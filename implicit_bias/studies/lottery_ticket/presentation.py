@@ -12,13 +12,13 @@ from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.lottery_ticket.rows import (
     OWN_LAYERS,
     STABILITY,
-    along,
     arms_of,
+    at_levels,
     levels_of,
     table_levels,
-    trial,
 )
 from implicit_bias.studies.lottery_ticket.settings import ARMS
+from implicit_bias.studies.rows import by_seed, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,7 @@ def _curve(
     **options: Any,
 ) -> figures.Curve:
     """Return a quantity of an arm against the weights remaining."""
-    levels, values = along(result, arm, name)
+    levels, values = at_levels(result, arm, name)
     return figures.Curve.from_values(np.round(100 * levels, 6), make(values), **options)
 
 
@@ -146,7 +146,7 @@ def draw_layers(result: xr.Dataset) -> Figure:
     arms = [arm for arm in _pruned(result) if arm in OWN_LAYERS]
 
     def draw(ax: Any, arm: str) -> None:
-        levels, left = along(result, arm, "layer_remaining")
+        levels, left = at_levels(result, arm, "layer_remaining")
         made: dict[Hashable, figures.Curve] = {
             name: figures.Curve.from_values(
                 np.round(100 * levels, 6), 100 * left[..., place], bounds=(0.0, 100.0)
@@ -189,7 +189,7 @@ def draw_flatness(result: xr.Dataset) -> Figure:
             return
         x, y, group = [], [], []
         for arm, curve in made.items():
-            levels, error = along(result, str(arm), "test_error")
+            levels, error = at_levels(result, str(arm), "test_error")
             mean = 100 * np.nanmean(error, axis=0)[np.argsort(levels)]
             ax.plot(curve.centre, mean, color=LOOKS[arm].colour, linestyle=LOOKS[arm].dash, lw=0.9)
             x += [*curve.centre]
@@ -215,7 +215,7 @@ def draw_flatness(result: xr.Dataset) -> Figure:
 def draw_stability(result: xr.Dataset) -> Figure:
     """Draw the error on the straight line between two runs that differ in the order of examples."""
     fractions = result["fraction"].values.astype(float)
-    values = 100 * trial(result, "line_error")
+    values = 100 * by_seed(result, STABILITY, "line_error")
     splits, arms = (list(map(str, result[name].values)) for name in ("split", "twice"))
     shown: dict[Hashable, figures.Curve] = {}
 
@@ -243,29 +243,25 @@ def draw_stability(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*arms: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: all((result["arm"].values == arm).any() for arm in arms)
-
-
 DRAWINGS = (
     Drawing(
         "accuracy", "Test accuracy against the weights remaining: tickets and their controls.",
-        draw_accuracy, _has("dense", "ticket"),
+        draw_accuracy, if_run("dense", "ticket"),
     ),
     Drawing(
         "stopping", "When validation loss is least, against the weights remaining.", draw_stopping,
-        _has("dense", "ticket"),
+        if_run("dense", "ticket"),
     ),
     Drawing(
         "layers", "What is left of each layer, against the weights remaining.", draw_layers,
-        _has("dense", "ticket"),
+        if_run("dense", "ticket"),
     ),
     Drawing(
         "flatness", "The largest Hessian eigenvalue of what survives, along pruning and against test error.",
-        draw_flatness, _has("dense", "ticket"),
+        draw_flatness, if_run("dense", "ticket"),
     ),
     Drawing(
         "stability", "Error between two runs that differ in the order of examples alone.", draw_stability,
-        _has(STABILITY),
+        if_run(STABILITY),
     ),
 )  # fmt: skip

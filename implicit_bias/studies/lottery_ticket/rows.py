@@ -1,15 +1,14 @@
-"""Rows of a result as tables by seed and level."""
+"""Which arms a result of the lottery-ticket study has at which levels, and tables of them by seed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Comparison, Estimate, paired_error_difference
 from implicit_bias.studies.lottery_ticket.settings import ARMS
+from implicit_bias.studies.rows import by_seed, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,14 +16,8 @@ if TYPE_CHECKING:
 STABILITY = "stability"
 """Stage of the comparison of runs in two orders of examples."""
 
-
 OWN_LAYERS = ("ticket", "late-rewinding", "lr-rewinding", "random", "snip", "grasp", "synflow")
 """Arms with numbers of weights by layer of their own; all others have the ticket's."""
-
-
-def seeds_of(result: xr.Dataset) -> np.ndarray:
-    """Return all seeds, ascending."""
-    return np.unique(result["seed"].values)
 
 
 def arms_of(result: xr.Dataset) -> list[str]:
@@ -33,17 +26,9 @@ def arms_of(result: xr.Dataset) -> list[str]:
     return [arm for arm in ARMS if arm in there]
 
 
-def require(result: xr.Dataset, *arms: str) -> None:
-    """Raise ``NotDecidable`` unless all of these arms, or stages, were run."""
-    missing = [arm for arm in arms if arm not in set(result["arm"].values)]
-    if missing:
-        raise NotDecidable(f"needs {', '.join(missing)}, which was not run")
-
-
 def levels_of(result: xr.Dataset, arm: str) -> np.ndarray:
     """Return the fractions of weights at which an arm was run, falling; the dense network's is 1."""
-    rows = result["arm"].values == arm
-    return np.unique(result["level"].values[rows].astype(float))[::-1]
+    return values_of(result, arm, "level")[::-1]
 
 
 def table_levels(result: xr.Dataset) -> np.ndarray:
@@ -69,64 +54,12 @@ def of_arm(result: xr.Dataset, arm: str, name: str, level: float) -> np.ndarray:
     require(result, arm)
     if level == 1:
         arm = "dense"
-    chosen = (result["arm"].values == arm) & np.isclose(result["level"].values.astype(float), level)
-    if not chosen.any():
+    if not np.isclose(levels_of(result, arm), level).any():
         raise NotDecidable(f"arm {arm} was not run at {100 * level:g} % of the weights")
-    seeds, values = seeds_of(result), np.asarray(result[name].values, float)
-    found = np.full((seeds.size, *values.shape[1:]), np.nan)
-    for row in np.flatnonzero(chosen & ~result["diverged"].values):
-        found[np.searchsorted(seeds, result["seed"].values[row])] = values[row]
-    return found
+    return by_seed(result, arm, name, level=level)
 
 
-def along(result: xr.Dataset, arm: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+def at_levels(result: xr.Dataset, arm: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the levels of an arm, 1 first, and a quantity there, shape (seeds, levels, …)."""
     levels = np.concatenate([[1.0], levels_of(result, arm)]) if arm != "dense" else np.ones(1)
     return levels, np.stack([of_arm(result, arm, name, float(level)) for level in levels], axis=1)
-
-
-def trial(result: xr.Dataset, name: str) -> np.ndarray:
-    """Return what the comparison of two orders left by seed, shape (seeds, …).
-
-    Raises:
-        NotDecidable: It was not run.
-    """
-    require(result, STABILITY)
-    seeds, values = seeds_of(result), np.asarray(result[name].values, float)
-    found = np.full((seeds.size, *values.shape[1:]), np.nan)
-    chosen = (result["arm"].values == STABILITY) & ~result["diverged"].values
-    for row in np.flatnonzero(chosen):
-        found[np.searchsorted(seeds, result["seed"].values[row])] = values[row]
-    return found
-
-
-def gap(
-    first: np.ndarray,
-    second: np.ndarray,
-    smallest: float = 0.0,
-    direction: int = 1,
-    origin: float = 0.0,
-) -> Comparison:
-    """Compare test errors, first − second, in percentage points, paired by seed.
-
-    The interval covers new seeds and new test examples, of which all share one finite set.
-
-    Args:
-        first: Whether each test example was wrong, shape (seeds, examples); NaN for a missing seed.
-        second: Likewise.
-        smallest: Smallest effect that matters, in percentage points.
-        direction: +1 if the claim is that the first errs more, −1 if less.
-        origin: What the effect is held against.
-    """
-    both = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
-    only_first = np.where(both, ((first == 1) & (second == 0)).sum(axis=1), np.nan)
-    only_second = np.where(both, ((second == 1) & (first == 0)).sum(axis=1), np.nan)
-    per_example = (first[both] - second[both]).mean(axis=0) if both.any() else None
-
-    def estimate(level: float) -> Estimate:
-        found = paired_error_difference(
-            only_first, only_second, first.shape[1], level, per_example=per_example
-        )
-        return replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
-
-    return Comparison(estimate, smallest, direction, origin)

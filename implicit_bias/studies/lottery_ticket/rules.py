@@ -10,21 +10,19 @@ import numpy as np
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import (
     Comparison,
-    Estimate,
     paired_difference,
     rank_correlation,
 )
+from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.lottery_ticket.rows import (
     STABILITY,
-    along,
     arms_of,
-    gap,
+    at_levels,
     levels_of,
     of_arm,
-    require,
-    seeds_of,
     table_levels,
 )
+from implicit_bias.studies.rows import gap, require, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,10 +46,6 @@ FEWEST = 3
 """Levels through which ranks are worth their name, the dense network's among them."""
 
 
-def _ends(estimate: Estimate) -> list[float]:
-    return [estimate.value, estimate.low, estimate.high]
-
-
 def _wrong(result: xr.Dataset, arm: str, level: float = CLAIMED) -> np.ndarray:
     return of_arm(result, arm, "test_wrong", level)
 
@@ -61,7 +55,7 @@ def ticket_keeps_up(result: xr.Dataset) -> Evidence:
     require(result, "dense", "ticket")
     dense = _wrong(result, "dense", 1.0)
     at = {
-        f"{100 * level:.3g} %": _ends(gap(_wrong(result, "ticket", float(level)), dense).estimate(0.95))
+        f"{100 * level:.3g} %": ends(gap(_wrong(result, "ticket", float(level)), dense).estimate(0.95))
         for level in table_levels(result)[1:]
     }  # fmt: skip
     return Evidence(
@@ -80,7 +74,7 @@ def _stopped(result: xr.Dataset, first: str, second: str) -> list[float]:
         of_arm(result, arm, "stop_test_error", 1.0 if arm == "dense" else CLAIMED)
         for arm in (first, second)
     ]
-    return _ends(paired_difference(100 * errors[0], 100 * errors[1], 0.95))
+    return ends(paired_difference(100 * errors[0], 100 * errors[1], 0.95))
 
 
 def _beats(result: xr.Dataset, control: str) -> Evidence:
@@ -88,7 +82,7 @@ def _beats(result: xr.Dataset, control: str) -> Evidence:
     require(result, "ticket", control)
     other, ticket = _wrong(result, control), _wrong(result, "ticket")
     at = {
-        f"{100 * level:.3g} %": _ends(
+        f"{100 * level:.3g} %": ends(
             gap(
                 _wrong(result, control, float(level)), _wrong(result, "ticket", float(level))
             ).estimate(0.95)
@@ -133,7 +127,7 @@ def mask_or_start(result: xr.Dataset) -> Evidence:
         },
         reason=lost(result),
         details={
-            "fresh weights in the ticket's mask: error rises by, points": _ends(
+            "fresh weights in the ticket's mask: error rises by, points": ends(
                 gap(fresh, ticket).estimate(0.95)
             ),
             "stopped early": {
@@ -151,8 +145,8 @@ def flatness_goes_with_accuracy(result: xr.Dataset) -> Evidence:
     for arm in arms_of(result):
         if arm == "dense" or levels_of(result, arm).size + 1 < FEWEST:
             continue
-        levels, flatness = along(result, arm, "lambda_max")
-        error = along(result, arm, "test_error")[1]
+        levels, flatness = at_levels(result, arm, "lambda_max")
+        error = at_levels(result, arm, "test_error")[1]
         seed = np.broadcast_to(seeds_of(result)[:, None], error.shape).ravel()
         comparisons[arm] = Comparison(
             rank_correlation(flatness.ravel(), error.ravel(), seed, clusters=seed),

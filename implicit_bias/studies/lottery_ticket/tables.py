@@ -15,11 +15,10 @@ from implicit_bias.studies.lottery_ticket.rows import (
     arms_of,
     levels_of,
     of_arm,
-    seeds_of,
     table_levels,
-    trial,
 )
 from implicit_bias.studies.lottery_ticket.settings import ARMS
+from implicit_bias.studies.rows import by_seed, has, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +66,7 @@ def tables(result: xr.Dataset) -> list[Table]:
         ),
         _layers(result, levels),
     ]
-    if (result["arm"].values == STABILITY).any():
+    if has(result, STABILITY):
         made.append(_stability(result))
     return made
 
@@ -170,7 +169,7 @@ def _layers(result: xr.Dataset, levels: np.ndarray) -> Table:
 
 
 def _stability(result: xr.Dataset) -> Table:
-    values = 100 * trial(result, "instability")
+    values = 100 * by_seed(result, STABILITY, "instability")
     rows = []
     for place, arm in enumerate(map(str, result["twice"].values)):
         own = [mean_interval(values[:, place, split]) for split in range(values.shape[2])]

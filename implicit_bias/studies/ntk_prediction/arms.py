@@ -16,6 +16,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.models import Model
 from implicit_bias.studies.ntk_prediction.probe import Predictions
 from implicit_bias.studies.ntk_prediction.settings import NtkPredictionSettings
+from implicit_bias.studies.planning import PLANNED_SEEDS, log_times
 from implicit_bias.studies.refusals import check_at_most
 from implicit_bias.training import Budget, Lane, Recipe, table
 from implicit_bias.training.widths import bucketed
@@ -29,9 +30,6 @@ MOST_EXAMPLES = 1000
 COMPILATIONS = 4
 """Programs of a width in units of those that only train: a probe takes longer than all the others."""
 
-PLANNED_SEEDS = 5
-"""Lanes of each width for which programs are shared out: not the seeds, so that more extend a run."""
-
 
 def version(arm: str, model: Model) -> Model:
     """Return what an arm trains, of a network."""
@@ -42,9 +40,8 @@ def version(arm: str, model: Model) -> Model:
 
 
 def times(settings: NtkPredictionSettings) -> tuple[int, ...]:
-    """Return the updates at which lanes are compared: 0, and evenly spaced in log time."""
-    at = np.geomspace(1, settings.updates, settings.probes).round().astype(int)
-    return (0, *sorted({int(update) for update in at}))
+    """Return the updates at which lanes are compared."""
+    return log_times(settings.updates, settings.probes)
 
 
 def step_size(settings: NtkPredictionSettings, dataset: Dataset) -> float:

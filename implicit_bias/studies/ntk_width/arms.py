@@ -11,23 +11,19 @@ import jax
 
 from implicit_bias import kernels, losses, optimizers
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Linearised, Scaled
 from implicit_bias.studies.ntk_width.expectation import KernelAverage
 from implicit_bias.studies.ntk_width.measure import Movement
 from implicit_bias.studies.ntk_width.predictions import KernelPredictions
 from implicit_bias.studies.ntk_width.settings import Networks, NtkWidthSettings
 from implicit_bias.studies.ntk_width.slopes import WIDTH
-from implicit_bias.studies.refusals import check_at_most
+from implicit_bias.studies.planning import PLANNED_SEEDS
+from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.training import Budget, Lane, Recipe, epochs, table
 from implicit_bias.training.widths import WidthPlan, bucketed
 
 if TYPE_CHECKING:
     import xarray as xr
-
-LANES = 5
-"""Lanes of a width as widths are cut into programs: the cut must not depend on the number of seeds, as
-seeds can be added to a run."""
 
 
 def lanes(settings: NtkWidthSettings, dataset: Dataset, earlier: xr.Dataset | None) -> list[Lane]:
@@ -36,11 +32,7 @@ def lanes(settings: NtkWidthSettings, dataset: Dataset, earlier: xr.Dataset | No
     Raises:
         UserError: The data are no classification, or too few for the batch size.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but errors are compared; choose data with "
-            "classes"
-        )
+    check_classification(dataset)
     settings.check_batches(dataset, "batch_size")
     made = []
     for arm in settings.arms:
@@ -74,7 +66,7 @@ def width_plan(
         network(settings, dataset, arm),
         widths,
         inputs=math.prod(dataset.input_shape),
-        lanes=LANES,
+        lanes=PLANNED_SEEDS,
         updates=epochs(settings.epochs, recipe),
         batch_size=settings.batch_size,
         # Every program that trains has one that measures.

@@ -9,6 +9,7 @@ import numpy as np
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import Estimate, geometric_mean_ratio, mean_interval
 from implicit_bias.studies.ntk_width.settings import FEWEST_WIDTHS, NETWORKS
+from implicit_bias.studies.rows import along, exponents, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,8 +29,7 @@ def arms_of(result: xr.Dataset) -> list[str]:
 
 def widths_of(result: xr.Dataset, arm: str) -> np.ndarray:
     """Return the widths of an arm, smallest first; none where it was not run."""
-    own = result[WIDTH].values[result["arm"].values == arm]
-    return np.unique(own[np.isfinite(own)])
+    return values_of(result, arm, WIDTH)
 
 
 def by_width(result: xr.Dataset, arm: str, name: str) -> np.ndarray:
@@ -38,36 +38,7 @@ def by_width(result: xr.Dataset, arm: str, name: str) -> np.ndarray:
     Raises:
         NotDecidable: The arm was not run.
     """
-    rows = np.flatnonzero(result["arm"].values == arm)
-    if not rows.size:
-        raise NotDecidable(f"arm {arm} was not run")
-    widths, seeds = widths_of(result, arm), np.unique(result["seed"].values[rows])
-    table = np.full((seeds.size, widths.size), np.nan)
-    values = np.asarray(result[name].values, float)
-    for row in rows:
-        if not result["diverged"].values[row]:
-            seed = np.searchsorted(seeds, result["seed"].values[row])
-            table[seed, np.searchsorted(widths, result[WIDTH].values[row])] = values[row]
-    return table
-
-
-def exponents(widths: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Fit ``y ∝ width^a`` for each seed by least squares of logarithms.
-
-    Args:
-        widths: Shape (widths,).
-        table: Shape (seeds, widths).
-
-    Returns:
-        Shape (seeds,); NaN for a seed that lacks a width or has a value that is not positive there,
-        as an exponent through other widths is another quantity.
-    """
-    usable = (np.isfinite(table) & (table > 0)).all(axis=1)
-    across = np.log(widths.astype(float))
-    across = across - across.mean()
-    logs = np.log(np.where(usable[:, None], table, 1.0))
-    slopes = logs @ across / np.sum(across**2)
-    return np.where(usable, slopes, np.nan)
+    return along(result, arm, name, WIDTH)
 
 
 def slope(result: xr.Dataset, arm: str, name: str, level: float) -> Estimate:
@@ -104,8 +75,7 @@ def trial_slope(result: xr.Dataset, name: str, level: float) -> Estimate:
     """
     table = np.asarray(result[name].values, float)
     table = table[result["stage"].values == "kernels"]
-    if not (result["arm"].values == "ntk").any():
-        raise NotDecidable("arm ntk was not run")
+    require(result, "ntk")
     return _estimate(result["kernel_width"].values.astype(float), table, level, name)
 
 

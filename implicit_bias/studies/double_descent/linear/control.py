@@ -8,7 +8,8 @@ import numpy as np
 
 from implicit_bias.results.claims import Finding, NotDecidable
 from implicit_bias.studies.double_descent.linear.designs import DESIGNS, LEVELS, law
-from implicit_bias.studies.double_descent.linear.rows import of_stage, stage_of
+from implicit_bias.studies.double_descent.linear.rows import stage_of
+from implicit_bias.studies.rows import by_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,11 +29,11 @@ def draws_follow_law(result: xr.Dataset) -> Finding:
     for design in DESIGNS:
         label, stage = design.label, stage_of(design)
         try:
-            below = of_stage(result, stage, f"{label}_below")
+            below = by_seed(result, stage, f"{label}_below")
         except NotDecidable:
             continue
         seeds = max(seeds, len(below))
-        drawn = float(of_stage(result, stage, f"{label}_draws").sum())
+        drawn = float(by_seed(result, stage, f"{label}_draws").sum())
         known = np.isfinite(below).all(axis=0)
         level = np.broadcast_to(np.asarray(LEVELS)[:, None, None], known.shape)
         strays.append((below.mean(axis=0) - level)[known] / np.sqrt(level * (1 - level))[known])
@@ -68,8 +69,8 @@ def draws_follow_law(result: xr.Dataset) -> Finding:
 def _standardised_means(result: xr.Dataset, label: str, stage: str, drawn: float) -> np.ndarray:
     """Return distances of means from the law, in standard errors, where both exist."""
     design = next(one for one in DESIGNS if one.label == label)
-    mean = of_stage(result, stage, f"{label}_mean").mean(axis=0)
-    spread = np.sqrt((of_stage(result, stage, f"{label}_deviation") ** 2).mean(axis=0) / drawn)
+    mean = by_seed(result, stage, f"{label}_mean").mean(axis=0)
+    spread = np.sqrt((by_seed(result, stage, f"{label}_deviation") ** 2).mean(axis=0) / drawn)
     known, apart = law(design), np.abs(np.asarray(design.sizes) - design.examples)
     usable = known.exact & (apart > FAR)[None, :] & np.isfinite(known.mean) & (spread > 1e-12)
     scores: np.ndarray = (mean - known.mean)[usable] / spread[usable]

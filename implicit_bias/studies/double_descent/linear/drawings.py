@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from implicit_bias.studies.double_descent.linear.designs import (
     law,
 )
 from implicit_bias.studies.double_descent.linear.exercise import EXAMPLES, SIZES
-from implicit_bias.studies.double_descent.linear.rows import of_stage, stage_of
+from implicit_bias.studies.double_descent.linear.rows import stage_of
+from implicit_bias.studies.rows import by_seed, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,8 +58,8 @@ def draw_risk(result: xr.Dataset) -> Figure:
     def draw(ax: Any, name: str) -> None:
         design, target = PANELS[name]
         row = design.names.index(target)
-        quantiles = of_stage(result, stage_of(design), f"{design.label}_quantiles")[:, :, row]
-        drawn = of_stage(result, stage_of(design), f"{design.label}_draws").sum()
+        quantiles = by_seed(result, stage_of(design), f"{design.label}_quantiles")[:, :, row]
+        drawn = by_seed(result, stage_of(design), f"{design.label}_draws").sum()
         counts.add(int(drawn))
         seeds.add(len(quantiles))
         there = np.isfinite(quantiles[0, 1])
@@ -116,7 +117,7 @@ def draw_exercise(result: xr.Dataset) -> Figure:
 
     def draw(ax: Any, name: str) -> None:
         variable, label = names[name]
-        values = of_stage(result, "exercise", variable)
+        values = by_seed(result, "exercise", variable)
         # Below rounding nothing is told apart.
         curve = figures.Curve.from_values(
             SIZES, np.maximum(values, 1e-30), summary="geometric mean"
@@ -151,7 +152,7 @@ def draw_ridge(result: xr.Dataset) -> Figure:
         sigma = float(name.removeprefix("σ = "))
         made: dict[Hashable, figures.Curve] = {}
         for penalty in names:
-            values = of_stage(
+            values = by_seed(
                 result, "ridge", "ridge_median", ridge_sigma=sigma, ridge_penalty=penalty
             )
             made[penalty] = figures.Curve.from_values(ridge.SIZES, values, summary="geometric mean")
@@ -179,22 +180,18 @@ def draw_ridge(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*stages: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: set(stages) <= set(result["arm"].values)
-
-
 LINEAR_DRAWINGS = (
     Drawing(
         "linear-risk", "Linear regression: test error against the number of features, in the chapter's "
         "designs and where larger models are better, with the exact law.",
-        draw_risk, _has(*(stage_of(one) for one in (FIFTY, HUNDRED, STRONG_FIRST))),
+        draw_risk, if_run(*(stage_of(one) for one in (FIFTY, HUNDRED, STRONG_FIRST))),
     ),
     Drawing(
         "linear-exercise", "Exercise C.5 as it is set, against what is published for it.", draw_exercise,
-        _has("exercise"),
+        if_run("exercise"),
     ),
     Drawing(
         "linear-ridge", "Ridge regression on the same training sets: what penalty removes the peak.",
-        draw_ridge, _has("ridge"),
+        draw_ridge, if_run("ridge"),
     ),
 )  # fmt: skip

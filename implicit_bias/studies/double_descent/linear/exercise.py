@@ -13,10 +13,8 @@ from implicit_bias.studies.double_descent.linear.solve import (
     generator,
     least_squares,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 EXAMPLES, SIGMA = 50, 0.01
 PEAK, BEYOND = 3.0, 60
@@ -25,7 +23,7 @@ SIZES = (10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 100, 150, 200, 300, 500
 
 
 @dataclass(frozen=True)
-class Exercise(Experiment):
+class Exercise(Drawn):
     """Ten features that make the labels are drawn once, further ones anew in every trial and for every size.
 
     A seed is the whole exercise. The mean over a test set of N noisy examples is, given the solution, its
@@ -63,10 +61,7 @@ class Exercise(Experiment):
         """Sizes."""
         return {"exercise_features": SIZES}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise once."""
         rng = generator(seed, "exercise")
         truth = rng.standard_normal(FIRST)

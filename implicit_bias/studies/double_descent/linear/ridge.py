@@ -14,10 +14,8 @@ from implicit_bias.studies.double_descent.linear.solve import (
     least_squares,
     transposed,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 PENALTIES: tuple[float, ...] = (0.0, 0.001, 0.01, 0.1)
 BEST = "optimal"
@@ -39,7 +37,7 @@ def penalty_of(name: str, size: int, sigma: float) -> float:
 
 
 @dataclass(frozen=True)
-class RidgeSweep(Experiment):
+class RidgeSweep(Drawn):
     """Minimum norm and ridge on the same training sets: dense signals of length 1, m = 50.
 
     The penalty stands beside the sum of squared errors.
@@ -68,10 +66,7 @@ class RidgeSweep(Experiment):
             "ridge_features": SIZES,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
         rng = generator(seed, "ridge")
         names = penalty_names()

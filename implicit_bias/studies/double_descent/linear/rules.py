@@ -31,13 +31,13 @@ from implicit_bias.studies.double_descent.linear.designs import (
 )
 from implicit_bias.studies.double_descent.linear.rows import (
     SMALLEST_RATIO,
-    agreement,
+    agrees,
     errors,
     exceeds,
-    of_stage,
     stays_below,
     summary,
 )
+from implicit_bias.studies.rows import by_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,14 +95,14 @@ def theorem(result: xr.Dataset) -> Evidence:
     shape = noise[200] / noise[1000] / ((1000 - m) / (200 - m))
     return Evidence(
         {
-            "variance is (σ²/m) tr((XXᵀ)⁻¹) at n = 200": agreement(noise[200], trace / m),
+            "variance is (σ²/m) tr((XXᵀ)⁻¹) at n = 200": agrees(noise[200], trace / m),
             "bias is negligible (a tenth of ‖θ‖² at most) at n = 1000": stays_below(
                 errors(result, HUNDRED, NOISELESS, 1000, "mean"), 0.1
             ),
             "test error falls to σ² at n = 1000": stays_below(
                 errors(result, HUNDRED, SIGNAL, 1000, "mean"), 0.25
             ),
-            "test error is σ² for n < m at n = 50": agreement(
+            "test error is σ² for n < m at n = 50": agrees(
                 errors(result, HUNDRED, RANDOM, 50, "mean"), 1.0
             ),
         },
@@ -121,12 +121,12 @@ def proof_b14(result: xr.Dataset) -> Evidence:
     """Hold the risk against σ² + ‖θ‖² E‖X⁺‖², with E‖X⁺‖² exact, and with its limits."""
     m = HUNDRED.examples
     made = {
-        f"formula at n = {n}": agreement(
+        f"formula at n = {n}": agrees(
             errors(result, HUNDRED, SIGNAL, n, "mean"), 0.25 + min(n, m) / (abs(n - m) - 1)
         )
         for n in (50, 1000)
     }
-    made["formula without noise at n = 50"] = agreement(
+    made["formula without noise at n = 50"] = agrees(
         errors(result, HUNDRED, NOISELESS, 50, "mean"), 50 / 49
     )
     made["test error falls to σ² at n = 1000"] = stays_below(
@@ -146,7 +146,7 @@ def proof_b18(result: xr.Dataset) -> Evidence:
     """Measure how error at n = m grows with the signal's length and with the noise."""
 
     def error(norm: float, sigma: float) -> np.ndarray:
-        return of_stage(
+        return by_seed(
             result, "threshold", "threshold_error", threshold_norm=norm, threshold_sigma=sigma
         )
 
@@ -168,7 +168,7 @@ def proof_b18(result: xr.Dataset) -> Evidence:
         f"σ = {sigma:g}": {
             "median": summary(error(1.0, sigma)),
             "95 %": summary(
-                of_stage(result, "threshold", "threshold_high", threshold_norm=1.0, threshold_sigma=sigma)
+                by_seed(result, "threshold", "threshold_high", threshold_norm=1.0, threshold_sigma=sigma)
             ),
             "law": [float(np.sqrt(theory.risk_quantile(q, 50, 50, sigma))) for q in (0.5, 0.95)],
         }
@@ -186,13 +186,13 @@ def exercise(result: xr.Dataset) -> Evidence:
     """Hold exercise C.5, done as it is set, against the curve it is to show."""
 
     def of(name: str, size: int) -> np.ndarray:
-        return of_stage(result, "exercise", f"exercise_{name}", exercise_features=size)
+        return by_seed(result, "exercise", f"exercise_{name}", exercise_features=size)
 
     def loss(size: int) -> np.ndarray:
         return of("median", size)
 
-    signal = of_stage(result, "exercise", "exercise_signal")
-    peaks = of_stage(result, "exercise", "exercise_peaks")
+    signal = by_seed(result, "exercise", "exercise_signal")
+    peaks = by_seed(result, "exercise", "exercise_peaks")
     table = {str(size): summary(of("mean", size)) for size in (10, 40, 50, 60, 200, 500)}
     return Evidence(
         {
@@ -223,7 +223,7 @@ def example(result: xr.Dataset) -> Evidence:
     """Hold example 5 and its what-ifs against draws at m = 50."""
 
     def ridge(name: str, size: int) -> np.ndarray:
-        return of_stage(
+        return by_seed(
             result,
             "ridge",
             "ridge_median",
@@ -335,13 +335,13 @@ def norms(result: xr.Dataset) -> Evidence:
     """Measure the norm of what fits random labels, against a solution from elsewhere."""
 
     def of(name: str, fit: str) -> np.ndarray:
-        return of_stage(result, "random-labels", f"fit_{name}", fit=fit)
+        return by_seed(result, "random-labels", f"fit_{name}", fit=fit)
 
     least, other = "minimum norm", "descent from a random start"
-    gap = of_stage(result, "random-labels", "fit_descent")
+    gap = by_seed(result, "random-labels", "fit_descent")
     return Evidence(
         {
-            "norm is √(n/m) = 1.41": agreement(of("norm", least), 2**0.5),
+            "norm is √(n/m) = 1.41": agrees(of("norm", least), 2**0.5),
             "smaller test error than a solution of larger norm": exceeds(
                 of("shifted", other), of("shifted", least)
             ),

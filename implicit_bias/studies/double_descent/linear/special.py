@@ -12,10 +12,8 @@ from implicit_bias.studies.double_descent.linear.solve import (
     generator,
     least_squares,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 AT = 50
 """Examples, and as many features, of the threshold."""
@@ -36,7 +34,7 @@ SOLUTIONS = ("minimum norm", "descent from a random start")
 
 
 @dataclass(frozen=True)
-class Threshold(Experiment):
+class Threshold(Drawn):
     """As many features as examples: error against the length of the signal and the noise.
 
     Attributes:
@@ -63,10 +61,7 @@ class Threshold(Experiment):
         """Lengths and noises."""
         return {"threshold_norm": NORMS, "threshold_sigma": NOISES}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
         rng = generator(seed, "threshold")
         x = rng.standard_normal((self.draws, AT, AT))
@@ -85,7 +80,7 @@ class Threshold(Experiment):
 
 
 @dataclass(frozen=True)
-class RandomLabels(Experiment):
+class RandomLabels(Drawn):
     """Fifty standard normal labels fitted with a hundred features: norms and test errors.
 
     Attributes:
@@ -115,10 +110,7 @@ class RandomLabels(Experiment):
         """Solutions."""
         return {"fit": SOLUTIONS}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
         rng = generator(seed, "random labels")
         x = rng.standard_normal((self.draws, EXAMPLES, FEATURES))

@@ -15,17 +15,15 @@ from implicit_bias.studies.double_descent.linear.solve import (
     least_squares,
     transposed,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 AT_ONCE = 4_000_000
 """Numbers of one block of training sets: 32 MB."""
 
 
 @dataclass(frozen=True)
-class Sweep(Experiment):
+class Sweep(Drawn):
     """Training sets are drawn and solved; models of different sizes see the first features of the same one.
 
     Test error is that on the population, ``E(y − xᵀw)² = Σ s_j²(w_j − θ_j)² + ‖θ_out‖² + σ²``: no test set's
@@ -68,10 +66,7 @@ class Sweep(Experiment):
             "law_level": LEVELS,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
         rng = generator(seed, self.design.label)
         count = self.count

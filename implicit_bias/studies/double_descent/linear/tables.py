@@ -20,8 +20,9 @@ from implicit_bias.studies.double_descent.linear.designs import (
     law,
 )
 from implicit_bias.studies.double_descent.linear.exercise import SIZES
-from implicit_bias.studies.double_descent.linear.rows import errors, of_stage, stage_of
+from implicit_bias.studies.double_descent.linear.rows import errors, stage_of
 from implicit_bias.studies.double_descent.linear.special import AT, NOISES
+from implicit_bias.studies.rows import by_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +68,7 @@ def _risk(result: xr.Dataset, design: Design) -> Table:
             ]
             laws = [_number(mean, known.exact[row, column]), _number(median, True)]
             rows.append([target.name, str(used), *laws, *measured])
-    drawn = of_stage(result, stage_of(design), f"{design.label}_draws").sum()
+    drawn = by_seed(result, stage_of(design), f"{design.label}_draws").sum()
     return make_table(
         ["labels", "n", "law: mean", "median", "mean / law", "median / law"],
         rows,
@@ -103,7 +104,7 @@ def _exercise(result: xr.Dataset) -> Table:
     for size in SIZES:
         of = {
             name: mean_interval(
-                of_stage(result, "exercise", f"exercise_{name}", exercise_features=size)
+                by_seed(result, "exercise", f"exercise_{name}", exercise_features=size)
             )
             for name in ("mean", "median", "deviation", "train", "norm")
         }
@@ -125,7 +126,7 @@ def _threshold(result: xr.Dataset) -> Table:
     for sigma in NOISES:
         row: list[Any] = [f"{sigma:g}"]
         for name, level in (("error", 0.5), ("high", 0.95)):
-            found = of_stage(
+            found = by_seed(
                 result, "threshold", f"threshold_{name}", threshold_norm=1.0, threshold_sigma=sigma
             )
             exact = float(np.sqrt(theory.risk_quantile(level, AT, AT, sigma)))
