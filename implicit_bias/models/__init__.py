@@ -22,6 +22,7 @@ from implicit_bias.models.base import Scalar as Scalar
 from implicit_bias.models.base import State as State
 from implicit_bias.models.base import abstract_init as abstract_init
 from implicit_bias.models.base import parameter_count as parameter_count
+from implicit_bias.models.deep_linear import DeepLinear as DeepLinear
 from implicit_bias.models.dense import Dense as Dense
 from implicit_bias.models.flax_module import from_flax as from_flax
 from implicit_bias.models.linearised import Linearised as Linearised
@@ -35,6 +36,7 @@ from implicit_bias.models.width import Padded as Padded
 
 _REGISTRY: dict[str, Callable[..., Model]] = {
     "conv": conv_net,
+    "deep-linear": DeepLinear,
     "dense": Dense,
     "residual": residual_dense,
 }

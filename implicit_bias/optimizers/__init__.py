@@ -12,21 +12,45 @@ from implicit_bias.optimizers.base import GradientRule as GradientRule
 from implicit_bias.optimizers.base import Optimizer as Optimizer
 from implicit_bias.optimizers.base import Settings as Settings
 from implicit_bias.optimizers.base import with_rule as with_rule
+from implicit_bias.optimizers.coordinate_descent import CYCLIC_COORDINATE as CYCLIC_COORDINATE
+from implicit_bias.optimizers.coordinate_descent import EPSILON_COORDINATE as EPSILON_COORDINATE
+from implicit_bias.optimizers.coordinate_descent import GREEDY_COORDINATE as GREEDY_COORDINATE
 from implicit_bias.optimizers.curvature_penalty import top_penalty as top_penalty
 from implicit_bias.optimizers.curvature_penalty import trace_penalty as trace_penalty
 from implicit_bias.optimizers.gradient_flow import GRADIENT_FLOW as GRADIENT_FLOW
 from implicit_bias.optimizers.heavy_ball import HEAVY_BALL as HEAVY_BALL
+from implicit_bias.optimizers.mirror_descent import (
+    EXPONENTIATED_GRADIENT as EXPONENTIATED_GRADIENT,
+)
+from implicit_bias.optimizers.mirror_descent import P_NORM_DESCENT as P_NORM_DESCENT
+from implicit_bias.optimizers.mirror_descent import SIMPLEX_DESCENT as SIMPLEX_DESCENT
 from implicit_bias.optimizers.nesterov import NESTEROV as NESTEROV
 from implicit_bias.optimizers.rmsprop import RMSPROP as RMSPROP
 from implicit_bias.optimizers.sam import asam as asam
 from implicit_bias.optimizers.sam import sam as sam
 from implicit_bias.optimizers.schedules import Schedule as Schedule
 from implicit_bias.optimizers.sgd import SGD as SGD
+from implicit_bias.optimizers.sign_descent import SIGN_DESCENT as SIGN_DESCENT
 from implicit_bias.ranges import Setting as Setting
 
 _REGISTRY: dict[str, Optimizer] = {
     optimizer.name: optimizer
-    for optimizer in (SGD, HEAVY_BALL, NESTEROV, ADAM, ADAMW, RMSPROP, GRADIENT_FLOW)
+    for optimizer in (
+        SGD,
+        HEAVY_BALL,
+        NESTEROV,
+        ADAM,
+        ADAMW,
+        RMSPROP,
+        GRADIENT_FLOW,
+        P_NORM_DESCENT,
+        EXPONENTIATED_GRADIENT,
+        SIMPLEX_DESCENT,
+        SIGN_DESCENT,
+        GREEDY_COORDINATE,
+        CYCLIC_COORDINATE,
+        EPSILON_COORDINATE,
+    )
 }
 
 _WRAPPERS: dict[str, Callable[[Optimizer], Optimizer]] = {

@@ -14,6 +14,9 @@ counter.
 An optimiser may replace ∇L(w) by something else computed from gradients of the same batch: its
 :class:`GradientRule`. SAM, the curvature penalties and the gradient flow are such rules; all that
 follows, the direction and the decays, is as above.
+
+It may also take the step in another geometry, as mirror descent does: its ``move`` replaces the
+subtraction in the last line, and its ``domain`` says where such a step can begin.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from implicit_bias.errors import UserError, unknown
@@ -101,6 +105,10 @@ class Optimizer:
         step_size: Default and range of the step size.
         decoupled_weight_decay: Default and range of the decoupled decay.
         rule: What is used in place of the gradient at the parameters, if anything.
+        move: Builds, from settings of the parameters' dtype, the transformation from what the step size
+            has multiplied to the update that is added; None subtracts it.
+        domain: From kept weights, shape (kept,), to what keeps a run from beginning there, and what to
+            do; empty where nothing does. None: a run can begin anywhere.
     """
 
     name: str
@@ -109,6 +117,8 @@ class Optimizer:
     step_size: Setting = STEP_SIZE
     decoupled_weight_decay: Setting = DECOUPLED_WEIGHT_DECAY
     rule: GradientRule | None = None
+    move: Callable[[Settings], optax.GradientTransformation] | None = None
+    domain: Callable[[np.ndarray], str] | None = None
 
     @property
     def gradients(self) -> int:
@@ -159,7 +169,11 @@ class Optimizer:
                 coupled,
                 self.direction(cast),
                 decoupled,
-                optax.scale_by_learning_rate(step),
+                *(
+                    (optax.scale_by_learning_rate(step),)
+                    if self.move is None
+                    else (optax.scale_by_learning_rate(step, flip_sign=False), self.move(cast))
+                ),
             )
 
         # Optax raises floating settings to integer counts, which strict dtype promotion forbids.
@@ -220,6 +234,25 @@ class Optimizer:
         return self.rule.evaluate(
             own, step_size, decayed(gradient, params), decayed_gradient_of, params, key
         )
+
+    def check_start(self, params: Params, mask: Params = None) -> None:
+        """Check concrete parameters before a run begins there.
+
+        Args:
+            params: Parameters to begin with.
+            mask: 0/1 arrays of the same shapes; what is not kept does not count. None keeps all.
+
+        Raises:
+            UserError: They lie outside the optimiser's domain.
+        """
+        if self.domain is None:
+            return
+        kept = jax.tree.map(lambda leaf: np.ones(np.shape(leaf)), params) if mask is None else mask
+        pairs = zip(jax.tree.leaves(params), jax.tree.leaves(kept), strict=True)
+        weights = [np.asarray(leaf, np.float64)[np.asarray(keep) != 0] for leaf, keep in pairs]
+        wrong = self.domain(np.concatenate(weights))
+        if wrong:
+            raise UserError(f"optimiser {self.name!r} cannot begin there: {wrong}")
 
     def settings(self, schedule: Schedule | None = None) -> dict[str, float]:
         """Return the names of all traced settings with their defaults.

@@ -25,6 +25,11 @@ STUDIES: dict[str, str] = {
     "double-descent": "implicit_bias.studies.double_descent:STUDY",
     "benign-overfitting": "implicit_bias.studies.benign_overfitting:STUDY",
     "lottery-ticket": "implicit_bias.studies.lottery_ticket:STUDY",
+    "mirror-descent": "implicit_bias.studies.mirror_descent:STUDY",
+    "minimum-norm": "implicit_bias.studies.minimum_norm:STUDY",
+    "margin": "implicit_bias.studies.margin:STUDY",
+    "early-stopping": "implicit_bias.studies.early_stopping:STUDY",
+    "factorization": "implicit_bias.studies.factorization:STUDY",
 }
 """Where each study is; imported when asked for."""
 

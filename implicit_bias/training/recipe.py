@@ -117,6 +117,12 @@ class Recipe:
                 f"{type(self.model).__name__}, whose state keeps the initial parameters as they are drawn; "
                 "choose a model without an origin"
             )
+        if self.optimizer.domain is not None and not self.started:
+            raise UserError(
+                f"optimiser {self.optimizer.name!r} cannot begin at weights drawn with both signs; "
+                "give lanes "
+                "a start within its domain, in a started recipe, or choose p_norm_descent"
+            )
         own = [setting.name for setting in traced_settings(self.model)]
         taken = {*ENGINE_SETTINGS, *self.optimizer.settings(self.schedule), NOISE_SETTING}
         if len(set(own)) < len(own) or taken.intersection(own):
@@ -295,6 +301,8 @@ class Lane:
             raise UserError(
                 "a started recipe needs parameters to begin with on every lane, and only a started recipe"
             )
+        if self.start is not None:
+            self.recipe.optimizer.check_start(self.start, self.mask)
         if self.budget.updates <= self.recipe.first_update:
             raise UserError(
                 f"the first update is number {self.recipe.first_update}, but the lane ends at "

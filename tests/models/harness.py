@@ -13,6 +13,7 @@ import numpy as np
 from flax import linen, nnx
 
 from implicit_bias.models import (
+    DeepLinear,
     Dense,
     Linearised,
     Model,
@@ -94,6 +95,7 @@ class Row:
 ROWS = [
     Row("linear", lambda: Dense((), 3)),
     Row("deep-linear", lambda: Dense((4, 6), 3, activation="identity", bias=False)),
+    Row("balanced", lambda: DeepLinear((4, 6), 3, alpha=0.5)),
     Row("relu", lambda: Dense((8,), 3), smooth=False),
     Row("relu-glorot", lambda: Dense((8, 4), 1, initialisation="glorot"), smooth=False),
     Row("tanh-image", lambda: Dense((6,), 2, "tanh", initialisation="lecun"), shape=(2, 3, 1)),

@@ -134,6 +134,91 @@ ROWS = [
 ]
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """An optimiser that neither Optax nor PyTorch has: steps in another geometry, or along coordinates.
+
+    Attributes:
+        name: Registered name.
+        update: What one update makes of weights, by the textbook: from weights, gradient with coupled decay,
+            step size and number of the update, all flat NumPy arrays, to weights.
+        settings: Its own settings.
+        domain: Where it lives: ``"signed"``, ``"positive"`` or ``"simplex"``.
+        mirrors: Whether decoupled decay is the same thing as coupled decay, part of the gradient.
+        state_copies: Copies of the parameters in its state.
+        state_counters: Counters in its state.
+    """
+
+    name: str
+    update: Callable[[np.ndarray, np.ndarray, float, int], np.ndarray]
+    settings: Mapping[str, float] = field(default_factory=dict)
+    domain: str = "signed"
+    mirrors: bool = False
+    state_copies: int = 0
+    state_counters: int = 0
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return get(self.name)
+
+    def start(self, dtype: Any = np.float32) -> dict[str, jax.Array]:
+        """The shared problem's parameters, moved into the domain."""
+        params, _ = problem(dtype)
+        if self.domain == "signed":
+            return params
+        params = {name: jnp.abs(leaf) + jnp.asarray(0.1, dtype) for name, leaf in params.items()}
+        total = sum(float(leaf.sum()) for leaf in params.values())
+        divide = jnp.asarray(total if self.domain == "simplex" else 1.0, dtype)
+        return {name: leaf / divide for name, leaf in params.items()}
+
+
+def _p_norm(w: np.ndarray, g: np.ndarray, eta: float, number: int) -> np.ndarray:
+    z = np.sign(w) * np.abs(w) ** 0.3 - eta * g
+    return np.asarray(np.sign(z) * np.abs(z) ** (1 / 0.3))
+
+
+def _simplex(w: np.ndarray, g: np.ndarray, eta: float, number: int) -> np.ndarray:
+    w = w * np.exp(-eta * g)
+    return np.asarray(w / w.sum())
+
+
+def _along(chosen: int, by: float, size: int) -> np.ndarray:
+    step = np.zeros(size)
+    step[chosen] = by
+    return step
+
+
+def _greedy(w: np.ndarray, g: np.ndarray, eta: float, number: int) -> np.ndarray:
+    best = max(range(g.size), key=lambda j: abs(g[j]))
+    return w - _along(best, eta * g[best], g.size)
+
+
+def _epsilon(w: np.ndarray, g: np.ndarray, eta: float, number: int) -> np.ndarray:
+    best = max(range(g.size), key=lambda j: abs(g[j]))
+    return w - _along(best, eta if g[best] > 0 else -eta, g.size)
+
+
+def _cyclic(w: np.ndarray, g: np.ndarray, eta: float, number: int) -> np.ndarray:
+    return w - _along(number % g.size, eta * g[number % g.size], g.size)
+
+
+GEOMETRIES = [
+    Geometry("p_norm_descent", _p_norm, {"p": 1.3}, mirrors=True, state_copies=1),
+    Geometry(
+        "exponentiated_gradient",
+        lambda w, g, eta, number: w * np.exp(-eta * g),
+        domain="positive",
+        mirrors=True,
+        state_copies=1,
+    ),
+    Geometry("simplex_descent", _simplex, domain="simplex", mirrors=True, state_copies=1),
+    Geometry("sign_descent", lambda w, g, eta, number: w - eta * np.sign(g)),
+    Geometry("greedy_coordinate", _greedy),
+    Geometry("cyclic_coordinate", _cyclic, state_counters=1),
+    Geometry("epsilon_coordinate", _epsilon),
+]
+
+
 def problem(dtype: Any = np.float32) -> tuple[dict[str, jax.Array], Callable[[Any], jax.Array]]:
     """A small regression: parameters of two shapes, and their loss (a convex quadratic)."""
     rng = np.random.default_rng(0)

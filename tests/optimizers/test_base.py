@@ -23,7 +23,7 @@ from implicit_bias.training.lane import (
     Pool,
     run_updates,
 )
-from tests.optimizers.harness import ROWS
+from tests.optimizers.harness import GEOMETRIES, ROWS
 
 N, STEPS = 20, 4
 
@@ -56,6 +56,7 @@ def states(
         sampling="replacement",  # shuffling epochs takes longer to compile
         micro_batch=micro_batch,
         masked=mask is not None,
+        started=optimizers.get(optimizer).domain is not None,
         dtype=dtype,  # type: ignore[arg-type]
     )
     rng = np.random.default_rng(0)
@@ -169,7 +170,17 @@ def test_the_gradient_function_is_that_of_the_parameters_left() -> None:
     jax.tree.map(lambda leaf, m: np.testing.assert_array_equal(leaf[m == 0], 0), found, mask)
 
 
-@pytest.mark.parametrize("name", [*optimizers.names(), "sam(adam)", "trace_penalty"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # One coordinate at a time leaves kept ones at rest, and some domains have no zeros: below.
+        *sorted(set(optimizers.names()) - {row.name for row in GEOMETRIES}),
+        "p_norm_descent",
+        "sign_descent",
+        "sam(adam)",
+        "trace_penalty",
+    ],
+)
 def test_pruned_weights_and_their_moments_are_zero_after_any_number_of_steps(name: str) -> None:
     # Breaks if a decay, a moment, an eps or a rule's own step moves a pruned weight, even by one rounding:
     # after the first update, the second, and many. Half of all weights are pruned, and one whole unit.
@@ -182,7 +193,7 @@ def test_pruned_weights_and_their_moments_are_zero_after_any_number_of_steps(nam
     given = {"weight_decay": 0.1, "decoupled_weight_decay": 0.1, "step_size": 0.03}
     found = states(name, dtype="float32", mask=mask, cuts=(1, 2, 40), **given)
     like = jax.tree.structure(mask)
-    own = {row.name: row.state_copies for row in ROWS} | {"sam(adam)": 2}
+    own = {row.name: row.state_copies for row in (*ROWS, *GEOMETRIES)} | {"sam(adam)": 2}
     for state in found:
         parts = jax.tree.leaves(
             state.optimizer_state, is_leaf=lambda tree: jax.tree.structure(tree) == like
@@ -195,6 +206,26 @@ def test_pruned_weights_and_their_moments_are_zero_after_any_number_of_steps(nam
     for one, later in itertools.pairwise([network(6, "float32"), *(s.params for s in found)]):
         jax.tree.map(lambda u, v, m: np.testing.assert_array_less(0, np.abs(u - v)[m > 0]),
                      one, later, mask)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["simplex_descent", "epsilon_coordinate"])
+def test_pruned_weights_are_zero_where_zeros_are_special(name: str) -> None:
+    # Breaks if the logarithm of a pruned weight makes NaN, the sum of the simplex counts pruned weights, or a
+    # pruned coordinate is chosen.
+    mask = jax.tree.map(
+        lambda leaf: np.random.default_rng(2).integers(0, 2, leaf.shape, np.uint8), unit_mask(6, 6)
+    )
+    start = jax.tree.map(lambda leaf, m: jnp.abs(leaf) * m.astype(leaf.dtype), network(6), mask)
+    total = sum(float(leaf.sum()) for leaf in jax.tree.leaves(start))
+    start = jax.tree.map(lambda leaf: leaf / total, start)
+    found = train(name, mask=mask, start=start, cuts=(1, 30), step_size=0.05)
+    jax.tree.map(lambda leaf, m: np.testing.assert_array_equal(leaf[m == 0], 0), found, mask)
+    assert any(np.any(leaf != before) for leaf, before in
+               zip(jax.tree.leaves(found), jax.tree.leaves(start), strict=True))  # fmt: skip
+    if name == "simplex_descent":
+        leaves = jax.tree.leaves(found)
+        assert sum(float(leaf.sum()) for leaf in leaves) == pytest.approx(1, abs=1e-12)
+        jax.tree.map(lambda leaf, m: np.testing.assert_array_less(0, leaf[m > 0]), found, mask)
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -18,6 +18,7 @@ from implicit_bias.optimizers import Optimizer, Schedule, Setting
 
 from .harness import (
     CONSTANT,
+    GEOMETRIES,
     ROWS,
     Row,
     assert_close,
@@ -45,7 +46,7 @@ def test_every_registered_optimiser_has_a_row():
     # Broken by a new optimiser that skips the harness. Those with a gradient rule of their own have
     # no counterpart in Optax or PyTorch, and tests of their own.
     plain = {name for name in optimizers.names() if optimizers.get(name).rule is None}
-    assert {row.name for row in ROWS} == plain
+    assert {row.name for row in (*ROWS, *GEOMETRIES)} == plain
     assert set(optimizers.names()) - plain == {"gradient_flow"}
 
 

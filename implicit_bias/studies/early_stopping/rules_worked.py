@@ -1,0 +1,175 @@
+"""Rules on the worked arithmetic and on the notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from implicit_bias.results.claims import Evidence, Finding, identity
+from implicit_bias.studies.early_stopping.notes import BATCHES, WAYS
+from implicit_bias.studies.early_stopping.rows import (
+    above,
+    below,
+    larger,
+    mean,
+    share_above,
+    within,
+)
+from implicit_bias.studies.early_stopping.worked import CASES, CURVATURES, DRAWN, SAM_RADII, SIZES
+from implicit_bias.studies.rows import by_seed, exponents, seeds_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RELIABLE = 0.9
+"""Fraction of probes that must rank two checkpoints rightly."""
+
+NOISE = 1.05
+"""Factor within which a ratio of noises is as stated."""
+
+AHEAD = 0.1
+"""Relative difference of risks from which one configuration is ahead."""
+
+FOLLOWS = 0.01
+"""Mean squared difference, targets of variance 1, up to which the chapter's exercise has a network follow."""
+
+WIDE = 10_000
+"""Width that the notes ask for."""
+
+ROUNDING = 1e-12
+"""Relative error that rounding may cause."""
+
+SAME_SHAPE, SHARP, SLOPED = CASES
+
+
+def curvature_arithmetic(result: xr.Dataset) -> Finding:
+    """Hold 80, 240 and their ratio against the formula."""
+    found = by_seed(result, "worked", "probe_arithmetic")
+    off = np.c_[found / np.array(CURVATURES) - 1, found[:, 1] / found[:, 0] / 3 - 1]
+    return identity(off, ROUNDING, n_seeds=seeds_of(result).size)
+
+
+def probe_ranks(result: xr.Dataset) -> Evidence:
+    """Ask when one random probe of each of two checkpoints tells which is flatter."""
+
+    def right(case: str) -> np.ndarray:
+        return by_seed(result, "worked", "probe_right", probe_case=case)
+
+    average, largest = (
+        by_seed(result, "worked", f"probe_{name}", probe_case=SHARP).mean(axis=0)
+        for name in ("curvature", "largest")
+    )
+    made = {
+        "flatter on average, same shape": share_above(right(SAME_SHAPE), RELIABLE),
+        "flatter on average, A with a sharp direction": share_above(right(SHARP), RELIABLE),
+        "smaller λmax, A with a sharp direction": share_above(1 - right(SHARP), RELIABLE),
+        "flatter on average, loss with a slope": share_above(right(SLOPED), RELIABLE),
+        "ranking stays at twice the norm, same shape": share_above(
+            by_seed(result, "worked", "probe_stable", probe_case=SAME_SHAPE), RELIABLE
+        ),
+    }
+    return Evidence(
+        made,
+        reason="2ΔL/‖δ‖² of a random direction has mean tr H/d, whatever the largest "
+        "eigenvalue, and 2gᵀδ/‖δ‖² "
+        "is added where the slope g is not 0; that ranks stay at twice the norm says nothing of other "
+        "directions",
+        details={
+            "λmax of A and B, A with a sharp direction": average / largest * np.array(CURVATURES),
+            "2ΔL/‖δ‖² over tr H/d": {
+                case: by_seed(result, "worked", "probe_curvature", probe_case=case).mean(axis=0)
+                for case in CASES
+            },
+            "2ΔL/‖δ‖² over λmax": {
+                case: by_seed(result, "worked", "probe_largest", probe_case=case).mean(axis=0)
+                for case in CASES
+            },
+        },
+    )  # fmt: skip
+
+
+def sam_step(result: xr.Dataset) -> Finding:
+    """Hold the library's inner step against ρ g/‖g‖ at ‖g‖ = 5."""
+    radii = np.array(SAM_RADII)
+    norm = by_seed(result, "worked", "sam_norm") / radii - 1
+    factor = by_seed(result, "worked", "sam_factor") / (radii / 5) - 1
+    turned = by_seed(result, "worked", "sam_aligned")
+    return identity(
+        np.c_[norm, factor, turned],
+        ROUNDING,
+        n_seeds=seeds_of(result).size,
+        reason="of the library's own SAM, in double precision; the factor is 0.01 at ρ = 0.05 "
+        "and 0.02 at 0.1",
+    )
+
+
+def batch_noise(result: xr.Dataset) -> Evidence:
+    """Ask in what sense batch 64 has eight times the noise of 512, and twice that of 128."""
+
+    def of(drawn: str, size: int) -> np.ndarray:
+        return by_seed(result, "worked", "noise_power", noise_drawn=drawn, noise_batch=size)
+
+    small, middle, big = SIZES
+    fresh, finite = DRAWN
+    eight, two = np.full(seeds_of(result).size, big / small), np.full(seeds_of(result).size, 2.0)
+    power = of(fresh, small) / of(fresh, big)
+    left = of(finite, small) / of(finite, big)
+    exact = by_seed(result, "worked", "noise_exact", noise_drawn=finite)[0]
+    return Evidence(
+        {
+            "variance, drawn with replacement": within(power, eight, NOISE),
+            "variance against B = 128, drawn with replacement": within(
+                of(fresh, small) / of(fresh, middle), two, NOISE
+            ),
+            "standard deviation, drawn with replacement": within(np.sqrt(power), eight, NOISE),
+            "variance, 1000 examples without replacement": within(left, eight, NOISE),
+        },
+        headline="variance, drawn with replacement",
+        reason="the standard deviation has the root, 2.83; without replacement a batch of B of "
+        "m examples has "
+        f"(1 − B/m) of the variance, which makes {exact[0] / exact[2]:.2f} of 8; steps of "
+        f"one size add noise "
+        "in proportion to η/B",
+        details={
+            "ratio of variances with replacement": mean(power),
+            "ratio of standard deviations": mean(np.sqrt(power)),
+            "ratio of variances without replacement": mean(left),
+        },
+    )  # fmt: skip
+
+
+def fair_comparisons(result: xr.Dataset) -> Evidence:
+    """Ask whether one way of comparing is enough, and whether narrower networks do not follow kernels."""
+    risk = {
+        held: by_seed(result, "notes", "fair_risk", fair_held=held)
+        for held in ("epochs", "updates")
+    }
+    widths = result["kernel_width"].values.astype(float)
+    narrow = widths[widths < WIDE]
+    change, direct, ended = (
+        by_seed(result, "notes", "kernel_error", kernel_way=way) for way in WAYS
+    )
+    at = int(np.flatnonzero(widths == narrow[-1])[0])
+    made = {
+        f"B = {BATCHES[0]} ahead of {BATCHES[1]} at equal {held}": larger(
+            values[:, 1], values[:, 0], AHEAD
+        )
+        for held, values in risk.items()
+    }
+    made[f"change of outputs not followed, width {narrow[-1]:g}"] = above(change[:, at], FOLLOWS)
+    made[f"outputs followed directly, width {widths[-1]:g}"] = below(direct[:, -1], FOLLOWS)
+    made[f"outputs are kernel regression, width {widths[-1]:g}"] = below(ended[:, -1], FOLLOWS)
+    return Evidence(
+        made,
+        reason="updates = epochs × examples / B: at one step size both are equal for no two "
+        "batch sizes, and "
+        "what is held equal decides which is ahead; a network's outputs are its kernel's only after its "
+        "random outputs at the start are taken off",
+        details={
+            "mean squared difference by width": {
+                way: values.mean(axis=0) for way, values in zip(WAYS, (change, direct, ended), strict=True)
+            },
+            "exponent in the width, change of outputs": mean(exponents(widths, change)),
+        },
+    )  # fmt: skip

@@ -1,0 +1,355 @@
+"""Maximum margins of linear classifiers in ℓ1, ℓ2 and ℓ∞, and the law of gradient descent towards them.
+
+Examples are given signed, ``z_i = y_i x_i`` with labels y = ±1, as rows of an n × d matrix Z: a direction
+classifies an example rightly where ``z·w > 0``. A bias is a constant column of Z, and counts in ‖w‖ as any
+other weight; ``free`` leaves trailing columns out of the norm, as support vector machines do.
+
+The hard-margin solution ŵ is the shortest w with Zw ≥ 1. It is ``Σ α_i z_i`` with α ≥ 0 that vanish but where
+``z_i·ŵ = 1``, the support, and the margin is γ = 1/‖ŵ‖. On separable data, gradient flow on
+Σ exp(−z_i·w), and on the logistic loss, follows
+
+    w(t) = ŵ log t + w̃ + o(1),    z_i·w̃ = −log α_i for every support vector,
+
+if all support vectors have α > 0 [S, theorem 3]; gradient descent with step size η does so in t = η·steps. It
+follows that with ᾱ = γ² Σ α_i log α_i, the mean of log α with weights γ²α, which sum to one,
+
+    angle · log t → γ ‖(I − γ²ŵŵᵀ) w̃‖,    (1 − margin/γ) · log t → log max α − ᾱ.
+
+Where a support vector has α = 0, its own margin grows like log log t beyond log t, and so does the distance
+of w from ŵ log t [S, theorem 4].
+
+References:
+    [S] D. Soudry, E. Hoffer, M. S. Nacson, S. Gunasekar, N. Srebro, *The implicit bias of gradient descent on
+    separable data*, JMLR 19 (2018).
+    [LH] C. Lawson, R. Hanson, *Solving least squares problems* (1974), chapter 23: least
+    distance programming.
+    [G] S. Gunasekar, J. Lee, D. Soudry, N. Srebro, *Characterizing implicit bias in terms of optimization
+    geometry*, ICML 2018: other norms.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from implicit_bias.arguments import require_numbers
+from implicit_bias.errors import UserError, unknown
+
+Norm = Literal["l1", "l2", "linf"]
+
+NORMS: dict[str, float] = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
+"""Norms of the weights, by name, with their exponents."""
+
+TIGHT = 1e-9
+"""Relative slack up to which an example counts as a support vector, and a margin as zero."""
+
+CLEAR = 1e-7
+"""Cosine, up to constants, that must be exceeded on all examples: linear programmes are "
+"solved to about this."""
+
+ACTIVE = 1e-8
+"""Multiplier relative to the largest from which it counts as positive."""
+
+STRONG = 1e3
+"""How much less a free column weighs while the support is sought; it is exact once that is known."""
+
+
+class HardMargin(NamedTuple):
+    """The hard-margin solution.
+
+    Attributes:
+        weights: ŵ, the shortest w with Zw ≥ 1, shape (d,).
+        margin: γ = 1/‖ŵ‖ (without free columns), the largest smallest distance, in the inputs' unit.
+        multipliers: α, shape (n,): ŵ = Σ α_i z_i; zero outside the support. They are unique where the support
+            vectors are linearly independent.
+        support: Which examples have z_i·ŵ = 1, shape (n,).
+    """
+
+    weights: np.ndarray
+    margin: float
+    multipliers: np.ndarray
+    support: np.ndarray
+
+    @property
+    def generic(self) -> bool:
+        """Whether every support vector has a positive multiplier, as almost all data have."""
+        least = ACTIVE * float(self.multipliers.max())
+        return bool(np.all(self.multipliers[self.support] > least))
+
+
+def signed_examples(inputs: Any, labels: Any, *, bias: bool = True) -> np.ndarray:
+    """Return y_i x_i, with a constant column for a bias.
+
+    Args:
+        inputs: Shape (n, d).
+        labels: −1 or 1, shape (n,).
+        bias: Whether to append the column y_i · 1.
+
+    Returns:
+        Shape (n, d + 1), or (n, d) without a bias.
+
+    Raises:
+        UserError: Shapes do not fit, or a label is neither −1 nor 1.
+    """
+    x, y = _matrix("inputs", inputs), np.asarray(labels, np.float64)
+    if y.shape != x.shape[:1]:
+        raise UserError(
+            f"labels have shape {y.shape}, but there are {len(x)} inputs; give one each"
+        )
+    odd = y[np.abs(y) != 1]
+    if odd.size:
+        raise UserError(f"labels hold {odd[0]:g}; give −1 and 1")
+    full = np.concatenate([x, np.ones((len(x), 1))], axis=1) if bias else x
+    return y[:, None] * full
+
+
+def separable(signed: Any) -> bool:
+    """Say whether some direction has ``z_i·w > 0`` for every example, by linear programming.
+
+    Args:
+        signed: Z, shape (n, d).
+
+    Raises:
+        UserError: It is no matrix of finite numbers.
+    """
+    z = _matrix("signed examples", signed)
+    # Whether it exists does not depend on the rows' lengths; rounding does.
+    lengths = np.linalg.norm(z, axis=1)
+    return bool(lengths.min() > 0) and _linear_margin(z / lengths[:, None], "linf")[0] > CLEAR
+
+
+def require_separable(signed: Any, what: str = "the examples") -> np.ndarray:
+    """Return signed examples as float64, or refuse them.
+
+    Args:
+        signed: Z, shape (n, d).
+        what: How the reader knows them.
+
+    Raises:
+        UserError: No direction classifies all of them rightly: they have no margin.
+    """
+    z = _matrix("signed examples", signed)
+    if not separable(z):
+        raise UserError(
+            f"{what} ({z.shape[0]} of {z.shape[1]} features) are not linearly separable: no weights classify "
+            "all of them rightly, so that there is no margin to maximise; choose separable ones, such as "
+            "fewer examples, more features or classes further apart"
+        )
+    return z
+
+
+def hard_margin(signed: Any, free: int = 0) -> HardMargin:
+    """Return the shortest weights with ``z_i·w ≥ 1`` for all examples.
+
+    Least distance programming [LH] finds the support by non-negative least squares; ŵ then solves the linear
+    system of its optimality conditions, to rounding.
+
+    Args:
+        signed: Z, shape (n, d).
+        free: Trailing columns that do not count in the norm; 1 for the bias of a support vector machine.
+
+    Returns:
+        The solution.
+
+    Raises:
+        UserError: The examples are not separable.
+        ArithmeticError: Rounding keeps the solution from meeting its optimality conditions.
+    """
+    from scipy.optimize import nnls
+
+    z = require_separable(signed)
+    if not 0 <= free < z.shape[1]:
+        raise UserError(
+            f"free is {free}; choose 0 to {z.shape[1] - 1}, fewer than there are columns"
+        )
+    scale = float(np.linalg.norm(z, axis=1).max())
+    counted = np.arange(z.shape[1]) < z.shape[1] - free
+    scaled = z / scale * np.where(counted, 1.0, STRONG)[None, :]
+    system = np.concatenate([scaled.T, np.ones((1, len(z)))])
+    target = np.append(np.zeros(z.shape[1]), 1.0)
+    dual, _ = nnls(system, target, maxiter=30 * max(system.shape))
+    chosen = dual > 1e-10 * dual.max()
+    weights, multipliers = _tight(z, np.flatnonzero(chosen), counted)
+    slack = z @ weights - 1
+    if slack.min() < -1e-6 or multipliers.min() < -1e-6 * multipliers.max():
+        raise ArithmeticError("the hard-margin solution could not be found in double precision")
+    support = slack <= max(TIGHT, 10 * float(np.abs(slack[chosen]).max()))
+    alpha = np.zeros(len(z))
+    alpha[chosen] = np.maximum(multipliers, 0.0)
+    return HardMargin(weights, 1 / float(np.linalg.norm(weights[counted])), alpha, support)
+
+
+def norm_margin(signed: Any, norm: str = "l2") -> tuple[float, np.ndarray]:
+    """Return the largest smallest ``z_i·w`` over ‖w‖ ≤ 1 in a norm, and weights that have it.
+
+    In ℓ1 and ℓ∞ it is a linear programme; its weights need not be unique, its value is.
+
+    Args:
+        signed: Z, shape (n, d).
+        norm: ``l1``, ``l2`` or ``linf``.
+
+    Returns:
+        The margin, and weights of norm 1, shape (d,).
+
+    Raises:
+        UserError: The norm is unknown, or the examples are not separable.
+
+    References:
+        [G], equation 3; for ℓ1, boosting's margin.
+    """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    z = require_separable(signed)
+    if norm == "l2":
+        found = hard_margin(z)
+        return found.margin, found.weights * found.margin
+    return _linear_margin(z, norm)
+
+
+def margins_in(signed: Any, weights: Any, norm: str = "l2") -> np.ndarray:
+    """Return min_i z_i·w / ‖w‖ of weights in a norm.
+
+    Args:
+        signed: Z, shape (n, d).
+        weights: Shape (…, d).
+        norm: ``l1``, ``l2`` or ``linf``.
+
+    Returns:
+        Shape (…); NaN where w = 0.
+
+    Raises:
+        UserError: The norm is unknown.
+    """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    w, z = np.asarray(weights, np.float64), _matrix("signed examples", signed)
+    sizes = np.linalg.norm(w, NORMS[norm], axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(sizes > 0, np.min(w @ z.T, axis=-1) / sizes, np.nan)
+
+
+def angles_to(weights: Any, direction: Any) -> np.ndarray:
+    """Return angles to a direction in radians, exact for small ones (no arc cosine).
+
+    Args:
+        weights: Shape (…, d).
+        direction: Shape (d,), not zero.
+
+    Returns:
+        Shape (…); NaN where w = 0.
+    """
+    w, u = np.asarray(weights, np.float64), np.asarray(direction, np.float64)
+    u = u / np.linalg.norm(u)
+    along = w @ u
+    across = np.linalg.norm(w - along[..., None] * u, axis=-1)
+    return np.where(np.linalg.norm(w, axis=-1) > 0, np.arctan2(across, along), np.nan)
+
+
+def limit_offset(signed: Any, solution: HardMargin) -> np.ndarray:
+    """Return w̃ within the span of the support vectors: ``z_i·w̃ = −log α_i`` on the support.
+
+    Its part outside that span, if the support vectors do not span all, is left by the whole path from
+    the start, and has no closed form.
+
+    Args:
+        signed: Z, shape (n, d).
+        solution: Its hard-margin solution, all of whose columns count in the norm.
+
+    Returns:
+        Shape (d,), for time counted in the sum of the losses; for their mean, add −ŵ log n.
+
+    Raises:
+        UserError: A support vector has multiplier zero: there is no such limit, w moves on like log log t.
+
+    References:
+        [S], theorem 3 (there with step size η: α/η for α).
+    """
+    z = _matrix("signed examples", signed)
+    if not solution.generic:
+        raise UserError(
+            "a support vector has multiplier zero, so that w − ŵ log t has no limit; choose data "
+            "whose support "
+            "vectors all push"
+        )
+    rows = z[solution.support]
+    return np.linalg.lstsq(rows, -np.log(solution.multipliers[solution.support]), rcond=None)[0]
+
+
+class Rates(NamedTuple):
+    """Limits of what falls like 1/log t.
+
+    Attributes:
+        angle: Of angle · log t, in radians, of the path's part within the span of the support vectors.
+        gap: Of (1 − margin/γ) · log t.
+    """
+
+    angle: float
+    gap: float
+
+
+def limit_rates(signed: Any, solution: HardMargin) -> Rates:
+    """Return the constants of the 1/log t laws of angle and margin.
+
+    Args:
+        signed: Z, shape (n, d).
+        solution: Its hard-margin solution.
+
+    Raises:
+        UserError: As :func:`limit_offset`.
+    """
+    offset = limit_offset(signed, solution)
+    unit = solution.weights * solution.margin
+    across = offset - (offset @ unit) * unit
+    alpha = solution.multipliers[solution.support]
+    mean = solution.margin**2 * float(alpha @ np.log(alpha))
+    return Rates(
+        angle=solution.margin * float(np.linalg.norm(across)),
+        gap=float(np.log(alpha.max())) - mean,
+    )
+
+
+def _tight(z: np.ndarray, chosen: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve for the shortest w with z_i·w = 1 on the chosen rows, and its multipliers."""
+    d, k = z.shape[1], len(chosen)
+    rows = z[chosen]
+    system = np.zeros((d + k, d + k))
+    system[:d, :d] = np.diag(counted.astype(float))
+    system[:d, d:] = -rows.T
+    system[d:, :d] = rows
+    solved = np.linalg.lstsq(system, np.append(np.zeros(d), np.ones(k)), rcond=None)[0]
+    return solved[:d], solved[d:]
+
+
+def _linear_margin(z: np.ndarray, norm: str) -> tuple[float, np.ndarray]:
+    """Maximise s with Zw ≥ s and ‖w‖ ≤ 1, where the norm is piecewise linear."""
+    from scipy.optimize import linprog
+
+    n, d = z.shape
+    ones = np.ones((n, 1))
+    bounds: list[tuple[float | None, float | None]]
+    if norm == "linf":
+        cost = np.append(np.zeros(d), -1.0)
+        rows, right = np.concatenate([-z, ones], axis=1), np.zeros(n)
+        bounds = [(-1.0, 1.0)] * d + [(None, None)]
+    else:  # w = u − v with u, v ≥ 0 and Σ(u + v) ≤ 1
+        cost = np.append(np.zeros(2 * d), -1.0)
+        rows = np.concatenate([-z, z, ones], axis=1)
+        rows = np.concatenate([rows, np.append(np.ones(2 * d), 0.0)[None, :]])
+        right = np.append(np.zeros(n), 1.0)
+        bounds = [(0.0, None)] * (2 * d) + [(None, None)]
+    found = linprog(cost, A_ub=rows, b_ub=right, bounds=bounds, method="highs")
+    if not found.success:
+        raise ArithmeticError(f"the linear programme of the margin failed: {found.message}")
+    weights = found.x[:d] if norm == "linf" else found.x[:d] - found.x[d : 2 * d]
+    return float(found.x[-1]), weights
+
+
+def _matrix(name: str, values: Any) -> np.ndarray:
+    require_numbers(name, values)
+    array = np.asarray(values, np.float64)
+    if array.ndim != 2 or not array.size:
+        raise UserError(f"{name} have shape {array.shape}; give a matrix, one example a row")
+    if not np.isfinite(array).all():
+        raise UserError(f"{name} hold a value that is not finite; leave it out")
+    return array
