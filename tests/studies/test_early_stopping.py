@@ -1,10 +1,11 @@
-"""Exact experiments of the early-stopping study against NumPy, torch, scikit-learn and other closed forms."""
+"""Exact experiments of the early-stopping study against scikit-learn, derivatives and closed forms."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -105,31 +106,29 @@ def test_validation_chooses_as_another_programme_would() -> None:
     assert found["stop_missed_truly"][0] > 0.5
 
 
-def test_updates_are_those_of_torch() -> None:
+def test_updates_are_those_of_automatic_derivatives() -> None:
     # Breaks if a layer's gradient is off, or several networks at once mix.
-    import torch
-
     rng = np.random.default_rng(0)
     networks = TwoLayer.usual(rng, 3, 5, 2)
     x, y = rng.standard_normal((2, 7, 3)), rng.standard_normal((2, 7))
-    parts = [torch.tensor(part[1], requires_grad=True) for part in vars(networks).values()]
-    first, first_bias, second, second_bias = parts
-    output = torch.relu(torch.tensor(x[1]) @ first + first_bias) @ second + second_bias
-    loss = ((output - torch.tensor(y[1])) ** 2).mean()
-    loss.backward()
-    assert networks.loss(x, y)[1] == pytest.approx(loss.item())
+    start = {name: part[1].copy() for name, part in vars(networks).items()}
+
+    def loss(parts: dict[str, Any]) -> Any:
+        hidden = jnp.maximum(x[1] @ parts["first"] + parts["first_bias"][None], 0)
+        return jnp.mean((hidden @ parts["second"] + parts["second_bias"] - y[1]) ** 2)
+
+    with jax.enable_x64(True):
+        value, gradient = jax.value_and_grad(loss)(start)
+    assert networks.loss(x, y)[1] == pytest.approx(float(value))
     scripted = networks.copy()
     networks.update(x, y, 0.3)
     scripted.update_output(x, y, 0.3)
-    for part, ours in zip(parts, vars(networks).values(), strict=True):
-        assert part.grad is not None
-        np.testing.assert_allclose(ours[1], (part - 0.3 * part.grad).detach().numpy(), rtol=1e-10)
-    assert second.grad is not None
-    assert second_bias.grad is not None
-    np.testing.assert_allclose(scripted.second[1], (second - 0.3 * second.grad).detach().numpy())
+    for name, ours in vars(networks).items():
+        np.testing.assert_allclose(ours[1], start[name] - 0.3 * gradient[name], rtol=1e-10)
+    np.testing.assert_allclose(scripted.second[1], start["second"] - 0.3 * gradient["second"])
     # The script's bias moves by a further 1/examples.
-    np.testing.assert_allclose(scripted.second_bias[1], -0.3 * second_bias.grad.item() / 7)
-    np.testing.assert_array_equal(scripted.first[1], first.detach().numpy())
+    np.testing.assert_allclose(scripted.second_bias[1], -0.3 * gradient["second_bias"] / 7)
+    np.testing.assert_array_equal(scripted.first[1], start["first"])
     parts_of = batches(np.random.default_rng(0), 10, 4)
     assert [len(batch) for batch in parts_of] == [4, 4, 2]
     assert sorted(np.concatenate(parts_of)) == list(range(10))
@@ -183,15 +182,11 @@ def test_long_training_overfits_noise() -> None:
 
 
 def test_probes_know_average_curvature_alone() -> None:
-    with jax.enable_x64(True):
-        found = Worked(50, 400, 4000)(NOTHING, 0, {})
-    np.testing.assert_allclose(found["probe_arithmetic"], [80, 240])
+    found = Worked(50, 400, 4000)(NOTHING, 0, {})
     # E δᵀHδ/‖δ‖² = tr H/d for directions uniform on the sphere; A's λmax is d/2 times that.
     np.testing.assert_allclose(found["probe_curvature"][:2], 1, atol=0.15)
     assert found["probe_largest"][1, 0] == pytest.approx(2 * (50 - 1) / 50**2, rel=0.2)
     assert found["probe_doubled"][0] < 1e-9 < found["probe_doubled"][2]
-    np.testing.assert_allclose(found["sam_norm"], [0.05, 0.1], rtol=1e-12)
-    np.testing.assert_allclose(found["sam_factor"], [0.01, 0.02], rtol=1e-12)
     np.testing.assert_allclose(found["noise_power"], found["noise_exact"], rtol=0.06)
     fresh, finite = found["noise_exact"]
     assert fresh[0] / fresh[2] == pytest.approx(8)
@@ -245,9 +240,8 @@ def test_the_study_names_everything_once() -> None:
     wanted = {
         "B.12",
         "A.13",
-        "ml.1",
-        "ml.2",
-        "ml.4",
+        "ml.1.ranking",
+        "ml.4.deviation",
         "mot.earlystop",
         "S.4",
         "S.17",

@@ -1,13 +1,13 @@
-"""Networks of the early-stopping study: the sine against torch, rules on planted results, one run."""
+"""Networks of the early-stopping study: the sine against derivatives, rules on planted results, one run."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from pydantic import ValidationError
 
@@ -84,33 +84,37 @@ def points() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.03])
-def test_descent_is_that_of_torch(points: tuple[np.ndarray, np.ndarray], penalty: float) -> None:
+def test_descent_is_that_of_automatic_derivatives(
+    points: tuple[np.ndarray, np.ndarray], penalty: float
+) -> None:
     # Breaks if a gradient lacks a factor, a bias is penalised, or batches are taken from other rows.
     x, y = points
     net = small_start(np.random.default_rng(1), 7, 0.5)
     orders = np.array([[0, 3, 5], [1, 2, 8], [4, 6, 7]])
     found = descend(net, x, y, 0.2, 3, penalty=penalty, orders=orders)
-    first, second = torch.nn.Linear(1, 7).double(), torch.nn.Linear(7, 1).double()
-    with torch.no_grad():
-        first.weight[:, 0], first.bias[:] = (
-            torch.tensor(net.inner[:, 0]),
-            torch.tensor(net.inner[:, 1]),
-        )
-        second.weight[0], second.bias[0] = torch.tensor(net.outer), net.offset
-    model = torch.nn.Sequential(first, torch.nn.ReLU(), second)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
-    for rows in orders:
-        optimiser.zero_grad()
-        said = model(torch.tensor(x[rows])[:, None])[:, 0]
-        loss = 0.5 * torch.mean((said - torch.tensor(y[rows])) ** 2)
-        (loss + penalty * (first.weight.square().sum() + second.weight.square().sum())).backward()
-        optimiser.step()
-    np.testing.assert_allclose(found.inner[:, 0], first.weight.detach().numpy()[:, 0], rtol=1e-10)
-    np.testing.assert_allclose(found.inner[:, 1], first.bias.detach().numpy(), rtol=1e-10)
-    np.testing.assert_allclose(found.outer, second.weight.detach().numpy()[0], rtol=1e-10)
-    assert found.offset == pytest.approx(second.bias.item(), rel=1e-10)
-    said = model(torch.tensor(x)[:, None])[:, 0].detach().numpy()
-    assert half_squares(found, x, y) == pytest.approx(0.5 * np.mean((said - y) ** 2))
+
+    def loss(params: dict[str, Any], rows: np.ndarray) -> Any:
+        hidden = jnp.maximum(jnp.outer(x[rows], params["weight"]) + params["bias"][None], 0)
+        said = hidden @ params["outer"] + params["offset"]
+        squares = jnp.sum(params["weight"] ** 2) + jnp.sum(params["outer"] ** 2)
+        return 0.5 * jnp.mean((said - y[rows]) ** 2) + penalty * squares
+
+    with jax.enable_x64(True):
+        params = {
+            "weight": jnp.asarray(net.inner[:, 0]), "bias": jnp.asarray(net.inner[:, 1]),
+            "outer": jnp.asarray(net.outer), "offset": jnp.asarray(net.offset),
+        }  # fmt: skip
+        for rows in orders:
+            gradient = jax.grad(loss)(params, rows)
+            params = {name: part - 0.2 * gradient[name] for name, part in params.items()}
+        ended = float(loss(params, np.arange(9)) - penalty * sum(
+            jnp.sum(params[name] ** 2) for name in ("weight", "outer")
+        ))  # fmt: skip
+    np.testing.assert_allclose(found.inner[:, 0], params["weight"], rtol=1e-10)
+    np.testing.assert_allclose(found.inner[:, 1], params["bias"], rtol=1e-10)
+    np.testing.assert_allclose(found.outer, params["outer"], rtol=1e-10)
+    assert found.offset == pytest.approx(float(params["offset"]), rel=1e-10)
+    assert half_squares(found, x, y) == pytest.approx(ended)
 
 
 def test_networks_side_by_side_are_networks_alone() -> None:

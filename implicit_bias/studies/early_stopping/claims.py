@@ -172,7 +172,7 @@ EXACT_CLAIMS = (
         training.linear_converged,
     ),
     Claim(
-        "ch11.ml.1",
+        "ch11.ml.1.ranking",
         "statistical",
         "Chapter 11, flatness proxies for checkpoint selection",
         "Of two checkpoints with equal loss, the one whose loss rises less under a "
@@ -186,25 +186,7 @@ EXACT_CLAIMS = (
         unit="fraction",
     ),
     Claim(
-        "ch11.ml.1.arithmetic",
-        "identity",
-        "Chapter 11, flatness proxies for checkpoint selection",
-        "2ΔL/‖δ‖² is 80 for ΔL = .004 and 240 for .012 at ‖δ‖ = .01, a ratio of 3.",
-        "80, 240, 3",
-        f"relative error at most {worked.ROUNDING:g}",
-        worked.curvature_arithmetic,
-    ),
-    Claim(
-        "ch11.ml.2",
-        "identity",
-        "Chapter 11, sharpness-aware minimisation in production vision models",
-        "At ‖g‖ = 5 and ρ = .05 the inner step is .01 g, of norm ρ; doubling ρ doubles it.",
-        "0.01 g, norm 0.05",
-        f"norm, factor and direction of the library's inner step within {worked.ROUNDING:g}, relative",
-        worked.sam_step,
-    ),
-    Claim(
-        "ch11.ml.4",
+        "ch11.ml.4.deviation",
         "statistical",
         "Chapter 11, noise-scale tuning",
         "At one step size batch 64 has 8 times the stochastic noise of batch 512, and twice that of 128.",

@@ -47,8 +47,8 @@ trained from usual weights, with more test examples; both batch sizes from one s
 epochs and for equal updates; and the linear model followed until it converges, and on few examples.
 The linear model's epochs are in closed form, and so is its expected test loss.
 
-Worked arithmetic: random probes of quadratics whose spectra are known, the inner step of the
-library's SAM, and mini-batch gradients of least squares on 1000 examples. Notes: stochastic
+Worked arithmetic: random probes of quadratics whose spectra are known, and mini-batch
+gradients of least squares on 1000 examples. Notes: stochastic
 gradient descent at one step size with two batch sizes, for as many epochs and for as many updates;
 wide networks in tangent parameterisation beside the infinite network's kernel, after as many
 updates of it."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from implicit_bias.results.claims import Evidence, Finding, identity
+from implicit_bias.results.claims import Evidence
 from implicit_bias.studies.early_stopping.notes import BATCHES, WAYS
 from implicit_bias.studies.early_stopping.rows import (
     above,
@@ -16,7 +16,7 @@ from implicit_bias.studies.early_stopping.rows import (
     share_above,
     within,
 )
-from implicit_bias.studies.early_stopping.worked import CASES, CURVATURES, DRAWN, SAM_RADII, SIZES
+from implicit_bias.studies.early_stopping.worked import CASES, CURVATURES, DRAWN, SIZES
 from implicit_bias.studies.rows import by_seed, exponents, seeds_of
 
 if TYPE_CHECKING:
@@ -37,17 +37,7 @@ FOLLOWS = 0.01
 WIDE = 10_000
 """Width that the notes ask for."""
 
-ROUNDING = 1e-12
-"""Relative error that rounding may cause."""
-
 SAME_SHAPE, SHARP, SLOPED = CASES
-
-
-def curvature_arithmetic(result: xr.Dataset) -> Finding:
-    """Hold 80, 240 and their ratio against the formula."""
-    found = by_seed(result, "worked", "probe_arithmetic")
-    off = np.c_[found / np.array(CURVATURES) - 1, found[:, 1] / found[:, 0] / 3 - 1]
-    return identity(off, ROUNDING, n_seeds=seeds_of(result).size)
 
 
 def probe_ranks(result: xr.Dataset) -> Evidence:
@@ -87,21 +77,6 @@ def probe_ranks(result: xr.Dataset) -> Evidence:
             },
         },
     )  # fmt: skip
-
-
-def sam_step(result: xr.Dataset) -> Finding:
-    """Hold the library's inner step against ρ g/‖g‖ at ‖g‖ = 5."""
-    radii = np.array(SAM_RADII)
-    norm = by_seed(result, "worked", "sam_norm") / radii - 1
-    factor = by_seed(result, "worked", "sam_factor") / (radii / 5) - 1
-    turned = by_seed(result, "worked", "sam_aligned")
-    return identity(
-        np.c_[norm, factor, turned],
-        ROUNDING,
-        n_seeds=seeds_of(result).size,
-        reason="of the library's own SAM, in double precision; the factor is 0.01 at ρ = 0.05 "
-        "and 0.02 at 0.1",
-    )
 
 
 def batch_noise(result: xr.Dataset) -> Evidence:

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.keys import ROLES, role_key
-from implicit_bias.optimizers.sam import SAM
+from implicit_bias.keys import ROLES
 from implicit_bias.studies.threads import one_thread
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
@@ -39,13 +37,10 @@ EXAMPLES = 1000
 
 DRAWN = ("with replacement", "without replacement")
 
-SAM_RADII, SAM_NORM = (0.05, 0.1), 5.0
-"""Radii of SAM, and the norm of the gradient."""
-
 
 @dataclass(frozen=True)
 class Worked(Experiment):
-    """Curvature from random probes, the inner step of SAM, and the noise of mini-batches.
+    """Curvature from random probes, and the noise of mini-batches.
 
     Attributes:
         dimension: Parameters of the functions.
@@ -64,7 +59,6 @@ class Worked(Experiment):
         pair = ("probe_case", "checkpoint")
         sizes = ("noise_drawn", "noise_batch")
         return {
-            "probe_arithmetic": Variable(("checkpoint",), "1", "2ΔL/‖δ‖² of the document's numbers"),
             "probe_curvature": Variable(pair, "1", "2ΔL/‖δ‖² over tr H/d, mean over probes"),
             "probe_largest": Variable(pair, "1", "2ΔL/‖δ‖² over λmax, mean over probes"),
             "probe_spread": Variable(pair, "1", "2ΔL/‖δ‖²: standard deviation over |mean|"),
@@ -75,9 +69,6 @@ class Worked(Experiment):
             "probe_doubled": Variable(
                 case, "1", "largest relative change of 2ΔL/‖δ‖² at twice the norm"
             ),
-            "sam_norm": Variable(("sam_radius",), "1", "norm of the library's inner step"),
-            "sam_factor": Variable(("sam_radius",), "1", "the inner step over the gradient"),
-            "sam_aligned": Variable(("sam_radius",), "1", "1 − cosine of inner step and gradient"),
             "noise_power": Variable(
                 sizes, "gradient²", "trace of the covariance of mini-batch gradients"
             ),
@@ -86,11 +77,10 @@ class Worked(Experiment):
 
     @property
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """Cases, checkpoints, radii and batches."""
+        """Cases, checkpoints and batches."""
         return {
             "probe_case": tuple(CASES),
             "checkpoint": ("A", "B"),
-            "sam_radius": SAM_RADII,
             "noise_drawn": DRAWN,
             "noise_batch": SIZES,
         }
@@ -104,9 +94,7 @@ class Worked(Experiment):
         rng = np.random.default_rng([int(seed), ROLES["probe"], 1])
         cases = [self._probed(case, rng) for case in CASES]
         return {
-            "probe_arithmetic": 2 * np.array([0.004, 0.012]) / RADIUS**2,
             **{f"probe_{name}": np.array([one[name] for one in cases]) for name in cases[0]},
-            **_climbed(rng, self.dimension),
             **_noise(rng, self.batches),
         }
 
@@ -141,33 +129,6 @@ class Worked(Experiment):
             "stable": np.mean(right == (twice[:, 0] < twice[:, 1])),
             "doubled": np.max(np.abs(twice / once - 1)),
         }
-
-
-def _climbed(rng: np.random.Generator, dimension: int) -> dict[str, np.ndarray]:
-    """Ask the library's SAM where it takes its second gradient, in double precision."""
-    gradient = rng.standard_normal(dimension)
-    gradient *= SAM_NORM / np.linalg.norm(gradient)
-    steps = []
-    for radius in SAM_RADII:
-        seen: list[Any] = []
-
-        def gradient_of(params: Any, seen: list[Any] = seen) -> Any:
-            seen.append(params)
-            return params
-
-        zero = jnp.zeros_like(jnp.asarray(gradient))
-        SAM.evaluate(
-            {"rho": jnp.asarray(radius, zero.dtype)}, zero[0], jnp.asarray(gradient), gradient_of, zero,
-            role_key(0, "gradient_rule"),
-        )  # fmt: skip
-        steps.append(np.asarray(seen[0], float))
-    found = np.array(steps)
-    norms = np.linalg.norm(found, axis=1)
-    return {
-        "sam_norm": norms,
-        "sam_factor": found @ gradient / SAM_NORM**2,
-        "sam_aligned": 1 - found @ gradient / (norms * SAM_NORM),
-    }
 
 
 def _noise(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
