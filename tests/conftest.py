@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,19 @@ from pathlib import Path
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# Tests compile for minutes and compute for seconds. XLA's older code generator takes half the time of the
+# usual one, and one piece of a program is cheaper than several. A flag that a jaxlib does not know would end
+# the process: others than the one these were read from go without. Children of a test take them along.
+HURRY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ.setdefault("XLA_FLAGS", HURRY)
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# What is imported stays; what tests leave behind is small and seldom worth a look.
+gc.freeze()
+gc.set_threshold(20_000, 10, 10)
 
 # Two CPU devices, so that every test of the engine exercises lanes spread over devices.
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("IMPLICIT_BIAS_TEST_DEVICES", "2")))

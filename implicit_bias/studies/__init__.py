@@ -30,6 +30,9 @@ STUDIES: dict[str, str] = {
     "margin": "implicit_bias.studies.margin:STUDY",
     "early-stopping": "implicit_bias.studies.early_stopping:STUDY",
     "factorization": "implicit_bias.studies.factorization:STUDY",
+    "pac-bayes": "implicit_bias.studies.pac_bayes:STUDY",
+    "sgd-noise": "implicit_bias.studies.sgd_noise:STUDY",
+    "stability": "implicit_bias.studies.stability:STUDY",
 }
 """Where each study is; imported when asked for."""
 

@@ -68,10 +68,12 @@ class Trials:
     Attributes:
         name: Shown in progress and stored with its rows, as their stage and their arm.
         experiment: From settings and data to what is done.
+        when: Whether settings ask for it.
     """
 
     name: str
     experiment: Callable[[Any, Dataset], Experiment]
+    when: Callable[[Any], bool] = lambda settings: True
 
 
 @dataclass(frozen=True)
@@ -127,3 +129,9 @@ class Study:
     drawings: tuple[Drawing, ...] = ()
     methods: str = ""
     origin: str = ""
+
+    def wanted(self, settings: StudySettings) -> tuple[Stage | Rounds | Trials, ...]:
+        """Return the stages that settings ask for: all but trials they leave out."""
+        return tuple(
+            stage for stage in self.stages if not isinstance(stage, Trials) or stage.when(settings)
+        )

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Comparison, Estimate, paired_error_difference
+from implicit_bias.results.statistics import (
+    Comparison,
+    Estimate,
+    mean_interval,
+    paired_error_difference,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -113,6 +118,17 @@ def along(
         values = values_of(result, arm, coordinate)
     tables = [by_seed(result, arm, name, **{coordinate: value}, **at) for value in values]
     return np.stack(tables, axis=1)
+
+
+def geometric_mean(values: np.ndarray) -> Estimate:
+    """Estimate a geometric mean over seeds with its 95 % t-interval, made of logarithms.
+
+    Args:
+        values: Shape (seeds,); what is not positive is left out.
+    """
+    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
+    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
 def exponents(x: np.ndarray, table: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ def _checked_plan(
         study.measurement(settings, dataset)
     if study.probe is not None:
         study.probe(settings, dataset)
-    for stage in study.stages:
+    for stage in study.wanted(settings):
         if isinstance(stage, Trials):
             stage.experiment(settings, dataset)
     return plan

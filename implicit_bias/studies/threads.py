@@ -10,7 +10,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let NumPy's linear algebra use one thread inside this context, or in a function it decorates.
+    """Let linear algebra of NumPy and SciPy use one thread inside this context, or a function it decorates.
 
     Matrices of a hundred rows are solved in less time than threads need to wait for each other: with two
     of them, and others' work beside them, it took ten times as long. Nor do results then depend on the
@@ -22,6 +22,8 @@ def one_thread() -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _controller() -> Any:
+    # SciPy has a library of its own, and a controller knows only those that are loaded when it is made.
+    import scipy.linalg  # noqa: F401
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

@@ -61,7 +61,8 @@ class Worker:
             measurement = study.measurement(settings, dataset)
             self.measuring = Measuring(bench, measurement, self.preparing)
         self.weights = Weights(bench, self.seeds)
-        self.has_rounds = any(isinstance(stage, Rounds) for stage in study.stages)
+        self.stages = study.wanted(settings)
+        self.has_rounds = any(isinstance(stage, Rounds) for stage in self.stages)
         self.trying = {
             stage.name: Trying(
                 bench,
@@ -71,7 +72,7 @@ class Worker:
                 settings.dtype,
                 self.preparing,
             )
-            for stage in study.stages
+            for stage in self.stages
             if isinstance(stage, Trials)
         }
 
@@ -96,7 +97,7 @@ class Worker:
         done: list[tuple[Stage | Rounds | Trials, Sequence[Lane]]] = []
         known = self._prepare()
         every: list[Lane] = []
-        for stage in self.study.stages:
+        for stage in self.stages:
             began = time.perf_counter()
             lanes: Sequence[Lane] = ()
             if isinstance(stage, Trials):
@@ -139,7 +140,7 @@ class Worker:
         returned by stage.
         """
         known: dict[str, list[Lane]] = {}
-        for stage in self.study.stages:
+        for stage in self.stages:
             if isinstance(stage, Trials):
                 if self.trying[stage.name].missing(self.seeds):
                     self.trying[stage.name].prepare(

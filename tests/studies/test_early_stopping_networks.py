@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
-from implicit_bias import losses
+from implicit_bias import losses, studies
 from implicit_bias.data import Dataset, load
 from implicit_bias.errors import UserError
 from implicit_bias.models import Dense
@@ -404,6 +404,28 @@ def test_on_other_data_published_numbers_are_not_asked() -> None:
     )
     assert missing["C.9"].verdict == "not-decided"
     assert "0.0001" in missing["C.9"].reason
+
+
+@pytest.mark.parametrize("arm", ["decay", "gap", "overfit"])
+def test_one_arm_alone_leaves_the_others_undecided(arm: str) -> None:
+    # Breaks if a rule takes the rows of an arm that was not run for granted.
+    whole = planted()
+    found = judged(whole.isel(lane=whole["arm"].values == arm), *LANES)
+    own = {"decay": {"C.9"}, "gap": {"W.10", "W.10.same-loss"}, "overfit": {"C.10"}}
+    for others in own.keys() - {arm}:
+        assert {found[name].verdict for name in own[others]} == {"not-decided"}
+    assert "not-decided" not in {found[name].verdict for name in own[arm]}
+
+
+def test_the_study_is_judged_without_its_trials() -> None:
+    # Breaks if a rule, a table or a figure takes what ``exact: false`` leaves out for granted.
+    whole, result = studies.get("early-stopping"), planted()
+    decided = {one.id for one in evaluate(whole.claims, result) if one.verdict != "not-decided"}
+    assert decided == {f"ch11.{name}" for name in LANES}
+    drawn = {drawing.name for drawing in whole.drawings if drawing.when(result)}
+    assert drawn == {"decay", "gaps", "overfit", "classes"}
+    assert len(whole.tables(result)) == len(network_tables(result))
+    assert {stage.name for stage in whole.wanted(whole.settings(exact=False))} == {"networks"}
 
 
 def sines(

@@ -26,7 +26,7 @@ from implicit_bias.studies.minimum_norm.scripts.batches import (
     curvature_at,
     trained,
 )
-from implicit_bias.studies.minimum_norm.scripts.comparing import about, scripted, within
+from implicit_bias.studies.minimum_norm.scripts.comparing import about, scripted
 from implicit_bias.studies.minimum_norm.scripts.curvature import (
     FADING,
     GD,
@@ -405,8 +405,6 @@ def test_about_asks_all_numbers_from_both_sides() -> None:
         one = about(values, stated).estimate(0.95)
         assert one.value == pytest.approx(2.0, rel=0.01)
         assert one.low > 1.5
-    assert within(np.array([-0.3, -0.31, -0.29]), 0.25).estimate(0.95).low > 0.25
-    assert within(np.array([-0.01, 0.02, 0.0]), 0.25).estimate(0.95).low == 0
 
 
 def test_what_was_not_run_is_not_decided() -> None:

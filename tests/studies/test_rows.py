@@ -22,6 +22,7 @@ from implicit_bias.studies.rows import (
     by_seed,
     exponents,
     gap,
+    geometric_mean,
     has,
     if_run,
     require,
@@ -160,6 +161,16 @@ def test_times_are_even_in_log_time_and_each_once() -> None:
     # Breaks if the start or the end is left out, or small updates that round alike are named twice.
     assert log_times(1000, 4) == (0, 1, 10, 100, 1000)
     assert log_times(4, 9) == (0, 1, 2, 3, 4)
+
+
+def test_geometric_means_leave_out_what_is_not_positive() -> None:
+    # Breaks if a zero makes the mean zero, or the interval is not the image of that of the logarithms.
+    logs = np.array([0.0, 1.0, 3.0])
+    found = geometric_mean(np.array([1.0, np.e, 0.0, -1.0, np.e**3, np.nan]))
+    interval = scipy.stats.ttest_1samp(logs, 0).confidence_interval(0.95)
+    expected = np.exp([logs.mean(), interval.low, interval.high])
+    np.testing.assert_allclose([found.value, found.low, found.high], expected)
+    assert found.n == 3
 
 
 @dataclass(frozen=True)

@@ -403,6 +403,8 @@ def test_label_noise_of_zero_is_no_noise_and_its_rate_is_traced(dataset):
 def test_a_chunk_compiled_ahead_compiles_nothing_when_it_trains(dataset):
     # Breaks if what is compiled beside other training is not what the training then calls.
     compiled: list[str] = []
+    # A network and a set of examples that no other test of this process has compiled programs for.
+    recipe = make_recipe(model=models.Dense((11,), 3, "tanh"), batch_size=13, n_train=39)
 
     def listen(event: str, seconds: float, **context) -> None:
         if "backend_compile" in event:
@@ -412,8 +414,7 @@ def test_a_chunk_compiled_ahead_compiles_nothing_when_it_trains(dataset):
         """Names of the engine's programs that training a chunk compiles."""
         budget = Budget(9, target_loss=1e-9, evaluate_every=4)
         lanes = [
-            dataclasses.replace(make_lane(seed, 9, (0, 9), step_size=0.1), budget=budget)
-            for seed in range(n_lanes)
+            make_lane(seed, probes=(0, 9), recipe=recipe, budget=budget) for seed in range(n_lanes)
         ]
         # No rounding of slots, so that each number of lanes has programs of its own.
         (program,) = make_plan(lanes, dataset, devices=2).programs

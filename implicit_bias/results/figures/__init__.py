@@ -22,6 +22,9 @@ from implicit_bias.results.figures.draw import (
     curves_with_bands as curves_with_bands,
 )
 from implicit_bias.results.figures.draw import (
+    plain_log_ticks as plain_log_ticks,
+)
+from implicit_bias.results.figures.draw import (
     reference_line as reference_line,
 )
 from implicit_bias.results.figures.draw import (

@@ -192,7 +192,7 @@ def _finish(
             axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
         elif scale == "log" and math.isfinite(axis.get_minpos()):  # without data there is no log
             getattr(ax, f"set_{name}scale")("log")
-            _plain_log_ticks(axis)
+            plain_log_ticks(axis)
 
 
 def _linear_range(parts: Sequence[np.ndarray]) -> float:
@@ -204,8 +204,8 @@ def _linear_range(parts: Sequence[np.ndarray]) -> float:
     return float(max(seen.min(), seen.max() / 1000))
 
 
-def _plain_log_ticks(axis: Any) -> None:
-    """Label powers of ten, and between them as many as a short range needs."""
+def plain_log_ticks(axis: Any) -> None:
+    """Label powers of ten of a logarithmic axis, and between them as many as a short range needs."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     def between(value: float, _: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from implicit_bias.studies.base import Study, Trials
+import dataclasses
+
+from implicit_bias.studies.base import Rounds, Stage, Study, Trials
 from implicit_bias.studies.early_stopping.claims import EXACT_CLAIMS
 from implicit_bias.studies.early_stopping.networks import (
     NETWORK_CLAIMS,
@@ -38,11 +40,19 @@ EXACT_TRIALS = (
 )  # fmt: skip
 """What trains no network of the engine's; it uses nothing of the data."""
 
+
+def _if_asked(stage: Stage | Rounds | Trials) -> Stage | Rounds | Trials:
+    """Let settings leave out a trial: none of them needs the run's data."""
+    if not isinstance(stage, Trials):
+        return stage
+    return dataclasses.replace(stage, when=lambda settings: settings.exact)
+
+
 STUDY = Study(
     name="early-stopping",
     title="Early stopping",
     settings=EarlyStoppingSettings,
-    stages=(*NETWORK_STAGES, *EXACT_TRIALS),
+    stages=tuple(_if_asked(stage) for stage in (*NETWORK_STAGES, *EXACT_TRIALS)),
     claims=(*EXACT_CLAIMS, *NETWORK_CLAIMS),
     probe=network_probe,
     tables=lambda result: [*exact_tables(result), *network_tables(result)],

@@ -10,11 +10,9 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import batches
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 BATCHES = (4, 64)
 """Batch sizes that are compared."""
@@ -30,7 +28,7 @@ WAYS = ("change of outputs", "outputs as they are", "outputs as they are, kernel
 
 
 @dataclass(frozen=True)
-class Notes(Experiment):
+class Notes(Drawn):
     """Stochastic gradient descent on least squares at two batch sizes, and wide networks beside their kernel.
 
     Attributes:
@@ -64,13 +62,9 @@ class Notes(Experiment):
             "kernel_width": self.widths,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Measure with the randomness of one seed."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["data"], 2])
+        rng = np.random.default_rng([seed, ROLES["data"], 2])
         return {**self._compared(rng), "kernel_error": self._kernels(rng)}
 
     def _compared(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

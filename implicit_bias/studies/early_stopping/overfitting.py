@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import TwoLayer, batches
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 INPUTS, TESTS, NOISE, TEACHERS = 10, 500, 0.5, 5
 """Inputs, test examples, the noise's standard deviation where there is any, and units of the teacher."""
@@ -33,7 +31,7 @@ CONDITIONS: dict[str, tuple[str, float]] = {
 
 
 @dataclass(frozen=True)
-class LongTraining(Experiment):
+class LongTraining(Drawn):
     """Losses of a network along its epochs; targets are those of a teacher network, with variance 1.
 
     Attributes:
@@ -71,13 +69,9 @@ class LongTraining(Experiment):
             "long_epoch": tuple(range(0, self.epochs + 1, EVERY)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed; conditions share starts, inputs and noise."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         directions = rng.standard_normal((REPEATS, INPUTS, TEACHERS)) / np.sqrt(INPUTS)
         signs = rng.choice([-1.0, 1.0], (REPEATS, TEACHERS, 1))
         x, asked, far = (
@@ -96,9 +90,9 @@ class LongTraining(Experiment):
         found = []
         for name, level in CONDITIONS.values():
             count = int(getattr(self, name))
-            start = np.random.default_rng([int(seed), ROLES["initialisation"]])
+            start = np.random.default_rng([seed, ROLES["initialisation"]])
             network = TwoLayer.usual(start, INPUTS, self.width, REPEATS)
-            order = np.random.default_rng([int(seed), ROLES["data_order"]])
+            order = np.random.default_rng([seed, ROLES["data_order"]])
             inputs, labels = x[:, :count], (y + level * noise)[:, :count]
             wanted = truth + level * doubt
             rows = [(network.loss(inputs, labels), network.loss(asked, wanted))]

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 DESIGNS: dict[str, str] = {
     "few features": "half as many features as examples, all of one strength",
@@ -94,7 +92,7 @@ def draw(design: str, examples: int, rng: np.random.Generator) -> Problem:
 
 
 @dataclass(frozen=True)
-class Paths(Experiment):
+class Paths(Drawn):
     """Both paths of one training set of each design, and their exact risks.
 
     The loss is ‖y − Xw‖²/2, as in the document, and the penalty λ‖w‖²/2.
@@ -158,17 +156,13 @@ class Paths(Experiment):
             "path_updates": UPDATES,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the paths of one seed."""
-        del pool, lanes
         found = []
         for place, design in enumerate(DESIGNS):
-            rng = np.random.default_rng([int(seed), ROLES["data"], place])
+            rng = np.random.default_rng([seed, ROLES["data"], place])
             found.append(self._followed(draw(design, self.examples, rng), rng))
-        spots = _spots(np.random.default_rng([int(seed), ROLES["probe"]]))
+        spots = _spots(np.random.default_rng([seed, ROLES["probe"]]))
         return {f"path_{name}": np.stack([one[name] for one in found]) for name in found[0]} | spots
 
     def _followed(self, problem: Problem, rng: np.random.Generator) -> dict[str, np.ndarray]:

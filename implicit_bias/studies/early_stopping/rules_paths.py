@@ -10,8 +10,8 @@ import numpy as np
 from implicit_bias import theory
 from implicit_bias.results.claims import Evidence, Finding, identity
 from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import below, less_than, mean_ends
 from implicit_bias.studies.early_stopping.paths import DESIGNS, STEPS, UPDATES
-from implicit_bias.studies.early_stopping.rows import at_most, below, mean
 from implicit_bias.studies.rows import by_seed, exponents, seeds_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def equivalent(result: xr.Dataset) -> Evidence:
         worst = by_seed(result, "paths", "path_distance", path_design=design).max(axis=1)
         made[f"distance at the worst time, {design}"] = below(worst, NEAR)
     for design in DESIGNS:
-        made[f"least risk over ridge's, {design}"] = at_most(
+        made[f"least risk over ridge's, {design}"] = less_than(
             by_seed(result, "paths", "path_best", path_design=design), 1.0, AS_GOOD
         )
     for design in DESIGNS:
@@ -67,14 +67,14 @@ def equivalent(result: xr.Dataset) -> Evidence:
         details={
             "bound of the distance with one eigenvalue": theory.SHRINKAGE_RATIO - 1,
             "least matched λt while the path is on its way": {
-                design: mean(least_matched(result, design)) for design in DESIGNS
+                design: mean_ends(least_matched(result, design)) for design in DESIGNS
             },
             "largest ratio of risks along a path": {
-                design: mean(by_seed(result, "paths", "path_risk_ratio", path_design=design))
+                design: mean_ends(by_seed(result, "paths", "path_risk_ratio", path_design=design))
                 for design in DESIGNS
             },
             "best time in units of 1/λmax": {
-                design: mean(by_seed(result, "paths", "path_best_time", path_design=design))
+                design: mean_ends(by_seed(result, "paths", "path_best_time", path_design=design))
                 for design in DESIGNS
             },
         },

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence
-from implicit_bias.studies.early_stopping.overfitting import CONDITIONS
-from implicit_bias.studies.early_stopping.rows import (
+from implicit_bias.studies.comparisons import (
     above,
-    at_least,
-    at_most,
     below,
     larger,
-    mean,
+    less_than,
+    mean_ends,
+    more_than,
     share_above,
     share_below,
 )
+from implicit_bias.studies.early_stopping.overfitting import CONDITIONS
 from implicit_bias.studies.early_stopping.scripts import LINEAR_DESIGNS, NORM_BATCHES, TRAINED
-from implicit_bias.studies.rows import by_seed
+from implicit_bias.studies.rows import by_seed, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,6 +50,7 @@ AS_STATED, FEW = LINEAR_DESIGNS
 
 def no_guarantee(result: xr.Dataset) -> Evidence:
     """Ask how often validation misses the best time of a test set, and what that costs."""
+    require(result, "validation")
     sizes = [int(size) for size in result["validation_size"].values]
     missed = by_seed(result, "validation", "stop_missed")
     truly = by_seed(result, "validation", "stop_missed_truly")
@@ -72,9 +73,9 @@ def no_guarantee(result: xr.Dataset) -> Evidence:
         },
         details={
             "excess test loss by validation examples": dict(
-                zip(map(str, sizes), (mean(column) for column in regret.T), strict=True)
+                zip(map(str, sizes), (mean_ends(column) for column in regret.T), strict=True)
             ),
-            "excess test loss of never stopping": mean(by_seed(result, "validation", "stop_never")),
+            "excess test loss of never stopping": mean_ends(by_seed(result, "validation", "stop_never")),
         },
     )  # fmt: skip
 
@@ -112,7 +113,7 @@ def rises_again(result: xr.Dataset) -> Evidence:
         reason="when test loss turns, and whether it does, depends on noise and on examples; the 20th "
         "epoch is one of a step size",
         details={
-            "epoch of least test loss": {name: mean(least_epoch(result, name)) for name in CONDITIONS}
+            "epoch of least test loss": {name: mean_ends(least_epoch(result, name)) for name in CONDITIONS}
         },
     )  # fmt: skip
 
@@ -125,8 +126,8 @@ def test_around(result: xr.Dataset, condition: str, epoch: int | None) -> np.nda
         condition: Of the long training.
         epoch: The epoch, or none for the last.
     """
-    epochs = result["long_epoch"].values
     curve = by_seed(result, "long-training", "long_test", long_condition=condition)
+    epochs = result["long_epoch"].values
     if epoch is None:
         near = epochs >= epochs[-1] - 2 * AROUND
     else:
@@ -150,8 +151,8 @@ def patience_script(result: xr.Dataset) -> Evidence:
     final = by_seed(result, "patience", "patience_final", **stated)
     return Evidence(
         {
-            "training loss at epoch 40 as printed": at_most(train[:, 40], 0.008234, AS_PRINTED),
-            "test loss at the best epoch as printed": at_most(stopped, 0.008934, AS_PRINTED),
+            "training loss at epoch 40 as printed": less_than(train[:, 40], 0.008234, AS_PRINTED),
+            "test loss at the best epoch as printed": less_than(stopped, 0.008934, AS_PRINTED),
             "stopping lowers test loss": larger(final, stopped, FALL),
         },
         headline="test loss at the best epoch as printed",
@@ -160,8 +161,8 @@ def patience_script(result: xr.Dataset) -> Evidence:
         "improvement of 78.94 % where the formula gives "
         f"{100 * (0.008934 - 0.041234) / 0.008934:.1f} %",
         details={
-            "best epoch": mean(by_seed(result, "patience", "patience_best", **stated)),
-            "improvement by the script's formula, %": mean(
+            "best epoch": mean_ends(by_seed(result, "patience", "patience_best", **stated)),
+            "improvement by the script's formula, %": mean_ends(
                 by_seed(result, "patience", "patience_improvement", **stated)
             ),
         },
@@ -176,8 +177,8 @@ def patience_trained(result: xr.Dataset) -> Evidence:
     return Evidence(
         {"test loss at the end over that at the best epoch": larger(final, stopped, FALL)},
         details={
-            "best epoch": mean(by_seed(result, "patience", "patience_best", **whole)),
-            "test loss, stopped and at the end": [mean(stopped), mean(final)],
+            "best epoch": mean_ends(by_seed(result, "patience", "patience_best", **whole)),
+            "test loss, stopped and at the end": [mean_ends(stopped), mean_ends(final)],
         },
     )
 
@@ -192,14 +193,14 @@ def norm_script(result: xr.Dataset) -> Evidence:
     )
     return Evidence(
         {
-            f"growth of B = {small} as printed": at_least(fast, 234.5, 1 / AS_PRINTED),
-            f"growth of B = {large} as printed": at_least(slow, 187.6, 1 / AS_PRINTED),
-            "loss at the end as printed": at_most(loss, 0.001234, AS_PRINTED),
+            f"growth of B = {small} as printed": more_than(fast, 234.5, 1 / AS_PRINTED),
+            f"growth of B = {large} as printed": more_than(slow, 187.6, 1 / AS_PRINTED),
+            "loss at the end as printed": less_than(loss, 0.001234, AS_PRINTED),
             f"more growth at B = {small}": larger(fast, slow, FALL),
         },
         reason="printed norms and growths need a start of 0.001, and 0.01 √50 = 0.071 is drawn; of 100 "
         "examples, a batch of 128 holds 100",
-        details={"start": mean(start), "growth": [mean(fast), mean(slow)]},
+        details={"start": mean_ends(start), "growth": [mean_ends(fast), mean_ends(slow)]},
     )
 
 
@@ -234,16 +235,16 @@ def linear_script(result: xr.Dataset) -> Evidence:
     end = {"linear_epoch": 499}
     return Evidence(
         {
-            "training loss at the end as printed": at_most(of("train", **end), 1.2e-5, AS_PRINTED),
+            "training loss at the end as printed": less_than(of("train", **end), 1.2e-5, AS_PRINTED),
             "test loss U-shaped within 500 epochs": larger(of("test", **end), of("own_least"), RISE),
-            "least gap marks the best epoch": at_most(of("test_at_gap"), of("own_least"), 1 + RISE),
+            "least gap marks the best epoch": less_than(of("test_at_gap"), of("own_least"), 1 + RISE),
         },
         reason="no linear model of 50 features fits 1000 noisy examples below "
         f"{np.mean(of('floor')):.4f}; 500 epochs of step 0.01 go a fifth of the way; the gap is least "
         "where nothing is learnt",
         details={
-            "epoch of the least gap": mean(of("gap_epoch")),
-            "test loss at the end, printed 0.0255": mean(of("test", **end)),
+            "epoch of the least gap": mean_ends(of("gap_epoch")),
+            "test loss at the end, printed 0.0255": mean_ends(of("test", **end)),
             "closed form against 500 epochs, relative": float(np.max(np.abs(of("iterated")))),
         },
     )  # fmt: skip
@@ -264,7 +265,7 @@ def linear_converged(result: xr.Dataset) -> Evidence:
         f"{0.01 * (1 + 50 / 949):.4f} for 1000 and {0.01 * (1 + 50 / 9):.4f} for 60",
         details={
             "training loss at convergence": {
-                design: mean(by_seed(result, "linear", "linear_floor", linear_design=design))
+                design: mean_ends(by_seed(result, "linear", "linear_floor", linear_design=design))
                 for design in (AS_STATED, FEW)
             }
         },

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence
+from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import above, below, larger, mean_ends, share_above
 from implicit_bias.studies.early_stopping.notes import BATCHES, WAYS
-from implicit_bias.studies.early_stopping.rows import (
-    above,
-    below,
-    larger,
-    mean,
-    share_above,
-    within,
-)
 from implicit_bias.studies.early_stopping.worked import CASES, CURVATURES, DRAWN, SIZES
 from implicit_bias.studies.rows import by_seed, exponents, seeds_of
 
@@ -38,6 +32,11 @@ WIDE = 10_000
 """Width that the notes ask for."""
 
 SAME_SHAPE, SHARP, SLOPED = CASES
+
+
+def within_factor(first: np.ndarray, second: np.ndarray, factor: float) -> Comparison:
+    """Ask whether two differ by less than a factor: |log(first/second)| against its logarithm, by seed."""
+    return below(np.abs(np.log(first) - np.log(second)), float(np.log(factor)))
 
 
 def probe_ranks(result: xr.Dataset) -> Evidence:
@@ -93,12 +92,12 @@ def batch_noise(result: xr.Dataset) -> Evidence:
     exact = by_seed(result, "worked", "noise_exact", noise_drawn=finite)[0]
     return Evidence(
         {
-            "variance, drawn with replacement": within(power, eight, NOISE),
-            "variance against B = 128, drawn with replacement": within(
+            "variance, drawn with replacement": within_factor(power, eight, NOISE),
+            "variance against B = 128, drawn with replacement": within_factor(
                 of(fresh, small) / of(fresh, middle), two, NOISE
             ),
-            "standard deviation, drawn with replacement": within(np.sqrt(power), eight, NOISE),
-            "variance, 1000 examples without replacement": within(left, eight, NOISE),
+            "standard deviation, drawn with replacement": within_factor(np.sqrt(power), eight, NOISE),
+            "variance, 1000 examples without replacement": within_factor(left, eight, NOISE),
         },
         headline="variance, drawn with replacement",
         reason="the standard deviation has the root, 2.83; without replacement a batch of B of "
@@ -107,9 +106,9 @@ def batch_noise(result: xr.Dataset) -> Evidence:
         f"one size add noise "
         "in proportion to η/B",
         details={
-            "ratio of variances with replacement": mean(power),
-            "ratio of standard deviations": mean(np.sqrt(power)),
-            "ratio of variances without replacement": mean(left),
+            "ratio of variances with replacement": mean_ends(power),
+            "ratio of standard deviations": mean_ends(np.sqrt(power)),
+            "ratio of variances without replacement": mean_ends(left),
         },
     )  # fmt: skip
 
@@ -145,6 +144,6 @@ def fair_comparisons(result: xr.Dataset) -> Evidence:
             "mean squared difference by width": {
                 way: values.mean(axis=0) for way, values in zip(WAYS, (change, direct, ended), strict=True)
             },
-            "exponent in the width, change of outputs": mean(exponents(widths, change)),
+            "exponent in the width, change of outputs": mean_ends(exponents(widths, change)),
         },
     )  # fmt: skip

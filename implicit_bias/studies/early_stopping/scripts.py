@@ -10,11 +10,9 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import TwoLayer, batches
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 PATIENCE_EPOCHS, PATIENCE = 200, 20
 """Epochs of the first script, and how many without a new least validation loss end it before."""
@@ -48,7 +46,7 @@ def _generator(seed: int, script: int, what: str = "data") -> np.random.Generato
 
 
 @dataclass(frozen=True)
-class PatienceScript(Experiment):
+class PatienceScript(Drawn):
     """Early stopping with patience 20 on 60 examples of sin(x₁): the output layer alone, from 0.01."""
 
     @property
@@ -78,12 +76,8 @@ class PatienceScript(Experiment):
             "patience_epoch": tuple(range(PATIENCE_EPOCHS)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script of one seed, then train all layers on its data."""
-        del pool, lanes
         rng = _generator(seed, 4)
         parts = []
         for count in (60, 20, 20, TRAINED_VALID, TRAINED_TESTS):
@@ -159,7 +153,7 @@ def _whole(
 
 
 @dataclass(frozen=True)
-class NormScript(Experiment):
+class NormScript(Drawn):
     """Growth of the output layer on random labels at two batch sizes: one batch an epoch, one layer."""
 
     @property
@@ -183,12 +177,8 @@ class NormScript(Experiment):
             "norm_epoch": tuple(range(NORM_EPOCHS)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script of one seed, then whole epochs, then as many updates, from one start."""
-        del pool, lanes
         rng = _generator(seed, 17)
         x = rng.standard_normal((REPEATS, 100, 20)) / np.sqrt(20)
         y = rng.standard_normal((REPEATS, 100))
@@ -237,7 +227,7 @@ class NormScript(Experiment):
 
 
 @dataclass(frozen=True)
-class LinearScript(Experiment):
+class LinearScript(Drawn):
     """A linear model of sin(x₁) in 50 features of variance 1/50, by full-batch descent from 0.01.
 
     Every epoch is known in closed form, so that a million of them cost as much as one.
@@ -271,12 +261,8 @@ class LinearScript(Experiment):
             "linear_time": tuple(_times().tolist()),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the script of one seed."""
-        del pool, lanes
         rng = _generator(seed, 18)
         made = []
         for count in LINEAR_DESIGNS.values():

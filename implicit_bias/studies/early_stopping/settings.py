@@ -81,6 +81,10 @@ class EarlyStoppingSettings(StudySettings):
     """Settings of the early-stopping study."""
 
     seeds: int = Field(8, ge=1, le=100_000, description="independent repetitions: 0, 1, …")
+    exact: bool = Field(
+        True,
+        description="run what trains nothing on the data, too: paths, scripts, a sine, notes",
+    )
     paths: Paths = Paths()
     validation: Validation = Validation()
     overfitting: Overfitting = Overfitting()

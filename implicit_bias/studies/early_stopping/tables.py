@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import Estimate, mean_interval
+from implicit_bias.results.statistics import mean_interval
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.early_stopping.notes import WAYS
 from implicit_bias.studies.early_stopping.overfitting import CONDITIONS
 from implicit_bias.studies.early_stopping.paths import DESIGNS
 from implicit_bias.studies.early_stopping.rules_training import least_epoch, test_around
 from implicit_bias.studies.early_stopping.script_drawings import PRINTED_LINEAR
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, geometric_mean, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,9 +41,7 @@ def written(values: np.ndarray) -> str:
 
 def geometric(values: np.ndarray) -> str:
     """Write a geometric mean over seeds with its interval."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return format_estimate(Estimate(value, low, high, found.n, found.level, found.method))
+    return format_estimate(geometric_mean(values))
 
 
 def _paths(result: xr.Dataset) -> Table:

@@ -10,17 +10,15 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 TIMES = tuple(np.geomspace(0.05, 50, 60).tolist())
 """Times at which gradient flow on the mean of half squared errors is evaluated."""
 
 
 @dataclass(frozen=True)
-class ValidationChoice(Experiment):
+class ValidationChoice(Drawn):
     """Linear regression by gradient flow, stopped where a validation set says.
 
     Features are independent and Gaussian, so that the expected test loss of every point of the path is known:
@@ -76,13 +74,9 @@ class ValidationChoice(Experiment):
         """Sizes and times."""
         return {"validation_size": self.sizes, "stop_time": TIMES}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Choose times on the validation sets of one seed."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         m, p = self.examples, self.features
         x = rng.standard_normal((m, p))
         theta = rng.standard_normal(p)

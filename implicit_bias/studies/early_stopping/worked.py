@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 RADIUS, CURVATURES = 0.01, (80.0, 240.0)
 """Norm of a probe, and the effective curvatures of the two checkpoints."""
@@ -39,7 +37,7 @@ DRAWN = ("with replacement", "without replacement")
 
 
 @dataclass(frozen=True)
-class Worked(Experiment):
+class Worked(Drawn):
     """Curvature from random probes, and the noise of mini-batches.
 
     Attributes:
@@ -85,13 +83,9 @@ class Worked(Experiment):
             "noise_batch": SIZES,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Measure with the randomness of one seed."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["probe"], 1])
+        rng = np.random.default_rng([seed, ROLES["probe"], 1])
         cases = [self._probed(case, rng) for case in CASES]
         return {
             **{f"probe_{name}": np.array([one[name] for one in cases]) for name in cases[0]},

@@ -10,17 +10,15 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 FITTED = 1e-5
 """Loss over its start's at which training ends."""
 
 
 @dataclass(frozen=True)
-class Depths(Experiment):
+class Depths(Drawn):
     """Completion of a low-rank matrix from a small balanced start, by depth.
 
     Attributes:
@@ -57,13 +55,9 @@ class Depths(Experiment):
         """Depths."""
         return {"depth_layers": self.depths}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Complete the matrix of one seed."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         d = self.dimension
         truth = theory.low_rank(rng, d, d, self.rank)
         count = max(round(self.seen * d * d), 1)

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 DEPTHS = (2, 3)
 TRUTHS = ("sparse", "dense")
@@ -22,7 +20,7 @@ regular."""
 
 
 @dataclass(frozen=True)
-class Diagonal(Experiment):
+class Diagonal(Drawn):
     """Limits of gradient flow on least squares, exactly, by scale, depth and truth.
 
     Attributes:
@@ -65,15 +63,11 @@ class Diagonal(Experiment):
         """Truths, depths and scales."""
         return {"diagonal_truth": TRUTHS, "diagonal_depth": DEPTHS, "alpha": self.alphas}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Solve the problems of one seed."""
-        del pool, lanes
         found, problems = [], []
         for place, truth in enumerate(TRUTHS):
-            rng = np.random.default_rng([int(seed), ROLES["data"], place])
+            rng = np.random.default_rng([seed, ROLES["data"], place])
             x = rng.standard_normal((self.examples, self.features)) / np.sqrt(self.examples)
             theta = rng.standard_normal(self.features) / np.sqrt(self.features)
             if truth == "sparse":

@@ -13,10 +13,9 @@ import numpy as np
 from implicit_bias import theory
 from implicit_bias.keys import ROLES, role_key
 from implicit_bias.models.deep_linear import DeepLinear
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.runtime import compiled
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 DEPTHS = (2, 3, 5)
 SIZE = 5
@@ -24,7 +23,7 @@ EXAMPLES = 7
 
 
 @dataclass(frozen=True)
-class Gradients(Experiment):
+class Gradients(Drawn):
     """Formulas of deep linear networks against automatic derivatives and each other.
 
     All layers are square, so that every order of the factors can be multiplied at all.
@@ -55,13 +54,9 @@ class Gradients(Experiment):
         """Depths."""
         return {"gradient_depth": DEPTHS}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Measure one seed."""
-        del pool, lanes
-        found = [self._measured(int(seed), depth) for depth in DEPTHS]
+        found = [self._measured(seed, depth) for depth in DEPTHS]
         return {f"gradient_{name}": np.array([one[name] for one in found]) for name in found[0]}
 
     def _measured(self, seed: int, depth: int) -> dict[str, float]:
@@ -69,15 +64,14 @@ class Gradients(Experiment):
         x, y = rng.standard_normal((EXAMPLES, SIZE)), rng.standard_normal((EXAMPLES, SIZE))
         slope = theory.squared_error(x.T, y.T)
 
-        model = DeepLinear((SIZE,) * (depth - 1), SIZE, "gaussian")
-        params, state = model.init(role_key(seed, "initialisation"), jnp.zeros(SIZE, jnp.float64))
-
-        def loss(p: Any) -> jax.Array:
-            return 0.5 * jnp.sum((model.apply(p, state, jnp.asarray(x))[0] - y) ** 2)
-
         layers, automatic = (
             [np.asarray(tree[f"layer_{index}"]["weight"]) for index in range(depth)]
-            for tree in (params, jax.grad(loss)(params))
+            for tree in _differentiated(
+                depth=depth,
+                key=role_key(seed, "initialisation"),
+                x=jnp.asarray(x),
+                y=jnp.asarray(y),
+            )
         )
         _, gradient = slope(theory.product_of(layers))
         formula = theory.layer_gradients(layers, gradient)
@@ -96,6 +90,20 @@ class Gradients(Experiment):
                 for place in range(depth - 1)
             ),
         }
+
+
+def _drawn_and_differentiated(depth: int, key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+    """Return drawn parameters, and the gradient there of ½‖outputs − y‖² by automatic derivatives."""
+    model = DeepLinear((SIZE,) * (depth - 1), SIZE, "gaussian")
+    params, state = model.init(key, jnp.zeros(SIZE, jnp.float64))
+
+    def loss(params: Any) -> jax.Array:
+        return 0.5 * jnp.sum((model.apply(params, state, x)[0] - y) ** 2)
+
+    return params, jax.grad(loss)(params)
+
+
+_differentiated = compiled(_drawn_and_differentiated, static=("depth",))
 
 
 def _tilt(layers: Sequence[np.ndarray], place: int) -> np.ndarray:

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 TARGETS = (1.0, 0.5, 0.25)
 """Singular values of the target; the others are 0."""
@@ -26,7 +24,7 @@ STARTS = ("αI, symmetric target", "turned at random")
 
 
 @dataclass(frozen=True)
-class Modes(Experiment):
+class Modes(Drawn):
     """Trajectories of singular values on whitened inputs, by depth.
 
     Attributes:
@@ -71,14 +69,10 @@ class Modes(Experiment):
             "mode_point": tuple(range(self.times)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed."""
-        del pool, lanes
         times = [self.grid(depth) for depth in self.depths]
-        runs = [[self._run(int(seed), start, depth) for depth in self.depths] for start in STARTS]
+        runs = [[self._run(seed, start, depth) for depth in self.depths] for start in STARTS]
         law = [
             [theory.mode_path(grid, self.start, target, depth) for target in TARGETS]
             for depth, grid in zip(self.depths, times, strict=True)

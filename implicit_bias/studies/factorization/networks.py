@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 FITTED = 1e-2
 """Loss over that of predicting 0 at which training ends."""
@@ -22,7 +20,7 @@ STEP = 0.3
 
 
 @dataclass(frozen=True)
-class Networks(Experiment):
+class Networks(Drawn):
     """ReLU networks that start as zero functions: every unit has one of the opposite sign.
 
     Attributes:
@@ -58,17 +56,13 @@ class Networks(Experiment):
         """Scales."""
         return {"network_alpha": self.alphas}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed, which share data and, but for the scale, the start."""
-        del pool, lanes
-        rng = np.random.default_rng([int(seed), ROLES["data"]])
+        rng = np.random.default_rng([seed, ROLES["data"]])
         x = rng.standard_normal((self.examples, self.inputs))
         x /= np.linalg.norm(x, axis=1, keepdims=True)
         y = np.sign(x[:, 0]) * np.abs(x[:, 1]) * 2
-        rng = np.random.default_rng([int(seed), ROLES["initialisation"]])
+        rng = np.random.default_rng([seed, ROLES["initialisation"]])
         first = rng.standard_normal((self.width, self.inputs)) * np.sqrt(2 / self.inputs)
         last = rng.standard_normal(self.width) / np.sqrt(self.width)
         found = [self._trained(x, y, a * first, a * last) for a in self.alphas]

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 SEEN = np.array([[False, True], [True, True]])
 WANTED = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -25,7 +23,7 @@ POINTS = 12
 
 
 @dataclass(frozen=True)
-class Plane(Experiment):
+class Plane(Drawn):
     """The unseen entry along gradient flow, by depth and sign of the determinant at the start.
 
     Gradient flow keeps the sign of the determinant; from where rounding changes it values are NaN.
@@ -62,13 +60,9 @@ class Plane(Experiment):
         """Starts, depths and losses."""
         return {"plane_start": STARTS, "plane_depth": self.depths, "plane_loss": self.losses}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the flows of one seed."""
-        del pool, lanes
-        found = [[self._followed(int(seed), s, depth) for depth in self.depths] for s in STARTS]
+        found = [[self._followed(seed, s, depth) for depth in self.depths] for s in STARTS]
         return {
             f"plane_{name}": np.array([[one[name] for one in row] for row in found])
             for name in found[0][0]

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 WEAKEST = 0.5
 """Least singular value of the truth; its largest is 1."""
@@ -23,7 +21,7 @@ TRAINED = 1
 
 
 @dataclass(frozen=True)
-class Ranks(Experiment):
+class Ranks(Drawn):
     """A deep linear network from αI on whitened inputs, for truths of several ranks.
 
     For a symmetric positive truth singular values follow their law, and ranks with them, at any dimension.
@@ -70,17 +68,13 @@ class Ranks(Experiment):
         last = theory.mode_time(self.start, 0.999 * WEAKEST, WEAKEST, self.depth)
         return np.linspace(0, 1.3 * float(last), self.times)
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the ranks of one seed."""
-        del pool, lanes
         grid = self.grid
         found: list[tuple[np.ndarray, ...]] = []
         of_truth = []
         for rank in self.truths:
-            rng = np.random.default_rng([int(seed), ROLES["data"], rank])
+            rng = np.random.default_rng([seed, ROLES["data"], rank])
             targets = self._spectrum(rng, rank)
             values = np.stack(
                 [theory.mode_path(grid, self.start, one, self.depth) for one in targets]
@@ -96,7 +90,7 @@ class Ranks(Experiment):
         for place, one in enumerate(found):
             made["rank_nuclear"][place] /= one[-1].sum()
         made |= {"rank_time": grid, "rank_of_truth": np.array(of_truth)}
-        return made | self._trained(int(seed), grid)
+        return made | self._trained(seed, grid)
 
     def _spectrum(self, rng: np.random.Generator, rank: int) -> np.ndarray:
         """Return singular values of a truth: 1 and others between that and the least, drawn."""

@@ -1,21 +1,10 @@
-"""Comparisons that the rules of the factorization study are made of."""
+"""Logarithms and places along a sweep, as the rules of the factorization study need them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Comparison, mean_interval
-
-
-def above(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds exceeds a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, 1, boundary)
-
-
-def below(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds stays below a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, -1, boundary)
 
 
 def logs(values: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
+from implicit_bias.studies.comparisons import below
 from implicit_bias.studies.factorization.modes import STARTS, TARGETS
-from implicit_bias.studies.factorization.rows import below
 from implicit_bias.studies.rows import by_seed, seeds_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.studies.comparisons import above, below
 from implicit_bias.studies.factorization.plane import LEAST_NORM
 from implicit_bias.studies.factorization.plane import STARTS as PLANE_STARTS
-from implicit_bias.studies.factorization.rows import above, below, logs, near_half
+from implicit_bias.studies.factorization.rows import logs, near_half
 from implicit_bias.studies.factorization.sensing import CASES
 from implicit_bias.studies.rows import by_seed, has
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import above, below
 from implicit_bias.studies.factorization.diagonal import DEPTHS, TRUTHS
-from implicit_bias.studies.factorization.rows import above, below, logs
+from implicit_bias.studies.factorization.rows import logs
 from implicit_bias.studies.factorization.signals import ACTIVATIONS, INITS, SHAPES, WAYS
 from implicit_bias.studies.rows import by_seed, has
 
@@ -147,11 +148,16 @@ def _signals(result: xr.Dataset, inits: tuple[str, ...]) -> dict[str, Comparison
             for column, shape in enumerate(SHAPES):
                 for place, way in enumerate(WAYS):
                     values = change[:, names.index(init), row, column, place]
-                    made[f"{INITS[init]}, {activation}, {shape}, {way}"] = near_zero(values, KEPT)
+                    made[f"{INITS[init]}, {activation}, {shape}, {way}"] = near_zero_on_its_side(
+                        values, KEPT
+                    )
     return made
 
 
-def near_zero(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds lies within ± a boundary, by the side that it is nearer to."""
+def near_zero_on_its_side(values: np.ndarray, boundary: float) -> Comparison:
+    """Ask whether a mean over seeds lies within ± a boundary, by the side that it is nearer to.
+
+    Unlike ``about_zero`` of all studies its interval is that of the signed mean, of which one end counts.
+    """
     sign = 1.0 if np.nanmean(values) >= 0 else -1.0
     return below(sign * values, boundary)

@@ -10,10 +10,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 CASES: dict[str, str] = {
     "full data": "WX = Y with half as many examples as inputs, any truth",
@@ -44,7 +42,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sensing(Experiment):
+class Sensing(Drawn):
     """Gradient flow from multiples of the identity, by case, depth and size of the start.
 
     Attributes:
@@ -92,15 +90,11 @@ class Sensing(Experiment):
             "sensing_start": self.starts,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Recover the truths of one seed."""
-        del pool, lanes
         found = []
         for place, case in enumerate(CASES):
-            rng = np.random.default_rng([int(seed), ROLES["data"], place])
+            rng = np.random.default_rng([seed, ROLES["data"], place])
             found.append(self._commuting(rng) if case == "commuting" else self._flows(case, rng))
         made = {
             f"sensing_{name}": np.array(

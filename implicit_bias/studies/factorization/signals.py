@@ -11,10 +11,8 @@ import numpy as np
 
 from implicit_bias.keys import ROLES
 from implicit_bias.models.initializers import weight_std
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 INITS: dict[str, str] = {"lecun": "1/fan-in", "he": "2/fan-in", "glorot": "2/(fan-in + fan-out)"}
 """Variances of weights, by the library's names."""
@@ -28,7 +26,7 @@ NARROWING = 4.0
 
 
 @dataclass(frozen=True)
-class Signals(Experiment):
+class Signals(Drawn):
     """Second moments of what layers are given and of what comes back, over layers.
 
     Attributes:
@@ -61,15 +59,11 @@ class Signals(Experiment):
             "signal_way": WAYS,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Send signals through the networks of one seed; initialisations share their draws."""
-        del pool, lanes
         found = np.zeros((len(INITS), len(ACTIVATIONS), len(SHAPES), 2))
         for place, shape in enumerate(SHAPES):
-            rng = np.random.default_rng([int(seed), ROLES["initialisation"], place])
+            rng = np.random.default_rng([seed, ROLES["initialisation"], place])
             for _ in range(self.networks):
                 found[:, :, place] += self._sent(rng, shape) / self.networks
         return {"signal_change": found}

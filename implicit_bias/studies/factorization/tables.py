@@ -14,7 +14,7 @@ from implicit_bias.studies.factorization.plane import STARTS as PLANE_STARTS
 from implicit_bias.studies.factorization.rules_norms import last_finite
 from implicit_bias.studies.factorization.sensing import CASES
 from implicit_bias.studies.factorization.signals import ACTIVATIONS, INITS, SHAPES, WAYS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, geometric_mean, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,9 +57,7 @@ def floored(values: np.ndarray) -> np.ndarray:
 
 def geometric(values: np.ndarray) -> str:
     """Write a geometric mean over seeds with its interval."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return written(Estimate(value, low, high, found.n, found.level, found.method))
+    return written(geometric_mean(values))
 
 
 def _sensing(result: xr.Dataset) -> Table:

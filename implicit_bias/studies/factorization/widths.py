@@ -11,10 +11,8 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.studies.drawn import Drawn
+from implicit_bias.training.experiment import Variable
 
 STARTS = ("Gaussian", "orthogonal")
 FITTED = 1e-4
@@ -25,7 +23,7 @@ STEP = 0.5
 
 
 @dataclass(frozen=True)
-class Widths(Experiment):
+class Widths(Drawn):
     """Deep linear networks of several widths on whitened inputs, by gradient descent.
 
     Attributes:
@@ -62,13 +60,9 @@ class Widths(Experiment):
         """Starts and widths."""
         return {"width_start": STARTS, "width": self.widths}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed."""
-        del pool, lanes
-        found = [[self._trained(int(seed), s, width) for width in self.widths] for s in STARTS]
+        found = [[self._trained(seed, s, width) for width in self.widths] for s in STARTS]
         return {
             f"width_{name}": np.array([[one[name] for one in row] for row in found])
             for name in found[0][0]

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.margin.designs import DECADE, generator, separable_blobs
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 PUBLISHED = (0.12, 0.21)
 """The document's margins at two epochs."""
@@ -63,7 +61,7 @@ def gain_share(
 
 
 @dataclass(frozen=True)
-class LinearCheckpoints(Experiment):
+class LinearCheckpoints(Drawn):
     """Pairs of checkpoints along gradient flow of a linear classifier of the plane.
 
     Pairs of margins are of the path from zero; those of the normalised margin of a path from afar, whose
@@ -97,19 +95,15 @@ class LinearCheckpoints(Experiment):
         """Kinds of checkpoints."""
         return {"gain": tuple(GAINS)}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow one seed's paths."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            z = separable_blobs(rng, self.examples, self.distance).signed
-            away = rng.standard_normal((z.shape[1],))
-            away = self.far * away / np.linalg.norm(away)
-            times = np.linspace(-5, 9, 700) * DECADE
-            paths = {late: theory.flow_path(z, times, start=start)
-                     for late, start in (("raw", None), ("normalised", away))}  # fmt: skip
+        z = separable_blobs(rng, self.examples, self.distance).signed
+        away = rng.standard_normal((z.shape[1],))
+        away = self.far * away / np.linalg.norm(away)
+        times = np.linspace(-5, 9, 700) * DECADE
+        paths = {late: theory.flow_path(z, times, start=start)
+                 for late, start in (("raw", None), ("normalised", away))}  # fmt: skip
         shares: list[float] = []
         rises: list[float] = []
         for measure, late in GAINS.values():

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.margin.designs import generator, planted, separable_blobs, sparse_teacher
-from implicit_bias.studies.threads import one_thread
 from implicit_bias.theory.margin import NORMS
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 PACES: dict[str, str] = {
     "gradient descent": "η constant",
@@ -32,7 +30,7 @@ def log_spaced(first: int, last: int, per_decade: int = 3) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class PlainSteps(Experiment):
+class PlainSteps(Drawn):
     """Gradient descent on the logistic loss, every step taken, beside gradient flow at t = η·steps.
 
     Attributes:
@@ -64,19 +62,15 @@ class PlainSteps(Experiment):
         """Numbers of steps."""
         return {"steps": log_spaced(10, self.count, 2)}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Walk and follow one seed's path from zero."""
-        del pool, lanes
-        with one_thread():
-            z = separable_blobs(generator(seed), self.examples, self.distance).signed
-            solution = theory.hard_margin(z)
-            recorded = log_spaced(10, self.count, 2)
-            size = self.step * theory.logistic_step_limit(z)
-            walked = theory.plain_steps(z, size, recorded)
-            times = np.log(size * np.asarray(recorded))
-            followed = theory.flow_path(z, times)
+        z = separable_blobs(generator(seed), self.examples, self.distance).signed
+        solution = theory.hard_margin(z)
+        recorded = log_spaced(10, self.count, 2)
+        size = self.step * theory.logistic_step_limit(z)
+        walked = theory.plain_steps(z, size, recorded)
+        times = np.log(size * np.asarray(recorded))
+        followed = theory.flow_path(z, times)
         angles = [theory.angles_to(path, solution.weights) for path in (walked, followed)]
         off = np.linalg.norm(walked - followed, axis=1) / np.linalg.norm(followed, axis=1)
         return {
@@ -89,7 +83,7 @@ class PlainSteps(Experiment):
 
 
 @dataclass(frozen=True)
-class Pace(Experiment):
+class Pace(Drawn):
     """The margin against steps, of gradient descent and of normalised gradient descent.
 
     Data are those whose solution is chosen: their path follows its law early.
@@ -122,24 +116,20 @@ class Pace(Experiment):
         """Kinds of steps, and their numbers."""
         return {"pace": tuple(PACES), "pace_steps": log_spaced(10, self.count)}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Walk one seed's paths from zero."""
-        del pool, lanes
-        with one_thread():
-            chosen = planted(generator(seed, 1), self.inputs, self.others, self.slack)
-            z, size_of = chosen.signed, float(np.linalg.norm(chosen.weights))
-            recorded = log_spaced(10, self.count)
-            # Steps of this size stay with flow, as the experiment with plain steps measures.
-            size = 0.1 * theory.logistic_step_limit(z)
-            paths = np.asarray(
-                [
-                    theory.flow_path(z, np.log(size * np.asarray(recorded)), "exponential"),
-                    theory.normalised_steps(z, self.step, recorded, decay=0.5),
-                    theory.normalised_steps(z, self.step, recorded),
-                ]
-            )
+        chosen = planted(generator(seed, 1), self.inputs, self.others, self.slack)
+        z, size_of = chosen.signed, float(np.linalg.norm(chosen.weights))
+        recorded = log_spaced(10, self.count)
+        # Steps of this size stay with flow, as the experiment with plain steps measures.
+        size = 0.1 * theory.logistic_step_limit(z)
+        paths = np.asarray(
+            [
+                theory.flow_path(z, np.log(size * np.asarray(recorded)), "exponential"),
+                theory.normalised_steps(z, self.step, recorded, decay=0.5),
+                theory.normalised_steps(z, self.step, recorded),
+            ]
+        )
         return {
             "pace_gap": 1 - theory.margins_in(z, paths) * size_of,
             "pace_depth": -theory.log_loss(z, paths, "exponential"),
@@ -147,7 +137,7 @@ class Pace(Experiment):
 
 
 @dataclass(frozen=True)
-class Steepest(Experiment):
+class Steepest(Drawn):
     """Steepest descent in ℓ1, ℓ2 and ℓ∞, and its margin in each of these norms.
 
     Attributes:
@@ -183,19 +173,15 @@ class Steepest(Experiment):
             "steepest_steps": log_spaced(30, self.count),
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Descend from zero on one seed's data."""
-        del pool, lanes
         recorded = log_spaced(30, self.count)
-        with one_thread():
-            z = sparse_teacher(generator(seed, 3), self.examples, self.inputs)
-            largest = {norm: theory.norm_margin(z, norm)[0] for norm in NORMS}
-            ratios = []
-            for descent in NORMS:
-                path = theory.steepest_steps(z, descent, self.step, recorded)
-                ratios.append([theory.margins_in(z, path, norm) / largest[norm] for norm in NORMS])
+        z = sparse_teacher(generator(seed, 3), self.examples, self.inputs)
+        largest = {norm: theory.norm_margin(z, norm)[0] for norm in NORMS}
+        ratios = []
+        for descent in NORMS:
+            path = theory.steepest_steps(z, descent, self.step, recorded)
+            ratios.append([theory.margins_in(z, path, norm) / largest[norm] for norm in NORMS])
         return {
             "steepest_ratio": np.asarray(ratios),
             "steepest_margin": np.asarray(list(largest.values())),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.margin.designs import (
     DECADE,
     decades,
@@ -16,10 +17,7 @@ from implicit_bias.studies.margin.designs import (
     planted,
     separable_blobs,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 FLOW_LOSSES = ("logistic", "exponential")
 
@@ -57,7 +55,7 @@ def span(rows: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Flow(Experiment):
+class Flow(Drawn):
     """Paths on two classes in the plane, with a bias, from several starts, under two losses.
 
     Attributes:
@@ -105,19 +103,15 @@ class Flow(Experiment):
             "axis": ("first", "second"),
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow all paths of one seed."""
-        del pool, lanes
-        with one_thread():
-            rng = generator(seed)
-            drawn = separable_blobs(rng, self.examples, self.distance)
-            return self._followed(rng, drawn.signed) | {
-                "flow_inputs": drawn.inputs,
-                "flow_labels": drawn.labels,
-                "flow_tries": np.asarray(float(drawn.tries)),
-            }
+        rng = generator(seed)
+        drawn = separable_blobs(rng, self.examples, self.distance)
+        return self._followed(rng, drawn.signed) | {
+            "flow_inputs": drawn.inputs,
+            "flow_labels": drawn.labels,
+            "flow_tries": np.asarray(float(drawn.tries)),
+        }
 
     def _followed(self, rng: np.random.Generator, z: np.ndarray) -> dict[str, Any]:
         solution = theory.hard_margin(z)
@@ -153,7 +147,7 @@ def angle_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ChosenSolution(Experiment):
+class ChosenSolution(Drawn):
     """Paths on data whose hard-margin solution was chosen, against the law with its constants.
 
     Attributes:
@@ -186,23 +180,19 @@ class ChosenSolution(Experiment):
         """Losses and times."""
         return {"flow_loss": FLOW_LOSSES, "decade": decades(self.horizon)}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow one seed's paths from zero."""
-        del pool, lanes
-        with one_thread():
-            chosen = planted(generator(seed, 1), self.inputs, self.others, self.slack)
-            z, w, alpha = chosen.signed, chosen.weights, chosen.multipliers
-            # Solved for here and not taken from the library: the constants stand beside it.
-            offset = np.linalg.solve(z[: self.inputs], -np.log(alpha))
-            size = float(np.linalg.norm(w))
-            times = log_times(self.horizon)
-            paths = np.asarray([theory.flow_path(z, times, loss) for loss in FLOW_LOSSES])
-            left = paths - times[None, :, None] * w[None, None, :] - offset[None, None, :]
-            across = offset - (offset @ w) * w / size**2
-            mean = float(alpha @ np.log(alpha)) / size**2
-            found = theory.hard_margin(z)
+        chosen = planted(generator(seed, 1), self.inputs, self.others, self.slack)
+        z, w, alpha = chosen.signed, chosen.weights, chosen.multipliers
+        # Solved for here and not taken from the library: the constants stand beside it.
+        offset = np.linalg.solve(z[: self.inputs], -np.log(alpha))
+        size = float(np.linalg.norm(w))
+        times = log_times(self.horizon)
+        paths = np.asarray([theory.flow_path(z, times, loss) for loss in FLOW_LOSSES])
+        left = paths - times[None, :, None] * w[None, None, :] - offset[None, None, :]
+        across = offset - (offset @ w) * w / size**2
+        mean = float(alpha @ np.log(alpha)) / size**2
+        found = theory.hard_margin(z)
         return {
             "law_left": np.linalg.norm(left, axis=-1) / np.linalg.norm(offset),
             "law_angle": theory.angles_to(paths, w) * times[None, :],
@@ -214,7 +204,7 @@ class ChosenSolution(Experiment):
 
 
 @dataclass(frozen=True)
-class Degenerate(Experiment):
+class Degenerate(Drawn):
     """Paths where a support vector does not push: z₁ = e₁ and z₂ = e₁ + c·e₂, turned at random.
 
     Then ŵ = e₁ with α = (1, 0), and the part of w along e₂ grows like log log t, divided by c.
@@ -240,19 +230,15 @@ class Degenerate(Experiment):
         """Losses and times."""
         return {"flow_loss": FLOW_LOSSES, "decade": decades(self.horizon)}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow one seed's paths from zero."""
-        del pool, lanes
-        with one_thread():
-            rng = generator(seed, 2)
-            turned = np.linalg.qr(rng.standard_normal((2, 2)))[0]
-            c = rng.uniform(1.0, 2.0)
-            z = np.asarray([[1.0, 0.0], [1.0, c]]) @ turned
-            solution = theory.hard_margin(z)
-            times = log_times(self.horizon)
-            paths = np.asarray([theory.flow_path(z, times, loss) for loss in FLOW_LOSSES])
+        rng = generator(seed, 2)
+        turned = np.linalg.qr(rng.standard_normal((2, 2)))[0]
+        c = rng.uniform(1.0, 2.0)
+        z = np.asarray([[1.0, 0.0], [1.0, c]]) @ turned
+        solution = theory.hard_margin(z)
+        times = log_times(self.horizon)
+        paths = np.asarray([theory.flow_path(z, times, loss) for loss in FLOW_LOSSES])
         alpha = solution.multipliers[solution.support]
         return {
             "degenerate_across": c * paths @ turned[1],

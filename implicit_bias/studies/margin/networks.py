@@ -18,13 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.margin.checkpoints import GAINS, gain_share, pair_of
 from implicit_bias.studies.margin.descents import log_spaced
 from implicit_bias.studies.margin.designs import generator, ring
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 DIRECTIONS = 180
 """Around each point, in which its distance to the boundary is looked for."""
@@ -114,7 +112,7 @@ def boundary_distance(network: Network, x: np.ndarray, y: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Homogeneous(Experiment):
+class Homogeneous(Drawn):
     """Networks trained long after they classify all points of the plane rightly.
 
     Steps are c/‖θ‖² along the gradient over the loss: the change of direction in a step then neither grows
@@ -169,18 +167,13 @@ class Homogeneous(Experiment):
             "gain": tuple(GAINS),
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train all starts of one seed."""
-        del pool, lanes
         rng = generator(seed, 4)
         x, y = ring(rng, self.examples)
-        with one_thread():
-            found = [
-                self._trained(initial(rng, self.width, self.scale), x, y)
-                for _ in range(self.starts)
-            ]
+        found = [
+            self._trained(initial(rng, self.width, self.scale), x, y) for _ in range(self.starts)
+        ]
         stacked = {name: np.asarray([one[name] for one in found]) for name in self.variables}
         return stacked | {"network_share": np.mean(stacked["network_share"], axis=0)}
 

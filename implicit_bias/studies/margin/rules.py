@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
-from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import above, below, mean_ends
 from implicit_bias.studies.margin.checkpoints import GAINS
 from implicit_bias.studies.margin.flows import FLOW_LOSSES, STARTS
 from implicit_bias.studies.rows import by_seed, exponents
@@ -62,16 +63,6 @@ MOVES = 0.25
 """Share of a margin's rise, in logarithms, that the distance to the boundary must have."""
 
 
-def above(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds exceeds a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), boundary, 1)
-
-
-def below(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds stays below a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, -1, boundary)
-
-
 def times_of(result: xr.Dataset) -> np.ndarray:
     """Return the decimal logarithms of the times, (times,)."""
     times: np.ndarray = result["decade"].values.astype(float)
@@ -107,7 +98,7 @@ def reaches_hard_margin(result: xr.Dataset) -> Evidence:
         angle = worst(result, "flow_angle", loss, ("zero", "near"))
         made[f"angle, {loss} loss"] = below(angle[:, -1], CLOSE)
         made[f"exponent in log t, {loss} loss"] = below(exponents(logs, angle[:, chosen]), LIKE_LOG)
-        details[f"{loss} loss"] = mean_of(angle[:, at])
+        details[f"{loss} loss"] = mean_ends(angle[:, at])
     return Evidence(
         made,
         reason=f"degrees at t = {power(times_of(result)[-1])}, the larger of both starts",
@@ -129,14 +120,14 @@ def from_any_start(result: xr.Dataset) -> Evidence:
         reason=f"t = {power(times_of(result)[-1])}, the larger of both starts",
         details={
             "degrees apart at t = 10⁹": {
-                f"{loss}, {start}": mean_of(
+                f"{loss}, {start}": mean_ends(
                     by_seed(result, "flow", "flow_apart", flow_loss=loss, start=start)[:, at]
                 )
                 for loss in FLOW_LOSSES
                 for start in ("far", "opposed")
             },
             "angle to the hard margin, far starts": {
-                f"{loss}, {start}": mean_of(
+                f"{loss}, {start}": mean_ends(
                     by_seed(result, "flow", "flow_angle", flow_loss=loss, start=start)[:, -1]
                 )
                 for loss in FLOW_LOSSES
@@ -163,8 +154,8 @@ def maximises_margin(result: xr.Dataset) -> Evidence:
         made,
         reason=f"at t = {power(times_of(result)[-1])}, the largest of all starts",
         details={
-            "gap · log t at the last time": mean_of(last * np.log(10) * times_of(result)[-1]),
-            "its limit by theory": mean_of(rate),
+            "gap · log t at the last time": mean_ends(last * np.log(10) * times_of(result)[-1]),
+            "its limit by theory": mean_ends(rate),
         },
     )
 
@@ -267,7 +258,7 @@ def paces(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason=f"fitted from {steps[kept][0]:,.0f} to {steps[-1]:,.0f} steps",
-        details={"exponent of gradient descent there, which is 1/log": mean_of(plain)},
+        details={"exponent of gradient descent there, which is 1/log": mean_ends(plain)},
     )
 
 
@@ -324,11 +315,11 @@ def margin_means_distance(result: xr.Dataset) -> Evidence:
         made,
         headline="linear, margin from 0.12 to 0.21",
         details={
-            "share where all weights are multiplied by 1.75": mean_of(
+            "share where all weights are multiplied by 1.75": mean_ends(
                 by_seed(result, "checkpoints", "linear_scaled")
             ),
             "factor of the distance, linear": {
-                kind: mean_of(by_seed(result, "checkpoints", "linear_rise", gain=kind))
+                kind: mean_ends(by_seed(result, "checkpoints", "linear_rise", gain=kind))
                 for kind in GAINS
             },
         },
@@ -357,12 +348,6 @@ def _slopes(x: np.ndarray, table: np.ndarray) -> np.ndarray:
     across = x - x.mean()
     slopes: np.ndarray = table @ across / np.sum(across**2)
     return slopes
-
-
-def mean_of(values: np.ndarray) -> list[float]:
-    """Return a mean over seeds with its interval, for details."""
-    found = mean_interval(values)
-    return [found.value, found.low, found.high]
 
 
 def power(decade: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence
 from implicit_bias.results.statistics import Comparison
-from implicit_bias.studies.margin.rules import above, below, mean_of
+from implicit_bias.studies.comparisons import above, below, mean_ends
 from implicit_bias.studies.margin.script import ANGLE, AT, PRINTED
 from implicit_bias.studies.rows import by_seed
 
@@ -69,12 +69,12 @@ def exercise(result: xr.Dataset) -> Evidence:
         },
         reason="on draws that some line separates",
         details={
-            "draws that some line separates": mean_of(at(result, "separable", "exercise")),
+            "draws that some line separates": mean_ends(at(result, "separable", "exercise")),
             "decades of steps until the angle is 1°, median": float(
                 np.nanmedian(at(result, "wait", "exercise"))
             ),
-            "angle": mean_of(here["angle"]),
-            "norm after 20,000 steps": mean_of(norm),
+            "angle": mean_ends(here["angle"]),
+            "norm after 20,000 steps": mean_ends(norm),
         },
     )
 
@@ -105,9 +105,11 @@ def printed(result: xr.Dataset) -> Evidence:
         "of 20,000 steps never reaches",
         details={
             "the script as it is": own,
-            "ratios from 5,000 to 20,000 steps": {words: mean_of(v) for words, v in falls.items()},
+            "ratios from 5,000 to 20,000 steps": {
+                words: mean_ends(v) for words, v in falls.items()
+            },
             "as printed": {n: PRINTED[n][-1] / PRINTED[n][0] for n in ("loss", "norm")},
-            "degrees between its machine and descent's limit": mean_of(
+            "degrees between its machine and descent's limit": mean_ends(
                 at(result, "limit", "script")
             ),
         },

@@ -8,6 +8,7 @@ scikit-learn's machine, which leaves the bias free.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.margin.designs import (
     DECADE,
     blobs,
@@ -23,10 +25,7 @@ from implicit_bias.studies.margin.designs import (
     separable_blobs,
 )
 from implicit_bias.studies.margin.flows import angle_between
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 DISTANCE = float(np.sqrt(8.0))
 """Of the means (±2, ±2) from the origin."""
@@ -71,7 +70,7 @@ ANGLE = 1.0
 
 
 @dataclass(frozen=True)
-class Scripts(Experiment):
+class Scripts(Drawn):
     """Both set-ups on separable draws; and how often a draw is separable.
 
     Attributes:
@@ -125,15 +124,11 @@ class Scripts(Experiment):
         """Set-ups, and steps that are printed."""
         return {"setup": tuple(SETUPS), "printed_step": AT}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run both set-ups on one seed's draws."""
-        del pool, lanes
-        with one_thread():
-            found = [self._run(generator(seed, 5, place), setup)
-                     for place, setup in enumerate(SETUPS.values())]  # fmt: skip
-            own = as_printed()
+        found = [self._run(generator(seed, 5, place), setup)
+                 for place, setup in enumerate(SETUPS.values())]  # fmt: skip
+        own = as_printed()
         return {f"script_{name}": np.asarray([one[name] for one in found]) for name in found[0]} | {
             f"printed_{name}": np.asarray(value) for name, value in own.items()
         }
@@ -184,8 +179,9 @@ def descend(z: np.ndarray, setup: Setup, recorded: Sequence[int]) -> dict[int, n
     return dict(zip(recorded, path, strict=True))
 
 
+@functools.cache
 def as_printed() -> dict[str, Any]:
-    """Run the script with its own seed and return what it prints, by the names of ``PRINTED``."""
+    """Run the script with its own seed, once, and return what it prints, by the names of ``PRINTED``."""
     setup = SETUPS["script"]
     rng = np.random.RandomState(SCRIPT_SEED)
     positive = rng.randn(setup.examples, 2) + 2

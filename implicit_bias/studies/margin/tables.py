@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
+from implicit_bias.results.statistics import PERCENT, mean_interval
 from implicit_bias.results.statistics.intervals import UNBOUNDED
 from implicit_bias.results.table import Align, Table, format_estimate, format_number, make_table
 from implicit_bias.studies.margin.checkpoints import GAINS
 from implicit_bias.studies.margin.flows import FLOW_LOSSES, STARTS
 from implicit_bias.studies.margin.rules import NAMES, place_of, power, times_of
 from implicit_bias.studies.margin.script import AT, PRINTED, SETUPS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, geometric_mean, has
 from implicit_bias.theory.margin import NORMS
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def mean(values: np.ndarray) -> str:
 
 def geometric(values: np.ndarray) -> str:
     """Write a geometric mean over seeds."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return format_estimate(Estimate(value, low, high, found.n, found.level, found.method))
+    return format_estimate(geometric_mean(values))
 
 
 def _sides(left: int, right: int) -> list[Align]:

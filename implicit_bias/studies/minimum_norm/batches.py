@@ -10,16 +10,14 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.keys import ROLES
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import (
     distance,
     generator,
     linear_model,
     nearest,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 AVERAGED = 0.5
 """Share of the updates, the last ones, over which runs that do not settle are averaged."""
@@ -29,7 +27,7 @@ WALKS = 4
 
 
 @dataclass(frozen=True)
-class Batches(Experiment):
+class Batches(Drawn):
     """Stochastic gradient descent to its end, by batch size, with and without momentum.
 
     Attributes:
@@ -77,31 +75,27 @@ class Batches(Experiment):
         """Batch sizes and momenta."""
         return {"batch": self.sizes, "batch_momentum": self.momenta}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run all batch sizes on the data of one seed."""
-        del pool, lanes
-        rng, order = generator(seed), np.random.default_rng([int(seed), ROLES["data_order"]])
-        with one_thread():
-            x, y, _ = linear_model(rng, self.examples, self.inputs, 0.5)
-            start = rng.standard_normal(self.inputs)
-            design = theory.modes(x)
-            limits = np.array([theory.mean_square_limit(design, size) for size in self.sizes])
-            steps = self.fraction * limits
-            starts = np.stack([np.zeros(self.inputs), start])
-            goals = nearest(x, y, starts)
-            ends = self._run(order, x, y, starts, steps)[0]
-            moved = ends - starts[:, None, None]
-            outside = np.linalg.norm(moved - theory.row_part(design, moved), axis=-1)
-            truth = rng.standard_normal(self.examples)
-            truth *= np.sqrt(self.examples) / np.linalg.norm(truth)
-            tall, noisy, _ = linear_model(rng, self.inputs, self.examples, 2.0, truth)
-            best = nearest(tall, noisy, np.zeros((1, self.examples)))[0]
-            there = self.fraction * theory.mean_square_limit(theory.modes(tall), self.sizes[0])
-            _, centre, square = self._run(
-                order, tall, noisy, np.zeros((WALKS, self.examples)), np.full(len(steps), there)
-            )
+        rng, order = generator(seed), np.random.default_rng([seed, ROLES["data_order"]])
+        x, y, _ = linear_model(rng, self.examples, self.inputs, 0.5)
+        start = rng.standard_normal(self.inputs)
+        design = theory.modes(x)
+        limits = np.array([theory.mean_square_limit(design, size) for size in self.sizes])
+        steps = self.fraction * limits
+        starts = np.stack([np.zeros(self.inputs), start])
+        goals = nearest(x, y, starts)
+        ends = self._run(order, x, y, starts, steps)[0]
+        moved = ends - starts[:, None, None]
+        outside = np.linalg.norm(moved - theory.row_part(design, moved), axis=-1)
+        truth = rng.standard_normal(self.examples)
+        truth *= np.sqrt(self.examples) / np.linalg.norm(truth)
+        tall, noisy, _ = linear_model(rng, self.inputs, self.examples, 2.0, truth)
+        best = nearest(tall, noisy, np.zeros((1, self.examples)))[0]
+        there = self.fraction * theory.mean_square_limit(theory.modes(tall), self.sizes[0])
+        _, centre, square = self._run(
+            order, tall, noisy, np.zeros((WALKS, self.examples)), np.full(len(steps), there)
+        )
         return {
             "batch_error": distance(ends[0], goals[0]),
             "batch_error_elsewhere": distance(ends[1], goals[1]),

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import draw, generator, nearest
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 FITTED = 1e-9
 """Largest residual over the largest label up to which a fit counts as one."""
@@ -55,7 +53,7 @@ EXAMPLE_LABELS = (1, 1, 2)
 
 
 @dataclass(frozen=True)
-class Definitions(Experiment):
+class Definitions(Drawn):
     """Detectors on cases whose answers are known.
 
     Attributes:
@@ -100,20 +98,16 @@ class Definitions(Experiment):
             "labelled": LABELLED,
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Put the definitions to one seed's cases."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            return {
-                **self._cases(rng),
-                **_right(rng, self.examples),
-                **self._inverse(rng),
-                **self._norms(rng),
-                "example_error": np.asarray(example_error()),
-            }
+        return {
+            **self._cases(rng),
+            **_right(rng, self.examples),
+            **self._inverse(rng),
+            **self._norms(rng),
+            "example_error": np.asarray(example_error()),
+        }
 
     def _cases(self, rng: np.random.Generator) -> dict[str, Any]:
         x, y = draw("full rank", rng, self.examples, self.inputs)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import (
     KINDS,
     Descending,
@@ -18,10 +19,7 @@ from implicit_bias.studies.minimum_norm.designs import (
     generator,
     nearest,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 STARTS = ("zero", "random")
 TIMES = (1, 10, 100, 1000)
@@ -32,7 +30,7 @@ BEYOND, OVER = 1.05, 1.5
 
 
 @dataclass(frozen=True)
-class Descents(Experiment):
+class Descents(Drawn):
     """Gradient descent, heavy ball and Nesterov's momentum to their end, from zero and from elsewhere.
 
     Attributes:
@@ -88,23 +86,19 @@ class Descents(Experiment):
         """Designs, rules and starts."""
         return {"design": tuple(KINDS), "rule": tuple(self.rules), "begun": STARTS}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Iterate on the designs of one seed."""
-        del pool, lanes
-        with one_thread():
-            rng = generator(seed)
-            parts = [self._on(kind, rng) for kind in KINDS]
-            found = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-            growth = found.pop("growth")
-            return {
-                **found,
-                "descent_constraint": found["descent_constraint"].max(),
-                "beyond_growth": growth[:, 0],
-                "beyond_law": np.abs(growth[:, 1] - 1).max(),
-                "beyond_orthogonal": self._orthogonal(rng),
-            }
+        rng = generator(seed)
+        parts = [self._on(kind, rng) for kind in KINDS]
+        found = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        growth = found.pop("growth")
+        return {
+            **found,
+            "descent_constraint": found["descent_constraint"].max(),
+            "beyond_growth": growth[:, 0],
+            "beyond_law": np.abs(growth[:, 1] - 1).max(),
+            "beyond_orthogonal": self._orthogonal(rng),
+        }
 
     def _on(self, kind: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
         x, y = draw(kind, rng, self.examples, self.inputs)

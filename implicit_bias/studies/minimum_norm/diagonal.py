@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import generator, linear_model
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 DESCENTS = ("all examples", "one example")
 
 
 @dataclass(frozen=True)
-class DiagonalNetwork(Experiment):
+class DiagonalNetwork(Drawn):
     """Descent on u and v by all examples and by one at a time, from one start with one step size.
 
     Labels have no noise and a sparse truth. Without noise of batches the limit lies between the shortest in
@@ -60,18 +58,14 @@ class DiagonalNetwork(Experiment):
         """Ways of descent."""
         return {"diagonal_descent": DESCENTS}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Descend on the data of one seed."""
-        del pool, lanes
-        rng, order = generator(seed), np.random.default_rng([int(seed), ROLES["data_order"]])
+        rng, order = generator(seed), np.random.default_rng([seed, ROLES["data_order"]])
         m, n = self.examples, self.inputs
         truth = np.zeros(n)
         truth[: self.sparse] = rng.choice([-1.0, 1.0], self.sparse) / np.sqrt(self.sparse)
         x, y, _ = linear_model(rng, m, n, 0.0, truth)
-        with one_thread():
-            ends = np.stack([self._end(x, y, None), self._end(x, y, order)])
+        ends = np.stack([self._end(x, y, None), self._end(x, y, order)])
         return {
             "diagonal_error": np.linalg.norm(ends - truth, axis=1),
             "diagonal_length": np.abs(ends).sum(axis=1) / np.abs(truth).sum(),

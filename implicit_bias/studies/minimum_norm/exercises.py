@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import (
     Descending,
     distance,
@@ -16,14 +17,11 @@ from implicit_bias.studies.minimum_norm.designs import (
     linear_model,
     nearest,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 
 @dataclass(frozen=True)
-class Experiment1(Experiment):
+class Experiment1(Drawn):
     """Gradient descent from zero on 100 examples of 1000 features, trial after trial.
 
     Attributes:
@@ -56,14 +54,10 @@ class Experiment1(Experiment):
         """Trials by number."""
         return {"trial": tuple(range(self.draws))}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Make the trials of one seed."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            rows = [self._trial(rng) for _ in range(self.draws)]
+        rows = [self._trial(rng) for _ in range(self.draws)]
         names = ("trial_error", "trial_norm", "trial_condition")
         return dict(zip(names, np.asarray(rows).T, strict=True))
 
@@ -80,7 +74,7 @@ class Experiment1(Experiment):
 
 
 @dataclass(frozen=True)
-class Validation(Experiment):
+class Validation(Drawn):
     """Exercise B.1's validation: a sparse truth, and step sizes on both sides of the limit.
 
     Attributes:
@@ -123,13 +117,9 @@ class Validation(Experiment):
         """Updates."""
         return {"validation_update": self.times}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Validate on the data of one seed."""
-        del pool, lanes
-        with one_thread():
-            return self._measured(generator(seed))
+        return self._measured(generator(seed))
 
     def _measured(self, rng: np.random.Generator) -> dict[str, Any]:
         m, n = self.examples, self.inputs

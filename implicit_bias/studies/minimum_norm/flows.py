@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import distance, generator, nearest
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 LOSSES: dict[str, str] = {
     "least squares": "½‖Xw − y‖²",
@@ -34,7 +32,7 @@ ELLIPSES = 10
 
 
 @dataclass(frozen=True)
-class Flows(Experiment):
+class Flows(Drawn):
     """Where flows end, against the nearest minimum; and what step 1/L does to quadratics.
 
     Attributes:
@@ -88,26 +86,22 @@ class Flows(Experiment):
             "hessian": ("isotropic", "anisotropic"),
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the flows of one seed."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            linear, law = self._linear(rng)
-            given = self._ellipse(np.array([4.0, 2.0]))
-            drawn = np.mean([self._ellipse(outside(rng)) for _ in range(ELLIPSES)], axis=0)
-            ellipses = [given, drawn]
-            ends = [*linear, *ellipses]
-            return {
-                "flow_apart": np.array([one[0] for one in ends]),
-                "flow_extra": np.array([one[1] for one in ends]),
-                "flow_law": np.asarray(law),
-                "ellipse_law": np.max([one[2] for one in ellipses]),
-                **self._rates(rng),
-                **self._readings(rng),
-            }
+        linear, law = self._linear(rng)
+        given = self._ellipse(np.array([4.0, 2.0]))
+        drawn = np.mean([self._ellipse(outside(rng)) for _ in range(ELLIPSES)], axis=0)
+        ellipses = [given, drawn]
+        ends = [*linear, *ellipses]
+        return {
+            "flow_apart": np.array([one[0] for one in ends]),
+            "flow_extra": np.array([one[1] for one in ends]),
+            "flow_law": np.asarray(law),
+            "ellipse_law": np.max([one[2] for one in ellipses]),
+            **self._rates(rng),
+            **self._readings(rng),
+        }
 
     def _linear(self, rng: np.random.Generator) -> tuple[list[tuple[float, float]], float]:
         x = rng.standard_normal((self.examples, self.inputs))

@@ -1,4 +1,4 @@
-"""What the rules are made of: values of a stage by seed, and comparisons with a boundary."""
+"""What the rules are made of: values of a stage by the seeds that it was run with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import Comparison, geometric_mean_ratio, mean_interval
 from implicit_bias.studies.rows import by_seed
 
 if TYPE_CHECKING:
@@ -34,20 +33,3 @@ def each(result: xr.Dataset, stage: str, name: str, dim: str, **at: Any) -> dict
 def most(result: xr.Dataset, stage: str, name: str, **at: Any) -> float:
     """Return the largest value over seeds and all else, for details."""
     return float(np.nanmax(seen(result, stage, name, **at)))
-
-
-def above(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds exceeds a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), boundary, 1)
-
-
-def below(values: np.ndarray, boundary: float) -> Comparison:
-    """Ask whether a mean over seeds stays below a boundary."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, -1, boundary)
-
-
-def larger(first: np.ndarray, second: np.ndarray, smallest: float) -> Comparison:
-    """Ask whether the first is larger by a ratio of more than 1 + smallest, paired by seed."""
-    return Comparison(
-        lambda level: geometric_mean_ratio(first, second, level), smallest, 1, origin=1.0
-    )

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import distance, draw, generator, nearest
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 RIDGED = ("full rank", "rank-deficient", "inconsistent")
 """Kinds of designs on which the path is followed."""
 
 
 @dataclass(frozen=True)
-class RidgePath(Experiment):
+class RidgePath(Drawn):
     """Ridge solutions over penalties.
 
     Attributes:
@@ -54,14 +52,10 @@ class RidgePath(Experiment):
         """Designs and penalties."""
         return {"ridged": RIDGED, "relative_penalty": self.penalties}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Follow the paths of one seed."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            parts = [self._path(*draw(kind, rng, self.examples, self.inputs)) for kind in RIDGED]
+        parts = [self._path(*draw(kind, rng, self.examples, self.inputs)) for kind in RIDGED]
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
     def _path(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import generator, linear_model, nearest
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 FITS = ("noisy labels, m < n", "noisy labels, m = n", "no noise, m < n", "no noise, m ≥ n")
 """Fits of zero training loss whose gap is taken."""
@@ -23,7 +21,7 @@ DEGREE = 10
 
 
 @dataclass(frozen=True)
-class Risks(Experiment):
+class Risks(Drawn):
     """The risk of X⁺y on isotropic Gaussian inputs beside the bound of the source.
 
     Given X, the risk over new examples and the labels' noise is exact: ‖(I − X⁺X)θ‖² + σ² tr((XXᵀ)⁻¹) + σ².
@@ -62,17 +60,12 @@ class Risks(Experiment):
         """Signals and sizes."""
         return {"signal_ratio": self.ratios, "risk_inputs": self.inputs}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Take the risks of one seed."""
-        del pool, lanes
         rng = generator(seed)
-        with one_thread():
-            columns = [
-                np.mean([self._drawn(rng, p) for _ in range(self.draws)], axis=0)
-                for p in self.inputs
-            ]
+        columns = [
+            np.mean([self._drawn(rng, p) for _ in range(self.draws)], axis=0) for p in self.inputs
+        ]
         table = np.stack(columns, axis=-1)
         names = ("bounded_risk", "bound", "fresh_risk", "true_risk", "fresh_covered")
         law = [
@@ -106,7 +99,7 @@ class Risks(Experiment):
 
 
 @dataclass(frozen=True)
-class Gaps(Experiment):
+class Gaps(Drawn):
     """Test loss less training loss where the training loss is zero.
 
     Attributes:
@@ -140,18 +133,14 @@ class Gaps(Experiment):
         """Fits."""
         return {"fit": FITS}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Fit the draws of one seed."""
-        del pool, lanes
         rng, m = generator(seed), self.examples
         sizes = ((2 * m, self.noise), (m, self.noise), (2 * m, 0.0), (m // 2, 0.0))
-        with one_thread():
-            pairs = np.array(
-                [[self._gap(rng, n, noise) for _ in range(self.draws)] for n, noise in sizes]
-            )
-            polynomial = np.mean([_polynomial(rng) for _ in range(10)])
+        pairs = np.array(
+            [[self._gap(rng, n, noise) for _ in range(self.draws)] for n, noise in sizes]
+        )
+        polynomial = np.mean([_polynomial(rng) for _ in range(10)])
         test, training = pairs[..., 0], pairs[..., 1]
         gaps = test - training
         return {

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
+from implicit_bias.studies.comparisons import above, below, larger
 from implicit_bias.studies.minimum_norm.definitions import CASES, FITTED, LOSSES
-from implicit_bias.studies.minimum_norm.judging import above, below, each, larger, most, seen
+from implicit_bias.studies.minimum_norm.judging import each, most, seen
 from implicit_bias.studies.rows import has
 
 if TYPE_CHECKING:

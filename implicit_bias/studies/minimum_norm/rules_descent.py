@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, identity
+from implicit_bias.studies.comparisons import above, below
 from implicit_bias.studies.minimum_norm.descents import BEYOND, OVER
 from implicit_bias.studies.minimum_norm.designs import KINDS
-from implicit_bias.studies.minimum_norm.judging import above, below, each, most, seen
+from implicit_bias.studies.minimum_norm.judging import each, most, seen
 
 if TYPE_CHECKING:
     import xarray as xr

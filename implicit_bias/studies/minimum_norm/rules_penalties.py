@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, identity
-from implicit_bias.studies.minimum_norm.judging import above, each, larger, most, seen
+from implicit_bias.studies.comparisons import above, larger
+from implicit_bias.studies.minimum_norm.judging import each, most, seen
 from implicit_bias.studies.minimum_norm.rules_descent import MATTERS
 from implicit_bias.studies.minimum_norm.shifts import SHIFTS, TRUTHS
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import generator, linear_model, nearest
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 TRUTHS: dict[str, str] = {
     "sparse": "few features matter",
@@ -31,7 +29,7 @@ SOLUTIONS = ("minimum L2 norm", "minimum L1 norm")
 
 
 @dataclass(frozen=True)
-class Shifts(Experiment):
+class Shifts(Drawn):
     """Test errors of two interpolating solutions, exactly, by truth and shift.
 
     Attributes:
@@ -71,31 +69,27 @@ class Shifts(Experiment):
             "shift_solution": SOLUTIONS,
         }
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Interpolate on the training sets of one seed."""
-        del pool, lanes
         rng = generator(seed)
         n, errors, norms, unfitted = self.inputs, [], [], 0.0
-        with one_thread():
-            for truth in TRUTHS:
-                count = self.sparse if truth == "sparse" else n
-                first = np.arange(n) < (self.sparse if truth == "sparse" else n // 2)
-                spread = {"none": np.ones(n), "others wider": np.where(first, 1, self.factor),
-                          "these wider": np.where(first, self.factor, 1)}  # fmt: skip
-                found, lengths = [], []
-                for _ in range(self.draws):
-                    theta = np.where(np.arange(n) < count, rng.choice([-1.0, 1.0], n), 0.0)
-                    theta /= np.linalg.norm(theta)
-                    x, y, _ = linear_model(rng, self.examples, n, 0.0, theta)
-                    pair = np.stack([nearest(x, y, np.zeros((1, n)))[0], shortest_l1(x, y)])
-                    misfit = np.linalg.norm(pair @ x.T - y, axis=1) / np.linalg.norm(y)
-                    unfitted = max(unfitted, float(misfit.max()))
-                    found.append([(pair - theta) ** 2 @ spread[shift] ** 2 for shift in SHIFTS])
-                    lengths.append(np.linalg.norm(pair, axis=1))
-                errors.append(np.mean(found, axis=0))
-                norms.append(np.mean(lengths, axis=0))
+        for truth in TRUTHS:
+            count = self.sparse if truth == "sparse" else n
+            first = np.arange(n) < (self.sparse if truth == "sparse" else n // 2)
+            spread = {"none": np.ones(n), "others wider": np.where(first, 1, self.factor),
+                      "these wider": np.where(first, self.factor, 1)}  # fmt: skip
+            found, lengths = [], []
+            for _ in range(self.draws):
+                theta = np.where(np.arange(n) < count, rng.choice([-1.0, 1.0], n), 0.0)
+                theta /= np.linalg.norm(theta)
+                x, y, _ = linear_model(rng, self.examples, n, 0.0, theta)
+                pair = np.stack([nearest(x, y, np.zeros((1, n)))[0], shortest_l1(x, y)])
+                misfit = np.linalg.norm(pair @ x.T - y, axis=1) / np.linalg.norm(y)
+                unfitted = max(unfitted, float(misfit.max()))
+                found.append([(pair - theta) ** 2 @ spread[shift] ** 2 for shift in SHIFTS])
+                lengths.append(np.linalg.norm(pair, axis=1))
+            errors.append(np.mean(found, axis=0))
+            norms.append(np.mean(lengths, axis=0))
         return {
             "shifted_error": np.stack(errors),
             "shifted_norm": np.stack(norms),

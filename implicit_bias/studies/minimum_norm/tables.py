@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import NOT_NEGATIVE, Estimate, mean_interval
+from implicit_bias.results.statistics import NOT_NEGATIVE, mean_interval
 from implicit_bias.results.table import Table, format_estimate, format_number, make_table
 from implicit_bias.studies.minimum_norm.adaptive import NETWORKS, OPTIMISERS
 from implicit_bias.studies.minimum_norm.designs import KINDS
@@ -15,7 +15,7 @@ from implicit_bias.studies.minimum_norm.flows import LOSSES
 from implicit_bias.studies.minimum_norm.judging import most, seen
 from implicit_bias.studies.minimum_norm.shifts import SHIFTS, TRUTHS
 from implicit_bias.studies.minimum_norm.worked import SOLUTIONS
-from implicit_bias.studies.rows import has
+from implicit_bias.studies.rows import geometric_mean, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,9 +54,7 @@ def _geometric(values: np.ndarray) -> str:
     """Write a geometric mean over seeds; what is below rounding counts as that."""
     if np.max(values) <= ROUNDING:
         return f"< {format_number(ROUNDING)}"
-    found = mean_interval(np.log(np.maximum(values, ROUNDING)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return format_estimate(Estimate(value, low, high, found.n, found.level, found.method))
+    return format_estimate(geometric_mean(np.maximum(values, ROUNDING)))
 
 
 def _descents(result: xr.Dataset) -> Table:

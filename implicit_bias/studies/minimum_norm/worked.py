@@ -10,6 +10,7 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.errors import UserError
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import (
     Descending,
     distance,
@@ -18,9 +19,7 @@ from implicit_bias.studies.minimum_norm.designs import (
     nearest,
 )
 from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 SOLUTIONS: dict[str, str] = {
     "X⁺y": "by the Gram matrix",
@@ -59,11 +58,13 @@ def check_stated_step(seeds: int, draws: int, m: int, n: int, step_size: float, 
     Raises:
         UserError: It is too large; the limit is named.
     """
-    limits = [
-        2 / float(np.linalg.norm(worked_problem(seed, m, n, 0.0, draw)[0], 2) ** 2)
-        for seed in range(seeds)
-        for draw in range(draws)
-    ]
+    with one_thread():
+        designs = (
+            worked_problem(seed, m, n, 0.0, draw)[0]
+            for seed in range(seeds)
+            for draw in range(draws)
+        )
+        limits = [2 / float(np.linalg.eigvalsh(x @ x.T)[-1]) for x in designs]
     least = int(np.argmin(limits))
     if step_size >= limits[least]:
         raise UserError(
@@ -73,7 +74,7 @@ def check_stated_step(seeds: int, draws: int, m: int, n: int, step_size: float, 
 
 
 @dataclass(frozen=True)
-class Worked(Experiment):
+class Worked(Drawn):
     """Solutions of the worked examples, their norms and errors.
 
     Attributes:
@@ -121,13 +122,9 @@ class Worked(Experiment):
         """Solutions and perturbations."""
         return {"worked_solution": tuple(SOLUTIONS), "perturbation": self.perturbations}
 
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Work through one seed's data."""
-        del pool, lanes
-        with one_thread():
-            parts = [self._measured(int(seed), draw) for draw in range(self.draws)]
+        parts = [self._measured(seed, draw) for draw in range(self.draws)]
         return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
 
     def _measured(self, seed: int, draw: int) -> dict[str, Any]:

@@ -10,11 +10,9 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.optimizers import Schedule
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.mirror_descent.descend import descend, generator
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 DESIGNS: dict[str, str] = {
     "sparse": "independent inputs, three weights of 1 to 2 in size make the labels",
@@ -52,7 +50,7 @@ SIGN_STEP, HALVED = 1e-2, 16
 
 
 @dataclass(frozen=True)
-class Coordinates(Experiment):
+class Coordinates(Drawn):
     """Least squares with fewer examples than weights, by methods that move one weight at a time and others.
 
     Attributes:
@@ -117,12 +115,8 @@ class Coordinates(Experiment):
             "weight": tuple(range(self.features)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw the data sets of one seed and run all methods on them."""
-        del pool, lanes
         rng = generator(seed, "coordinate descent")
         sets = [self.drawn(rng, name) for name in DESIGNS for _ in range(self.draws)]
         x, y = (np.stack(part) for part in zip(*sets, strict=True))

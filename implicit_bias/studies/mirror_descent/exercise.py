@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.mirror_descent.descend import descend, generator, steepness
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 EXAMPLES, FEATURES, SIGMA, FEW = 50, 20, 0.1, 10
 TOTAL, ACTIVE = 25.0, 8
@@ -45,7 +43,7 @@ NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True)
-class Exercise(Experiment):
+class Exercise(Drawn):
     """50 examples of 20 features, non-negative weights and noise of 0.1, solved in two geometries.
 
     Attributes:
@@ -83,14 +81,10 @@ class Exercise(Experiment):
             "exercise_weight": tuple(range(FEATURES)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the data sets of one seed."""
         from scipy.optimize import nnls
 
-        del pool, lanes
         rng = generator(seed, "exercise C.15")
         sets = [_drawn(rng, truth) for truth in TRUTHS for _ in range(self.draws)]
         x, y = (np.stack(part) for part in zip(*sets, strict=True))

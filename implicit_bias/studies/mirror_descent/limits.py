@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.mirror_descent.descend import descend, generator, steepness
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 STARTS: dict[str, tuple[str, float | None]] = {
     "simplex from equal weights": ("simplex", 1.0),
@@ -86,7 +84,7 @@ def drawn_problem(seed: int, examples: int, features: int) -> Problem:
 
 
 @dataclass(frozen=True)
-class Limits(Experiment):
+class Limits(Drawn):
     """Mirror descent on least squares that can be solved exactly, held against Bregman projections.
 
     Attributes:
@@ -149,12 +147,8 @@ class Limits(Experiment):
             "start": tuple(STARTS), "power": POWERS, "scale": SCALES, "descended": DESCENDED,
         }  # fmt: skip
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Descend and project the problem of one seed."""
-        del pool, lanes
         problem = drawn_problem(seed, self.examples, self.features)
         return {**self._starts(problem), **self._powers(problem), **self._scales(problem)}
 

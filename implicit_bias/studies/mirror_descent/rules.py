@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
-from implicit_bias.results.statistics import (
-    Comparison,
-    Estimate,
-    mean_interval,
-)
+from implicit_bias.studies.comparisons import above, agreement, below
 from implicit_bias.studies.mirror_descent.coordinates import DESIGNS, METHODS, MONOTONE
 from implicit_bias.studies.mirror_descent.limits import DESCENDED, POWERS, SCALES, STARTS
 from implicit_bias.studies.mirror_descent.script import PRINTED, SAID_SPARSER
@@ -46,31 +41,6 @@ AGREE = 0.1
 TINY = 1e-300
 
 
-def stays_below(values: np.ndarray, bound: float) -> Comparison:
-    """Ask whether the mean over seeds is smaller than a bound."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, -1, bound)
-
-
-def exceeds(values: np.ndarray, bound: float) -> Comparison:
-    """Ask whether the mean over seeds is larger than a bound."""
-    return Comparison(lambda level: mean_interval(values, level), 0.0, 1, bound)
-
-
-def agrees(ratio: np.ndarray) -> Comparison:
-    """Ask whether the mean over seeds of a ratio is 1 up to ``AGREE``."""
-
-    def estimate(level: float) -> Estimate:
-        found = mean_interval(ratio, 1 - (1 - level) / 2)
-        ends = found.low - 1, found.high - 1
-        low = 0.0 if ends[0] <= 0 <= ends[1] else min(map(abs, ends))
-        return replace(
-            found, value=abs(found.value - 1), low=low, high=max(map(abs, ends)), level=level,
-            method=f"image of {found.method} of the ratio",
-        )  # fmt: skip
-
-    return Comparison(estimate, 0.0, -1, AGREE)
-
-
 def _mean(values: np.ndarray) -> float | None:
     finite = values[np.isfinite(values)]
     return float(f"{finite.mean():.4g}") if finite.size else None
@@ -84,9 +54,7 @@ def start_values(result: xr.Dataset, name: str, start: str) -> np.ndarray:
 
 def largest_entropy(result: xr.Dataset) -> Evidence:
     """Hold the end of entropic mirror descent against the solution of largest entropy."""
-    made = {
-        name: stays_below(start_values(result, "entropy_distance", name), SAME) for name in STARTS
-    }
+    made = {name: below(start_values(result, "entropy_distance", name), SAME) for name in STARTS}
     short = {
         name: _mean(start_values(result, "most", name) - start_values(result, "entropy", name))
         for name in STARTS
@@ -128,8 +96,8 @@ def small_start(result: xr.Dataset) -> Evidence:
     smallest = by_seed(result, "limits", "scale_excess", scale=SCALES[-1])
     return Evidence(
         {
-            "exponent of the excess in α over the least reduced cost": agrees(ratio),
-            f"excess of ‖w‖₁ over the least at α = {SCALES[-1]:.0e}": stays_below(smallest, SAME),
+            "exponent of the excess in α over the least reduced cost": agreement(ratio, 1.0, AGREE),
+            f"excess of ‖w‖₁ over the least at α = {SCALES[-1]:.0e}": below(smallest, SAME),
         },
         details={
             "least reduced costs": [
@@ -185,7 +153,7 @@ def coordinate_sparse(result: xr.Dataset) -> Evidence:
     """Hold ‖w‖₁ where coordinate descent ends against the least, with and without the condition."""
     _both_sides(result)
     made = {
-        f"{method} where {'monotone' if monotone else 'not'}": stays_below(
+        f"{method} where {'monotone' if monotone else 'not'}": below(
             over_draws(result, method_norm(result, method), monotone), 1 + SAME
         )
         for method in list(METHODS)[:4]
@@ -227,8 +195,8 @@ def stagewise_path(result: xr.Dataset) -> Evidence:
     fit = exponents(epsilons, distance[True])
     return Evidence(
         {
-            "exponent in ε of the distance where monotone": exceeds(fit, 0.75),
-            "distance at the smallest ε where not monotone": exceeds(distance[False][:, -1], SAME),
+            "exponent in ε of the distance where monotone": above(fit, 0.75),
+            "distance at the smallest ε where not monotone": above(distance[False][:, -1], SAME),
         },
         details={
             "distance by ε, monotone": {
@@ -292,7 +260,7 @@ READINGS = {"unnormalised": "exponentiated from 1/n", "normalised": "normalised"
 def exercise_sparser(result: xr.Dataset) -> Evidence:
     """Ask whether exponentiated gradient is sparser at the same loss, by both readings of its update."""
     made = {
-        f"{reading}: {truth}": exceeds(exercise_score(result, truth, solver), 1.0)
+        f"{reading}: {truth}": above(exercise_score(result, truth, solver), 1.0)
         for reading, solver in READINGS.items()
         for truth in ("sparse", "dense", "sum 1")
     }
@@ -331,7 +299,7 @@ def exercise_same(result: xr.Dataset) -> Finding:
 def exercise_few(result: xr.Dataset) -> Evidence:
     """Ask the exercise's question where there are many solutions."""
     made = {
-        solver: exceeds(exercise_score(result, "few examples", solver), 1.0)
+        solver: above(exercise_score(result, "few examples", solver), 1.0)
         for solver in ("exponentiated from 1e-6",)
     }
     return Evidence(
@@ -361,7 +329,7 @@ def script_sparser(result: xr.Dataset) -> Evidence:
         score = weakest_part(
             None, of("l1", "gradient"), of("l1", run), of("loss", "gradient"), of("loss", run)
         )
-        made[arm] = exceeds(score, 1.0)
+        made[arm] = above(score, 1.0)
     details: dict[str, Any] = {
         f"{name}: printed, mean over seeds, at the script's own seed": {
             run: [PRINTED[name][place], _mean(of(name, run)), float(f"{of(name, run)[0]:.5g}")]

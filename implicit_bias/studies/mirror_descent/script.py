@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.mirror_descent.descend import descend
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 FIRST_SEED = 42
 """Seed of the script; the study's seed 0 repeats its numbers, the others are more of the same."""
@@ -42,7 +40,7 @@ TWO_SIDED, LONG = 0.01, 20_000
 
 
 @dataclass(frozen=True)
-class Script(Experiment):
+class Script(Drawn):
     """80 examples of 30 features, true weights of both signs: as the script has it, drawing in its order."""
 
     @property
@@ -62,12 +60,8 @@ class Script(Experiment):
         """Runs."""
         return {"script_run": tuple(RUNS)}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Repeat the script for one seed."""
-        del pool, lanes
         draw = np.random.RandomState(FIRST_SEED + seed)
         x = draw.randn(EXAMPLES, FEATURES) / np.sqrt(FEATURES)
         truth = draw.randn(FEATURES) * 0.1

@@ -9,8 +9,6 @@ import numpy as np
 
 from implicit_bias.results.statistics import (
     NOT_NEGATIVE,
-    Estimate,
-    geometric_mean_ratio,
     mean_interval,
 )
 from implicit_bias.results.table import Table, format_estimate, format_number, make_table
@@ -19,7 +17,7 @@ from implicit_bias.studies.mirror_descent.exercise import SOLVERS, TRUTHS
 from implicit_bias.studies.mirror_descent.limits import DESCENDED, POWERS, SCALES, STARTS
 from implicit_bias.studies.mirror_descent.rules import ENDED, start_values
 from implicit_bias.studies.mirror_descent.script import PRINTED, RUNS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, geometric_mean, has
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,8 +52,7 @@ def tiny(values: np.ndarray) -> str:
 
 def geometric(values: np.ndarray) -> str:
     """Write a geometric mean over seeds with its interval."""
-    found: Estimate = geometric_mean_ratio(values, np.ones(values.shape))
-    return format_estimate(found)
+    return format_estimate(geometric_mean(values))
 
 
 def _starts(result: xr.Dataset) -> Table:

@@ -12,7 +12,7 @@ from implicit_bias.results.statistics import (
     Estimate,
     with_test_sampling_error,
 )
-from implicit_bias.studies.early_stopping.rows import below
+from implicit_bias.studies.comparisons import below
 from implicit_bias.studies.rows import by_seed, require, values_of
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import above, below, larger, mean_ends
 from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     accuracy_difference,
@@ -24,7 +25,6 @@ from implicit_bias.studies.early_stopping.networks.rows import (
     require_penalties,
 )
 from implicit_bias.studies.early_stopping.networks.settings import ARMS
-from implicit_bias.studies.early_stopping.rows import above, below, larger, mean
 from implicit_bias.studies.rows import has, require
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def one_penalty_is_best(result: xr.Dataset) -> Evidence:
         made,
         reason=_elsewhere(result, "decay", "mnist"),
         details={
-            f"{name}, λ = {penalty:g}": mean(values)
+            f"{name}, λ = {penalty:g}": mean_ends(values)
             for name, by_penalty in tables.items()
             for penalty, values in by_penalty.items()
         },
@@ -130,7 +130,7 @@ def small_batches_gap_most(result: xr.Dataset) -> Evidence:
         for name, value in zip(names, published, strict=True):
             made[f"gap, {name}, as published"] = near(gaps[name], value / 2, 2 * value)
     details: dict[str, Any] = {
-        f"gap at the end, batch {batch}, λ = {penalty:g}": mean(
+        f"gap at the end, batch {batch}, λ = {penalty:g}": mean_ends(
             loss_gap(result, "gap", batch_size=batch, penalty=penalty)[:, -1]
         )
         for batch in batches(result, "gap")
@@ -153,6 +153,7 @@ def small_batches_gap_most(result: xr.Dataset) -> Evidence:
 
 def batches_alone_matter(result: xr.Dataset) -> Evidence:
     """Compare the gaps of small and large batches without a penalty where their training losses agree."""
+    require(result, "gap")
     small, large = batches(result, "gap")[0], batches(result, "gap")[-1]
     sides = [{"batch_size": size, "penalty": 0.0} for size in (small, large)]
     train, gap = ([_log(result, name, at) for at in sides] for name in ("train_loss", "gap"))
@@ -165,7 +166,7 @@ def batches_alone_matter(result: xr.Dataset) -> Evidence:
         {f"gap, batch {small} less batch {large}, at one training loss": above(difference, MATCHED)},
         reason="the training loss is that with which the large batch ends; the small one's gap there is "
         "interpolated between evaluations",
-        details={"the same after equal epochs": mean(equal)},
+        details={"the same after equal epochs": mean_ends(equal)},
     )  # fmt: skip
 
 
@@ -199,13 +200,13 @@ def overfits_as_published(result: xr.Dataset) -> Evidence:
     if 50 in at:
         made["gap at epoch 50"] = below(gap[:, list(at).index(50)], CLOSE)
     details = {
-        "least test loss": mean(least),
-        "test loss at the end": mean(test[:, -1]),
-        "epoch of the least test loss": mean(when),
-        "training accuracy at the end, %": mean(accuracies(result, "overfit", "train")[:, -1]),
-        "best test accuracy, %": mean(best),
+        "least test loss": mean_ends(least),
+        "test loss at the end": mean_ends(test[:, -1]),
+        "epoch of the least test loss": mean_ends(when),
+        "training accuracy at the end, %": mean_ends(accuracies(result, "overfit", "train")[:, -1]),
+        "best test accuracy, %": mean_ends(best),
         **{
-            f"gap at epoch {epoch:g}": mean(gap[:, place])
+            f"gap at epoch {epoch:g}": mean_ends(gap[:, place])
             for place, epoch in enumerate(at)
             if epoch in (10, 50, 100, 150, 200)
         },
@@ -239,7 +240,7 @@ def loss_bounds_error(result: xr.Dataset) -> Finding:
     }
     if has(result, "overfit"):
         data = _data(result, "overfit")
-        details[f"best test accuracy on {data}, arm overfit, %"] = mean(
+        details[f"best test accuracy on {data}, arm overfit, %"] = mean_ends(
             accuracies(result, "overfit", "test").max(axis=1)
         )
     return identity(

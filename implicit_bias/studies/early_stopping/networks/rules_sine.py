@@ -8,9 +8,9 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison, geometric_mean_ratio
+from implicit_bias.studies.comparisons import above, below, larger, mean_ends
 from implicit_bias.studies.early_stopping.networks.sine import FRACTIONS
 from implicit_bias.studies.early_stopping.networks.validated import PARTS
-from implicit_bias.studies.early_stopping.rows import above, below, larger, mean
 from implicit_bias.studies.rows import by_seed
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def small_start(result: xr.Dataset) -> Evidence:
         },
         reason="losses are halves of mean squares, so that the noise alone is .005",
         details={
-            **{f"{SYMBOLS[name]}, as stated": mean(values) for name, values in found.items()},
+            **{f"{SYMBOLS[name]}, as stated": mean_ends(values) for name, values in found.items()},
             "‖W₁‖ without the penalty over that with it": lower.value,
-            "test loss that the penalty saves": mean(saved),
+            "test loss that the penalty saves": mean_ends(saved),
             **{
-                f"{SYMBOLS[name]}, longer run": mean(_last(result, name, "longer"))
+                f"{SYMBOLS[name]}, longer run": mean_ends(_last(result, name, "longer"))
                 for name in bounds
             },
         },
@@ -97,9 +97,9 @@ def time_suffices(result: xr.Dataset) -> Evidence:
             )
         },
         details={
-            "at half of that": mean(half),
-            "test loss": mean(_last(result, "test", "longer")),
-            **{SYMBOLS[name]: mean(_last(result, name, "longer")) for name in NORMS},
+            "at half of that": mean_ends(half),
+            "test loss": mean_ends(_last(result, "test", "longer")),
+            **{SYMBOLS[name]: mean_ends(_last(result, name, "longer")) for name in NORMS},
         },
     )
 
@@ -110,7 +110,7 @@ def cannot_fit(result: xr.Dataset) -> Evidence:
     return Evidence(
         {"training loss of a constructed network": above(fitted, CAPACITY)},
         reason="the constructed network interpolates linearly: one unit bends at each point",
-        details={"gradient descent, longer run": mean(_last(result, "train", "longer"))},
+        details={"gradient descent, longer run": mean_ends(_last(result, "train", "longer"))},
     )
 
 
@@ -162,10 +162,10 @@ def turns_up(result: xr.Dataset) -> Evidence:
             made[
                 f"{title}: largest distance from what is published, in units of what is allowed"
             ] = below(farthest(away), 1.0)
-            details[f"{title}: rise"] = mean(rise)
-            details[f"{title}: test − training loss at the end"] = mean(gap)
-            details[f"{title}: epoch of the optimum"] = mean(chosen)
-            details[f"{title}: test loss at the optimum"] = mean(best)
+            details[f"{title}: rise"] = mean_ends(rise)
+            details[f"{title}: test − training loss at the end"] = mean_ends(gap)
+            details[f"{title}: epoch of the optimum"] = mean_ends(chosen)
+            details[f"{title}: test loss at the optimum"] = mean_ends(best)
     if not made:
         raise NotDecidable(
             "training diverges in more than half of the seeds in every design; lower "
@@ -195,9 +195,9 @@ def few_turn_up(result: xr.Dataset) -> Evidence:
             )
         },
         details={
-            "updates of the optimum": mean(by_seed(result, "validated", "few_best")),
-            "test loss at the end": mean(few[:, -1, PARTS.index("test")]),
-            "training loss at the end": mean(few[:, -1, PARTS.index("train")]),
+            "updates of the optimum": mean_ends(by_seed(result, "validated", "few_best")),
+            "test loss at the end": mean_ends(few[:, -1, PARTS.index("test")]),
+            "training loss at the end": mean_ends(few[:, -1, PARTS.index("train")]),
         },
     )
 

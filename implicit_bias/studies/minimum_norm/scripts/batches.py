@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.scripts.comparing import generator
 from implicit_bias.studies.minimum_norm.scripts.descent import (
     EXAMPLES,
@@ -22,10 +23,7 @@ from implicit_bias.studies.minimum_norm.scripts.printed import (
     S2_BATCHES,
     seeds_of_script,
 )
-from implicit_bias.studies.threads import one_thread
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 MATRICES, TESTS, STEP, EPOCHS, REACHED = 3, 500, 0.01, 100, 1e-3
 """Of the exercise: data sets, test examples, step size, epochs, and the training loss to be reached."""
@@ -101,7 +99,7 @@ def curvature_at(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray)
 
 
 @dataclass(frozen=True)
-class BatchExercise(Experiment):
+class BatchExercise(Drawn):
     """Exercise C.2: batches of 4, 16 and all 50 examples, with one step size, 100 epochs; and then on.
 
     Runs go on to X⁺y: what a batch size does to the solution is told apart from how many updates its
@@ -145,10 +143,7 @@ class BatchExercise(Experiment):
         """Batch sizes and when they are looked at."""
         return {"c2_batch": C2_BATCHES, "c2_when": WHEN, "c2_epoch": LOGS}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise once."""
         rng = generator(seed, "exercise C.2")
         sets = MATRICES * self.groups
@@ -266,7 +261,7 @@ def _correlation(curvatures: np.ndarray, tests: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class BatchScript(Experiment):
+class BatchScript(Drawn):
     """The script to C.2: 100 examples of 500 features of variance 1/500, batches of 8, 32 and "128".
 
     Curvatures of the mean squared error are at most 0.02, so that 50 epochs with step size 0.01 hardly move
@@ -300,10 +295,7 @@ class BatchScript(Experiment):
         """Batch sizes."""
         return {"script_run": tuple(range(self.repeats)), "s2_batch": S2_BATCHES}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script with the seeds of one of the study's, drawing in its order; all runs at once."""
         m, n, seeds = S2_EXAMPLES, S2_FEATURES, seeds_of_script(seed, self.repeats)
         drawn = []

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.keys import ROLES
-from implicit_bias.results.statistics import (
-    Comparison,
-    Estimate,
-    geometric_mean_ratio,
-    mean_interval,
-)
+from implicit_bias.results.statistics import Comparison, Estimate, geometric_mean_ratio
+from implicit_bias.studies.comparisons import larger, less_than, share_above
 from implicit_bias.studies.minimum_norm.scripts.printed import ABOUT
 from implicit_bias.studies.rows import by_seed, seeds_of
 
@@ -78,43 +74,20 @@ def exceeds(
     first: np.ndarray, second: np.ndarray | float, smallest: float = SMALLEST_RATIO
 ) -> Comparison:
     """Ask whether the first is larger than the second by a ratio that matters, paired by seed."""
-    return Comparison(lambda level: _ratio(first, second, level), smallest, 1, origin=1.0)
+    return larger(first, second, smallest)
 
 
 def stays_below(values: np.ndarray, bound: np.ndarray | float) -> Comparison:
-    """Ask whether the geometric mean over seeds is smaller than a bound; 0 counts as positive."""
-    return Comparison(
-        lambda level: _ratio(np.maximum(values, TINY), bound, level), 0.0, -1, origin=1.0
-    )
+    """Ask whether the geometric mean over seeds is smaller than a bound; 0 counts as positive.
+
+    That is another question than ``below`` of all studies, which asks it of the mean.
+    """
+    return less_than(np.maximum(values, TINY), bound, 1.0)
 
 
 def mostly(shares: np.ndarray) -> Comparison:
     """Ask whether something is so in more than half of the draws."""
-    return Comparison(lambda level: mean_interval(shares, level, bounds=(0.0, 1.0)), 0.5, 1)
-
-
-def within(values: np.ndarray, most: float) -> Comparison:
-    """Ask whether a mean over seeds lies between −most and most."""
-
-    def estimate(level: float) -> Estimate:
-        found = mean_interval(values, 1 - (1 - level) / 2)
-        near = 0.0 if found.low <= 0 <= found.high else min(abs(found.low), abs(found.high))
-        return replace(
-            found, value=abs(found.value), low=near, high=max(abs(found.low), abs(found.high)),
-            level=level, method=f"image of {found.method} of the mean",
-        )  # fmt: skip
-
-    return Comparison(estimate, 0.0, -1, most)
-
-
-def _ratio(first: np.ndarray, second: np.ndarray | float, level: float) -> Estimate:
-    return geometric_mean_ratio(first, np.broadcast_to(second, first.shape).astype(float), level)
-
-
-def summary(values: np.ndarray) -> list[float]:
-    """Return a mean with its 95 % t-interval, for details."""
-    found = mean_interval(values)
-    return [found.value, found.low, found.high]
+    return share_above(shares, 0.5)
 
 
 def scripted(result: xr.Dataset, stage: str, name: str, **at: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.scripts.comparing import TINY, generator
 from implicit_bias.studies.minimum_norm.scripts.printed import (
     C6_ACCURACY,
@@ -16,11 +17,8 @@ from implicit_bias.studies.minimum_norm.scripts.printed import (
     C6_SLOW,
     seeds_of_script,
 )
-from implicit_bias.studies.threads import one_thread
 from implicit_bias.theory.linear_descent import mode_factors
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 DIRECTIONS, LEAST, LARGEST = 100, 0.1, 100.0
 STEP, ADAPTIVE_STEP, UPDATES = 0.01, 0.1, 10_000
@@ -78,11 +76,12 @@ def rmsprop(
         beside: ε₂.
     """
     theta, s, t = start.copy(), np.full_like(start, begun), 0
+    powers = -np.asarray(fades)
     while True:
         t += 1
         g = gradient(theta)
         s = decay * s + (1 - decay) * g * g
-        theta = theta - steps * t ** -np.asarray(fades) * g / (np.sqrt(s + within) + beside)
+        theta = theta - steps * t**powers * g / (np.sqrt(s + within) + beside)
         yield theta
 
 
@@ -122,27 +121,31 @@ def watch(
         iterates: Of shape (runs, d).
         start: Components at the beginning, along eigenvectors, (runs, d).
         updates: How many.
-        seen: From an iterate to its components along eigenvectors.
+        seen: From an iterate to its components along eigenvectors, a rotation.
         fraction: Of a component's start: when it is first reached counts, ``updates`` if it never is.
         times: When components are kept.
     """
-    norms = np.empty((len(start), updates + 1))
-    norms[:, 0] = np.linalg.norm(start, axis=1)
+    squares = np.empty((len(start), updates + 1))
+    squares[:, 0] = np.sum(start**2, axis=1)
     tenths = np.full(start.shape, float(updates))
     open_, target = np.ones(start.shape, bool), fraction * np.abs(start)
+    under_way = True
     kept = [start]
     wanted = set(times)
     for t, theta in enumerate(islice(iterates, updates), start=1):
+        # A rotation changes no length; components are only looked at where they are asked for.
+        squares[:, t] = np.einsum("rd,rd->r", theta, theta)
+        if not (under_way or t in wanted):
+            continue
         parts = seen(theta)
-        norms[:, t] = np.sqrt(np.einsum("rd,rd->r", parts, parts))
-        # Few components are still on their way after the first hundreds of updates.
-        if open_.any():
+        if under_way:
             hit = open_ & (np.abs(parts) <= target)
             tenths[hit] = t
             open_ &= ~hit
+            under_way = bool(open_.any())
         if t in wanted:
             kept.append(parts.copy())
-    return Watched(norms, tenths, np.stack(kept, axis=1))
+    return Watched(np.sqrt(squares), tenths, np.stack(kept, axis=1))
 
 
 def descended(curvatures: np.ndarray, start: np.ndarray, updates: int, step: float) -> Watched:
@@ -184,7 +187,7 @@ def slope(curvatures: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CurvatureExercise(Experiment):
+class CurvatureExercise(Drawn):
     """Exercise C.6: 100 curvatures from 0.1 to 100, 10,000 updates of descent, RMSProp and Adam.
 
     Curvatures are spaced evenly in their logarithm. The start is standard normal: from 0, where the exercise
@@ -231,10 +234,7 @@ class CurvatureExercise(Experiment):
             "c6_condition": CONDITIONS,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise from one start, in one rotated basis."""
         rng = generator(seed, "exercise C.6")
         curvatures, start = _curvatures(DIRECTIONS), rng.standard_normal(DIRECTIONS)
@@ -334,7 +334,7 @@ def _speedup(start: np.ndarray, condition: float) -> float:
 
 
 @dataclass(frozen=True)
-class CurvatureScript(Experiment):
+class CurvatureScript(Drawn):
     """The script to C.6: 50 curvatures, 5000 updates from a tenth of a standard normal start.
 
     What it prints as iterations to convergence is the length of a list to which every hundredth update is
@@ -375,10 +375,7 @@ class CurvatureScript(Experiment):
             "s6_direction": tuple(float(f"{value:.4g}") for value in _curvatures(S6_DIRECTIONS)),
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script with the seeds of one of the study's, drawing in its order; all runs at once."""
         curvatures = np.logspace(-1, 2, S6_DIRECTIONS)
         draws = [np.random.RandomState(one) for one in seeds_of_script(seed, self.repeats)]

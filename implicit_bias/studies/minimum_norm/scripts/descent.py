@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.scripts.comparing import TINY, generator
 from implicit_bias.studies.minimum_norm.scripts.printed import S1_ITERATIONS, seeds_of_script
-from implicit_bias.studies.threads import one_thread
 from implicit_bias.theory.least_squares import modes
 from implicit_bias.theory.linear_descent import mode_factors
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 EXAMPLES, FEATURES, SIGNALS, SIGMA = 50, 200, 10, 0.01
 STEPS = (0.5, 1.5, 1.99)
@@ -111,7 +109,7 @@ def path_of(problem: Quadratic, step: float) -> Path:
 
 
 @dataclass(frozen=True)
-class DescentExercise(Experiment):
+class DescentExercise(Drawn):
     """Exercise C.1: 50 examples of 200 features, ten of which make the labels, descended from 0.
 
     Medians are over the data sets of a seed.
@@ -177,10 +175,7 @@ class DescentExercise(Experiment):
             "c1_axis": PLANE,
         }
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise on the data sets of one seed."""
         rng = generator(seed, "exercise C.1")
         found = [self._draw(rng, first=index == 0) for index in range(self.draws)]
@@ -286,7 +281,7 @@ def _grown(problem: Quadratic, step: float) -> float:
 
 
 @dataclass(frozen=True)
-class DescentScript(Experiment):
+class DescentScript(Drawn):
     """The script to C.1: five coefficients, descended from 0 with a two-hundredth of 1/λmax.
 
     It sums squared errors where the exercise averages them, and prints after each 10,000 of its 50,000
@@ -321,10 +316,7 @@ class DescentScript(Experiment):
         """Updates that are printed."""
         return {"script_run": tuple(range(self.repeats)), "s1_iteration": S1_ITERATIONS}
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script with the seeds of one of the study's, drawing in its order."""
         runs = [
             self._run(np.random.RandomState(one)) for one in seeds_of_script(seed, self.repeats)

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.scripts.comparing import generator
 from implicit_bias.studies.minimum_norm.scripts.printed import S5_PENALTIES, seeds_of_script
-from implicit_bias.studies.threads import one_thread
 from implicit_bias.theory.least_squares import modes, ridge_solutions
-from implicit_bias.training import Pool
-from implicit_bias.training.experiment import Experiment, Variable
-from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.experiment import Variable
 
 EXAMPLES, FEATURES, SIGMA, TESTS = 100, 50, 0.05, 50
 FEWER, SETS = 60, 20
@@ -24,7 +22,7 @@ WIDE = tuple(float(f"{value:.3g}") for value in np.geomspace(1e-5, 1e3, 33))
 
 
 @dataclass(frozen=True)
-class RidgeScript(Experiment):
+class RidgeScript(Drawn):
     """The script to C.5: 100 examples of 50 features, penalties of at most 0.01 beside a sum of squares.
 
     Eigenvalues of XᵀX are 9 to 290, so that penalties this small change nothing. Beside its 50 test
@@ -65,10 +63,7 @@ class RidgeScript(Experiment):
             "script_run": tuple(range(self.repeats)), "s5_penalty": S5_PENALTIES, "s5_wide": WIDE,
         }  # fmt: skip
 
-    @one_thread()
-    def __call__(
-        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
-    ) -> Mapping[str, Any]:
+    def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script with the seeds of one of the study's, drawing in its order."""
         rng = generator(seed, "script S.5")
         runs = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence
+from implicit_bias.studies.comparisons import mean_ends
 from implicit_bias.studies.minimum_norm.scripts import printed
 from implicit_bias.studies.minimum_norm.scripts.comparing import (
     about,
@@ -15,7 +16,6 @@ from implicit_bias.studies.minimum_norm.scripts.comparing import (
     own_seed,
     scripted,
     stays_below,
-    summary,
 )
 from implicit_bias.studies.minimum_norm.scripts.descent import BEYOND, STEPS
 from implicit_bias.studies.rows import by_seed
@@ -65,17 +65,19 @@ def descent_exercise(result: xr.Dataset) -> Evidence:
         "at most ‖∇f‖/λmin; the best step is 2/(λmin + λmax), and at 1.99/λmax the steepest mode, 1 − αλmax "
         "= −0.99, is the slowest; modes with αλ > 1 change sign at every update",
         details={
-            "updates": {f"{step}": summary(counts[:, STEPS.index(step)]) for step in STEPS},
-            "‖w*‖/‖w_true‖, law √(m/n) = 0.5": summary(of("norm") / of("signal")),
-            "κ": summary(of("condition")),
-            "relative difference of norms where ‖∇f‖ < 1e-6": summary(mismatch[:, 0] / of("norm")),
+            "updates": {f"{step}": mean_ends(counts[:, STEPS.index(step)]) for step in STEPS},
+            "‖w*‖/‖w_true‖, law √(m/n) = 0.5": mean_ends(of("norm") / of("signal")),
+            "κ": mean_ends(of("condition")),
+            "relative difference of norms where ‖∇f‖ < 1e-6": mean_ends(
+                mismatch[:, 0] / of("norm")
+            ),
             "R² of log error against t, and against log t": [
                 float(np.mean(straight[:, 0])),
                 float(np.mean(straight[:, 1])),
             ],
-            "points logged before convergence, α = 1.5/λmax": summary(of("logged")[:, middle]),
-            "‖w‖/‖w*‖ after 1000 updates at exactly 2/λmax": summary(of("border")),
-            "share of data sets in which 50 power iterations let 1.99/λmax diverge": summary(
+            "points logged before convergence, α = 1.5/λmax": mean_ends(of("logged")[:, middle]),
+            "‖w‖/‖w*‖ after 1000 updates at exactly 2/λmax": mean_ends(of("border")),
+            "share of data sets in which 50 power iterations let 1.99/λmax diverge": mean_ends(
                 of("unstable")
             ),
             "plain updates against the closed form": float(np.nanmax(of("plain"))),
@@ -110,9 +112,9 @@ def descent_script(result: xr.Dataset) -> Evidence:
             "at the script's own seed: ‖X⁺y‖": own_seed(result, DESCENT_SCRIPT, "s1_minimum"),
             "printed ‖w‖": printed.S1_NORMS.tolist(),
             "printed ‖∇f‖": printed.S1_GRADIENTS.tolist(),
-            "‖w_true‖ over seeds": summary(of("signal")),
-            "updates to ‖∇f‖ < 1e-6": summary(of("needed")),
-            "the same with α = 2/(λmin + λmax)": summary(of("best")),
+            "‖w_true‖ over seeds": mean_ends(of("signal")),
+            "updates to ‖∇f‖ < 1e-6": mean_ends(of("needed")),
+            "the same with α = 2/(λmin + λmax)": mean_ends(of("best")),
             "iterations that the script's loop prints": [
                 t for t in range(50_000) if t % 10_000 == 0 and t > 0
             ],
@@ -167,9 +169,9 @@ def batch_exercise(result: xr.Dataset) -> Evidence:
             "‖w‖ at the end": _means(of("norm", c2_when=end)),
             "largest ‖w − X⁺y‖/‖X⁺y‖ at the end": [float(v) for v in np.nanmax(distance, axis=0)],
             "test loss after 100 epochs": _means(of("test", c2_when=first)),
-            "test loss of X⁺y": summary(of("limit_test")),
+            "test loss of X⁺y": mean_ends(of("limit_test")),
             "epochs to a training loss of 0.001": _means(reached),
-            "λmax": summary(curvature[:, 0]),
+            "λmax": mean_ends(curvature[:, 0]),
             "correlation of λmax, of three values, and test loss over nine runs: mean, least, largest": [
                 float(np.nanmean(correlation)), float(np.nanmin(correlation)), float(np.nanmax(correlation)),
             ],
@@ -208,7 +210,7 @@ def batch_script(result: xr.Dataset) -> Evidence:
             "printed ‖w‖": printed.S2_NORMS.tolist(),
             "‖w‖/‖X⁺y‖": _means(norms / of("limit")[:, None]),
             "test loss over that of w = 0": _means(tests / of("zero_test")[:, None]),
-            "λmax of XᵀX": summary(of("sum_curvature")),
+            "λmax of XᵀX": mean_ends(of("sum_curvature")),
             "‖w‖ at the end of descent with larger steps": _means(of("far_norm")),
             "largest distance from X⁺y there": float(np.nanmax(of("far_distance"))),
         },

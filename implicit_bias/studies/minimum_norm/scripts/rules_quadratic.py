@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import Evidence
-from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.studies.comparisons import about_zero, above, mean_ends
 from implicit_bias.studies.minimum_norm.scripts import printed
 from implicit_bias.studies.minimum_norm.scripts.comparing import (
     about,
@@ -15,8 +15,6 @@ from implicit_bias.studies.minimum_norm.scripts.comparing import (
     own_seed,
     scripted,
     stays_below,
-    summary,
-    within,
 )
 from implicit_bias.studies.minimum_norm.scripts.curvature import (
     ADAM,
@@ -79,12 +77,12 @@ def ridge_script(result: xr.Dataset) -> Evidence:
             "at the script's own seed: training loss": own_seed(result, RIDGE_SCRIPT, "s5_train"),
             "at the script's own seed: test loss": own_seed(result, RIDGE_SCRIPT, "s5_test"),
             "printed ‖w‖": printed.S5_NORMS.tolist(),
-            "test loss at λ = 0.01 over that at 0": summary(tests[:, -1] / tests[:, 0]),
-            "smallest eigenvalue of XᵀX": summary(of("least")),
-            "nσ²/‖w_true‖²": summary(of("optimal")),
-            "expected loss without a penalty over the least": summary(of("gain")),
-            "the same with 60 examples": summary(of("fewer_gain")),
-            "penalty of least expected loss with 60 examples": summary(of("fewer_best")),
+            "test loss at λ = 0.01 over that at 0": mean_ends(tests[:, -1] / tests[:, 0]),
+            "smallest eigenvalue of XᵀX": mean_ends(of("least")),
+            "nσ²/‖w_true‖²": mean_ends(of("optimal")),
+            "expected loss without a penalty over the least": mean_ends(of("gain")),
+            "the same with 60 examples": mean_ends(of("fewer_gain")),
+            "penalty of least expected loss with 60 examples": mean_ends(of("fewer_best")),
             "printed at λ = 0 as by the second script for B = 128": bool(
                 (printed.S5_NORMS[0], printed.S5_TRAINS[0], printed.S5_TESTS[0])
                 == (printed.S2_NORMS[-1], printed.S2_TRAINS[-1], printed.S2_TESTS[-1])
@@ -106,9 +104,7 @@ def curvature_exercise(result: xr.Dataset) -> Evidence:
     grown = speedup[:, CONDITIONS.index(10_000)] / speedup[:, CONDITIONS.index(100)]
     late = f"below 1e-7 from {printed.C6_ADAPTIVE} to {UPDATES} updates"
     made = {
-        "θ₀ = 0 leaves something to converge": Comparison(
-            lambda level: mean_interval(by("at_zero", GD), level), accuracy, 1
-        ),
+        "θ₀ = 0 leaves something to converge": above(by("at_zero", GD), accuracy),
         "GD: λ = 100 vanishes at once": stays_below(of("steepest"), AT_ONCE),
         "GD: slowest direction at 1e-7 after 6900": stays_below(of("slowest"), accuracy),
         "GD: ‖θ‖ < 1e-7 after 10,000": stays_below(
@@ -123,8 +119,8 @@ def curvature_exercise(result: xr.Dataset) -> Evidence:
         "RMSProp, H rotated: ever below 1e-7": stays_below(by("least", ROTATED), accuracy),
         "GD takes about 5 times as many": about(needed / by("first", RMS), printed.C6_SPEEDUP),
         "the ratio grows with ln κ": about(grown, 2.0),
-        "RMSProp: directions alike": within(by("slope", RMS), ALIKE),
-        "RMSProp, H rotated: directions alike": within(by("slope", ROTATED), ALIKE),
+        "RMSProp: directions alike": about_zero(by("slope", RMS), ALIKE),
+        "RMSProp, H rotated: directions alike": about_zero(by("slope", ROTATED), ALIKE),
     }
     columns = ("tenth", "first", "late", "slope")
     return Evidence(
@@ -136,8 +132,8 @@ def curvature_exercise(result: xr.Dataset) -> Evidence:
         "cancels in g/√s, so that all κ cost the same; a rotation undoes that. {0.1, 0.2, …, 100} has a "
         "thousand members, not a hundred",
         details={
-            "updates of GD to 1e-7": summary(needed),
-            "slowest component after 6900 updates": summary(of("slowest")),
+            "updates of GD to 1e-7": mean_ends(needed),
+            "slowest component after 6900 updates": mean_ends(of("slowest")),
             "‖θ‖ after 2000 updates": {
                 name: float(np.nanmean(_near(result, name, printed.C6_ADAPTIVE)))
                 for name in (GD, RMS, ROTATED, ADAM, ADAM_ROTATED)
@@ -178,7 +174,7 @@ def curvature_script(result: xr.Dataset) -> Evidence:
             "GD: flattest direction takes more than 5000": exceeds(
                 of("flat"), printed.S6_SLOW, 0.0
             ),
-            "RMSProp: directions alike, to a half": within(
+            "RMSProp: directions alike, to a half": about_zero(
                 slopes[:, 1], ALIKE
             ),
             "RMSProp: all directions at 1e-7 after 5000": stays_below(
@@ -205,7 +201,7 @@ def curvature_script(result: xr.Dataset) -> Evidence:
             "GD's components after 5000 updates, flattest and steepest": [
                 float(np.nanmean(ends["GD"][:, 0])), float(np.nanmean(ends["GD"][:, -1])),
             ],
-            "updates of GD in the flattest direction to 1e-7": summary(of("flat")),
+            "updates of GD in the flattest direction to 1e-7": mean_ends(of("flat")),
             "updates to a half, GD and RMSProp": [float(v) for v in np.nanmean(half, axis=0)],
             "exponent of λ, GD and RMSProp": [float(v) for v in np.nanmean(slopes, axis=0)],
         },
