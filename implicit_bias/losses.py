@@ -3,6 +3,9 @@
 A loss is given per example, so that the caller can weight examples: a batch with padding, a noise
 injection, a sum over micro-batches. All are finite with finite gradients wherever the outputs are
 finite and their squares do not overflow.
+
+An example may ask for several classes, such as every next token of a text: targets (n, t) with outputs
+(n, t·k). Its loss and its error are then means over its t predictions.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class Loss:
 
         Args:
             outputs: The network's outputs, shape (n, k).
-            targets: Class numbers, shape (n,), integer; or target vectors, shape (n, k), floating.
+            targets: Class numbers, shape (n,), integer; or target vectors, shape (n, k), floating; or
+                class numbers of t predictions, shape (n, t), with outputs (n, t·k).
 
         Returns:
             Losses, shape (n,), of the outputs' dtype.
@@ -51,6 +55,8 @@ class Loss:
                 not return one number per example.
         """
         _check_outputs(self.name, outputs, targets)
+        if _several(targets):
+            return _mean_over_predictions(self.per_example, outputs, targets)
         losses = self.function(outputs, targets)
         if jnp.shape(losses) != outputs.shape[:1]:
             raise UserError(
@@ -117,7 +123,8 @@ def error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Args:
         outputs: Shape (n, k).
-        targets: Class numbers, shape (n,), or target vectors, shape (n, k).
+        targets: Class numbers, shape (n,), or target vectors, shape (n, k); or class numbers of t
+            predictions, shape (n, t), with outputs (n, t·k).
 
     Returns:
         Shape (n,), of the outputs' dtype. For class numbers, 1 where the predicted class is wrong
@@ -126,6 +133,8 @@ def error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         vectors, the squared distance.
     """
     _check_outputs("error", outputs, targets)
+    if _several(targets):
+        return _mean_over_predictions(error, outputs, targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         return jnp.sum(jnp.square(outputs - targets.astype(outputs.dtype)), axis=1)
     if outputs.shape[1] == 1:
@@ -230,6 +239,20 @@ def _chosen(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return targets[:, None] == classes[None, :]
 
 
+def _several(targets: jax.Array) -> bool:
+    """Say whether an example asks for several classes."""
+    return bool(jnp.issubdtype(targets.dtype, jnp.integer)) and targets.ndim == 2
+
+
+def _mean_over_predictions(
+    function: PerExample, outputs: jax.Array, targets: jax.Array
+) -> jax.Array:
+    """Evaluate each prediction as an example of its own, and average over those of one example."""
+    n, t = targets.shape
+    single = function(outputs.reshape(n * t, -1), targets.reshape(n * t))
+    return jnp.mean(single.reshape(n, t), axis=1)
+
+
 def _check_outputs(name: str, outputs: jax.Array, targets: jax.Array) -> None:
     """Check static shapes, which costs nothing once compiled."""
     for kind, given in (("outputs", outputs), ("targets", targets)):
@@ -237,8 +260,14 @@ def _check_outputs(name: str, outputs: jax.Array, targets: jax.Array) -> None:
             raise UserError(f"{name}: {kind} are {type(given).__name__}; give an array")
     integer = jnp.issubdtype(targets.dtype, jnp.integer)
     allowed = (outputs.shape[0],) if integer else outputs.shape
+    if integer and targets.ndim == 2 and outputs.ndim == 2:
+        each, left = divmod(outputs.shape[1], max(1, targets.shape[1]))
+        # One-hot rows of whole numbers are no classes of several predictions: those have two outputs each.
+        allowed = (outputs.shape[0], targets.shape[1] if each >= 2 and not left else -1)
     if outputs.ndim != 2 or targets.shape != allowed:
-        kind = "class numbers (n,)" if integer else "target vectors (n, k)"
+        kind = "target vectors (n, k)"
+        if integer:
+            kind = "class numbers (n,), or outputs (n, t·k) with class numbers (n, t)"
         raise UserError(
             f"{name}: outputs have shape {outputs.shape} and targets {targets.shape}; "
             f"give outputs (n, k) with {kind}"

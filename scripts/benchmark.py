@@ -2,15 +2,17 @@
 
     python scripts/benchmark.py engine                 # about five minutes on two cores
     python scripts/benchmark.py engine --json out.json --shapes 8x100x32 --repeats 9
+    python scripts/benchmark.py conv                   # about five minutes on two cores
     python scripts/benchmark.py curvature              # about five minutes on two cores
     python scripts/benchmark.py ntk                    # about five minutes on two cores
     python scripts/benchmark.py pruning                # about five minutes on two cores
     python scripts/benchmark.py widths                 # about fifteen minutes on two cores
 
 ``engine`` trains many small networks with the engine and with PyTorch (one network after another,
-on one thread, in two processes, and batched by ``torch.func.vmap``). ``curvature`` finds the
-largest Hessian eigenvalues of a network trained on MNIST, and its spectral density, with this
-package, PyHessian, and SciPy over curvlinops; values and residuals are judged in float64.
+on one thread, in two processes, and batched by ``torch.func.vmap``). ``conv`` does so with
+convolutional networks: PyTorch in both memory layouts, and ``vmap`` of XLA's convolution. ``curvature``
+finds the largest Hessian eigenvalues of a network trained on MNIST, and its spectral density, with
+this package, PyHessian, and SciPy over curvlinops; values and residuals are judged in float64.
 ``widths`` trains networks of eight widths in shared programs by padding, in one program each, and
 as the plan chooses, compiling anew each time. ``pruning`` trains a round of lottery tickets, masked
 networks of several seeds and arms, as one batch of lanes, lane by lane, and with PyTorch. ``ntk``
@@ -26,9 +28,10 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import curvature, engine, ntk, pruning, widths
+from benchmarks import conv, curvature, engine, ntk, pruning, widths
 
 SUBJECTS = {
+    "conv": conv,
     "curvature": curvature,
     "engine": engine,
     "ntk": ntk,

@@ -34,6 +34,7 @@ from implicit_bias.curvature.operators import dense as dense
 from implicit_bias.curvature.operators import matrix_operator as matrix_operator
 from implicit_bias.curvature.operators import restrict as restrict
 from implicit_bias.curvature.power import power_iteration as power_iteration
+from implicit_bias.curvature.smoothness import gradient_lipschitz as gradient_lipschitz
 from implicit_bias.curvature.spectral_density import SpectralDensity as SpectralDensity
 from implicit_bias.curvature.spectral_density import spectral_density as spectral_density
 from implicit_bias.curvature.thick_restart import thick_restart_lanczos as thick_restart_lanczos

@@ -16,6 +16,7 @@ from implicit_bias.data.synthetic import (
     linear_teacher,
     teacher_student,
 )
+from implicit_bias.data.tokens import markov_chain, modular_arithmetic, text
 from implicit_bias.data.transforms import (
     class_quotas,
     random_split,
@@ -39,6 +40,8 @@ __all__ = [
     "linear_regression",
     "linear_teacher",
     "load",
+    "markov_chain",
+    "modular_arithmetic",
     "prepare",
     "random_split",
     "replacement_batch",
@@ -48,5 +51,6 @@ __all__ = [
     "stratified_subset",
     "symmetric_label_noise",
     "teacher_student",
+    "text",
     "updates_per_epoch",
 ]

@@ -32,14 +32,17 @@ class Dataset:
         task: ``"classification"`` or ``"regression"``.
         n_outputs: Number of classes (at least 2), or the dimension of the regression target.
         x_train: Training inputs, floating point, (n, *features).
-        y_train: Training targets: int32 (n,) with values 0 … n_outputs − 1, or floating point
-            (n, n_outputs) of the inputs' dtype; (n,) is taken as (n, 1).
+        y_train: Training targets: int32 (n,), or (n, predictions) where that is more than 1, with
+            values 0 … n_outputs − 1, or floating point (n, n_outputs) of the inputs' dtype; (n,) is
+            taken as (n, 1).
         x_test: Test inputs, (n_test, *features).
         y_test: Test targets, like the training ones.
         x_valid: Validation inputs, or None.
         y_valid: Validation targets, or None.
         provenance: Where the data comes from and what was done to it; only values that JSON can
             hold.
+        predictions: Labels of one example: 1, or as many as a text has next tokens. The network's
+            outputs are then (n, predictions · n_outputs), and losses are means over predictions.
 
     Raises:
         UserError: An array is empty, not finite, of the wrong type or shape, or a label is out of
@@ -56,6 +59,7 @@ class Dataset:
     x_valid: npt.NDArray[Any] | None = None
     y_valid: npt.NDArray[Any] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    predictions: int = 1
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -66,6 +70,10 @@ class Dataset:
         if self.n_outputs < least:
             raise UserError(
                 f"n_outputs is {self.n_outputs}; {self.task} needs n_outputs >= {least}"
+            )
+        if self.predictions != 1 and (self.task != "classification" or self.predictions < 1):
+            raise UserError(
+                f"predictions is {self.predictions} for {self.task}; only classification has several"
             )
         if (self.x_valid is None) != (self.y_valid is None):
             given, absent = (
@@ -93,11 +101,12 @@ class Dataset:
                 "give one target for each example"
             )
         if self.task == "classification":
-            if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+            several = (self.predictions,) if self.predictions > 1 else ()
+            if y.shape[1:] != several or not np.issubdtype(y.dtype, np.integer):
                 raise UserError(
                     f"{name} has shape {y.shape} and dtype {y.dtype}; class labels are whole "
-                    f"numbers of shape ({len(x)},): use argmax on one-hot labels, astype('int32') "
-                    "on floats, or task 'regression'"
+                    f"numbers of shape {(len(x), *several)}: use argmax on one-hot labels, "
+                    "astype('int32') on floats, or task 'regression'"
                 )
             lowest, highest = int(y.min()), int(y.max())
             if lowest < 0 or highest >= self.n_outputs:
@@ -182,11 +191,13 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """Return name, task, sizes, types, checksum and provenance, as JSON can hold them."""
+        several = {"predictions": self.predictions} if self.predictions > 1 else {}
         return {
             "name": self.name,
             "title": self.title,
             "task": self.task,
             "n_outputs": self.n_outputs,
+            **several,
             "n_train": self.n_train,
             "n_valid": self.n_valid,
             "n_test": self.n_test,

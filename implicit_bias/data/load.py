@@ -10,16 +10,22 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from implicit_bias.data import cache, sources
+from implicit_bias.data import cache, sources, tokens
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.data.digits import digits
 from implicit_bias.data.prepare import PUBLIC
 from implicit_bias.data.raw import RawData
-from implicit_bias.data.synthetic import GENERATORS
+from implicit_bias.data.synthetic import GENERATORS as NUMBERS
 from implicit_bias.data.transforms import Standardisation, select_classes
 from implicit_bias.data.transforms import standardise as standardised
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.plugins import is_plugin, load_attribute, one_line
+
+GENERATORS: dict[str, Callable[..., Dataset]] = {**NUMBERS, **tokens.GENERATORS}
+"""All that is drawn: vectors and sequences of tokens."""
+
+TEXT = "text:"
+"""What a name begins with that is a text file's."""
 
 
 def load(
@@ -42,7 +48,9 @@ def load(
     name                                  what it is
     ===================================== ==========================================================
     ``digits``                            embedded; 1297 training and 500 test images, 8×8
-    ``gaussian-classes`` …                drawn; see :mod:`implicit_bias.data.synthetic`
+    ``gaussian-classes`` …                drawn; see :mod:`implicit_bias.data.synthetic` and
+                                          :mod:`implicit_bias.data.tokens`
+    ``text:PATH``, ``file.txt``           characters of a text; see :func:`tokens.text`
     ``mnist``, ``fashion_mnist``,         prepared once with ``implicit-bias data prepare``
     ``cifar10``, names of one's own
     ``file.npz``                          an array file, read where it is
@@ -74,6 +82,12 @@ def load(
     if not isinstance(name, str) or not name:
         raise UserError(f"the dataset is {name!r}; give a name, a file or module:attribute")
     sizes = {"n_train": n_train, "n_test": n_test}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    if name.startswith(TEXT) or name.endswith(".txt"):
+        options = {"path": name.removeprefix(TEXT), **options, **given, "dtype": dtype}
+        characters: Dataset = _call(tokens.text, name, options)
+        kept = characters if classes is None else select_classes(characters, classes)
+        return standardised(kept, standardise or "none", min_std=min_std)
     if classes is not None:
         whole = load(
             name, standardise="none", flatten=flatten, dtype=dtype, cache_dir=cache_dir, **options
@@ -84,7 +98,6 @@ def load(
     default: Standardisation = "pixel"
     if name in GENERATORS:
         default = "none"
-        given = {key: value for key, value in sizes.items() if value is not None}
         dataset = _call(GENERATORS[name], name, {**given, **options, "dtype": dtype})
     elif not name.endswith(".npz") and is_plugin(name):
         default = "none"
@@ -143,7 +156,8 @@ def available(cache_dir: str | os.PathLike[str] | None = None) -> list[Listing]:
         )
     ]
     for name in GENERATORS:
-        task = "classification" if name == "gaussian-classes" else "regression"
+        classes = name == "gaussian-classes" or name in tokens.GENERATORS
+        task = "classification" if classes else "regression"
         listings.append(Listing(name, "drawn", task, None, None, None, "sizes are options"))
     stored = cache.names(cache_dir)
     for name in [*PUBLIC, *(name for name in stored if name not in PUBLIC)]:
@@ -228,6 +242,13 @@ def _call(function: Callable[..., Any], name: str, options: dict[str, Any]) -> A
 def _subset(dataset: Dataset, sizes: dict[str, int | None], seed: int) -> Dataset:
     if all(size is None for size in sizes.values()):
         return dataset
+    if dataset.predictions > 1:  # no example has one class, in proportion to which others are taken
+        first = {
+            f"{a}_{part}": getattr(dataset, f"{a}_{part}")[: sizes[f"n_{part}"]]
+            for part in ("train", "test")
+            for a in "xy"
+        }
+        return dataset.replace(**first)
     names = [f"{a}_{part}" for part in ("train", "test", "valid") for a in "xy"]
     arrays = {n: getattr(dataset, n) for n in names if getattr(dataset, n) is not None}
     raw = RawData(dataset.name, dataset.title, dataset.task, dataset.n_outputs, arrays, {})

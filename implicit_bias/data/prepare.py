@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from implicit_bias.data import cache, sources
+from implicit_bias.data import cache, sources, tokens
 from implicit_bias.data.raw import RawData
 from implicit_bias.data.synthetic import GENERATORS
 from implicit_bias.errors import UserError, unknown
@@ -25,7 +25,7 @@ from implicit_bias.errors import UserError, unknown
 PUBLIC = tuple(sources.TITLES)
 """Datasets that can be fetched by name."""
 
-RESERVED = ("digits", *GENERATORS)
+RESERVED = ("digits", *GENERATORS, *tokens.GENERATORS)
 """Names that need no preparation and cannot be given to anything else."""
 
 _ADDRESSES = {

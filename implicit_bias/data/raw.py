@@ -77,15 +77,17 @@ class RawData:
             provenance[f"n_{part}"] = f"{wanted} of {there}, seed {subset_seed}"
             for name in (f"x_{part}", f"y_{part}"):
                 arrays[name] = arrays[name][keep]
-        inputs = {k: as_inputs(v) for k, v in arrays.items() if k.startswith("x_")}
-        targets = {k: v for k, v in arrays.items() if k.startswith("y_")}
+        parts: dict[str, Any] = {
+            k: as_inputs(v) if k.startswith("x_") else v
+            for k, v in arrays.items()
+            if k.startswith(("x_", "y_"))
+        }
         return Dataset(
             name=self.name,
             task=self.task,
             n_outputs=self.n_outputs,
             provenance=provenance,
-            **inputs,
-            **targets,
+            **parts,
         )
 
 

@@ -234,7 +234,7 @@ def _dataset(
     name: str,
     task: Literal["classification", "regression"],
     n_outputs: int,
-    arrays: dict[str, npt.NDArray[Any]],
+    arrays: dict[str, Any],
     settings: dict[str, Any],
     dtype: npt.DTypeLike,
 ) -> Dataset:

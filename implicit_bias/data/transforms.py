@@ -45,12 +45,17 @@ def standardise(
         A new dataset, with ``provenance["standardisation"]`` saying what was done.
 
     Raises:
-        UserError: Unknown ``kind``, or negative ``min_std``.
+        UserError: Unknown ``kind``, negative ``min_std``, or the inputs are tokens.
     """
     if kind not in get_args(Standardisation):
         raise unknown("standardisation", kind, get_args(Standardisation))
     if not min_std >= 0:
         raise UserError(f"min_std is {min_std!r}; give a number >= 0")
+    if kind != "none" and "vocabulary" in dataset.provenance:
+        raise UserError(
+            f"standardise is {kind!r}, but {dataset.name} holds numbers of tokens, which have no scale; "
+            "choose 'none'"
+        )
     if kind == "none":
         return dataset.replace(provenance={**dataset.provenance, "standardisation": {"kind": kind}})
     x = dataset.x_train
@@ -99,9 +104,10 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         UserError: The task is not classification, fewer than two classes are named, one is named twice or
             is not there, or a part of the data has none of their examples.
     """
-    if dataset.task != "classification":
+    if dataset.task != "classification" or dataset.predictions > 1:
+        what = "of many predictions" if dataset.predictions > 1 else dataset.task
         raise UserError(
-            f"classes are {list(classes)}, but {dataset.name} is {dataset.task}; leave them out"
+            f"classes are {list(classes)}, but {dataset.name} is {what}; leave them out"
         )
     if not all(isinstance(label, int | np.integer) for label in classes):
         raise UserError(f"classes are {classes!r}; give whole numbers, such as (0, 1)")
@@ -278,7 +284,7 @@ def random_split(key: jax.Array, n_examples: int, sizes: Sequence[int]) -> tuple
 
 
 def split_indices(key: jax.Array, dataset: Dataset, sizes: Sequence[int]) -> tuple[jax.Array, ...]:
-    """Draw disjoint parts of the training set: stratified for classification, plain for regression.
+    """Draw disjoint parts of the training set: stratified where each example has one class.
 
     Args:
         key: Random key, possibly traced.
@@ -291,7 +297,7 @@ def split_indices(key: jax.Array, dataset: Dataset, sizes: Sequence[int]) -> tup
     Raises:
         UserError: As for :func:`stratified_split` and :func:`random_split`.
     """
-    if dataset.task == "classification":
+    if dataset.task == "classification" and dataset.predictions == 1:
         return stratified_split(key, dataset.y_train, sizes)
     return random_split(key, dataset.n_train, sizes)
 

@@ -4,6 +4,11 @@ from implicit_bias.geometry.adversarial import RobustAccuracy as RobustAccuracy
 from implicit_bias.geometry.adversarial import fgsm as fgsm
 from implicit_bias.geometry.adversarial import pgd as pgd
 from implicit_bias.geometry.adversarial import robust_accuracy as robust_accuracy
+from implicit_bias.geometry.attention import attention_entropy as attention_entropy
+from implicit_bias.geometry.attention import attention_ranks as attention_ranks
+from implicit_bias.geometry.attention import recent_mass as recent_mass
+from implicit_bias.geometry.attention import top_mass as top_mass
+from implicit_bias.geometry.attention import uniform_attention as uniform_attention
 from implicit_bias.geometry.connectivity import Interpolation as Interpolation
 from implicit_bias.geometry.connectivity import barrier as barrier
 from implicit_bias.geometry.connectivity import instability as instability

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +16,11 @@ from implicit_bias.models.layers import (
     Conv,
     Flatten,
     GlobalAverage,
-    LayerSpec,
+    LearnedScalar,
+    MaxPool,
+    Norm,
     Residual,
+    each_layer,
 )
 
 Engine = Literal["closed form", "neural-tangents"]
@@ -89,6 +92,46 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         "the Gaussian average of tanh has no closed form; erf(x) is close to tanh(x · 2/√π)",
     ),
     Architecture(
+        "any of these with normalisation",
+        (
+            *_IMAGE,
+            "AveragePool",
+            "GlobalAverage",
+            "Residual",
+            "BatchNorm",
+            "GroupNorm",
+            "LayerNorm",
+        ),
+        {},
+        "units of one layer, or examples of one batch, divide each other, so that they are no "
+        "independent Gaussians; choose norm='none'",
+    ),
+    Architecture(
+        "any of these with learned scalars, as Fixup has",
+        (*_IMAGE, "AveragePool", "GlobalAverage", "Residual", "ScalarBias", "ScalarMultiplier"),
+        {},
+        "one number for all units has a gradient that grows with their number; leave them out",
+    ),
+    Architecture(
+        "any of these with maxima over windows",
+        (*_IMAGE, "MaxPool", "GlobalAverage", "Residual"),
+        {},
+        "the Gaussian average of a maximum has no closed form; choose AveragePool",
+    ),
+    Architecture(
+        "any of these with a shortcut of its own, or a layer that begins as the identity",
+        (*_IMAGE, "AveragePool", "GlobalAverage", "Residual"),
+        {},
+        "its limit is not worked out here; choose Residuals without a shortcut, and weights drawn "
+        "at random",
+    ),
+    Architecture(
+        "any of these with CENTRED padding",
+        (*_IMAGE, "AveragePool", "GlobalAverage", "Residual"),
+        {},
+        "the engine knows SAME and VALID",
+    ),
+    Architecture(
         "mup and mup_adam",
         _DENSE,
         {},
@@ -135,9 +178,10 @@ def choose_engine(chain: Chain, wanted: str, input_shape: tuple[int, ...] | None
     if wanted not in ("auto", *ENGINES):
         known = ", ".join(repr(name) for name in ("auto", *ENGINES))
         raise UserError(f"engine is {wanted!r}; choose from {known}")
+    _require_limit(chain)
     _require_gaussian(chain)
-    layers = {type(layer).__name__ for layer in _all(chain)}
-    activations = {layer.name for layer in _all(chain) if isinstance(layer, Activation)}
+    layers = {type(layer).__name__ for layer in each_layer(chain)}
+    activations = {layer.name for layer in each_layer(chain) if isinstance(layer, Activation)}
     able: list[Engine] = [
         engine
         for engine in ENGINES
@@ -169,13 +213,38 @@ def choose_engine(chain: Chain, wanted: str, input_shape: tuple[int, ...] | None
     return next(engine for engine in ENGINES if engine == wanted)
 
 
+def _require_limit(chain: Chain) -> None:
+    """Refuse layers that no engine has a limit of.
+
+    Raises:
+        UserError: There is one.
+    """
+    for layer in each_layer(chain):
+        name = type(layer).__name__
+        part = None
+        if isinstance(layer, Norm):
+            part = "normalisation"
+        elif isinstance(layer, LearnedScalar):
+            part = "learned scalars"
+        elif isinstance(layer, MaxPool):
+            part = "maxima"
+        elif isinstance(layer, Residual) and layer.shortcut:
+            part, name = "shortcut", "a Residual with a shortcut"
+        elif isinstance(layer, Affine | Conv) and layer.initial == "identity":
+            part, name = "identity", f"{name} with initial 'identity'"
+        elif isinstance(layer, Conv) and layer.padding == "CENTRED":
+            part, name = "CENTRED", "Conv with padding 'CENTRED'"
+        if part is not None:
+            raise UserError(f"{name} has no infinite-width kernel here: {_why(part)}")
+
+
 def _require_gaussian(chain: Chain) -> None:
     """Refuse activations of what is not a Gaussian process in the limit.
 
     Raises:
         UserError: If there is such an activation, or no layer with weights.
     """
-    if not any(isinstance(layer, Affine | Conv) for layer in _all(chain)):
+    if not any(isinstance(layer, Affine | Conv) for layer in each_layer(chain)):
         raise UserError("the chain has no layer with weights; give it an Affine or a Conv")
     _gaussian(chain, False)
 
@@ -208,13 +277,6 @@ def _gaussian(chain: Chain, gaussian: bool) -> bool:
             case AveragePool():
                 pass
     return gaussian
-
-
-def _all(chain: Chain) -> Iterator[LayerSpec]:
-    for layer in chain:
-        yield layer
-        if isinstance(layer, Residual):
-            yield from _all(layer.branch)
 
 
 def _listed(names: set[str]) -> str:

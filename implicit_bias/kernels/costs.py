@@ -9,7 +9,7 @@ twice is counted twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ import jax
 
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.kernels.blocks import Blocking, cut
+from implicit_bias.operations import counted_operations
 
 Reduction = Literal["trace", "classes", "full"]
 REDUCTIONS: tuple[Reduction, ...] = ("trace", "classes", "full")
@@ -123,8 +124,9 @@ def choose(costs: Sequence[MethodCost], method: str, memory: int) -> NtkCost:
     if method != "auto" and method not in known:
         if method == "structured":
             raise UserError(
-                "method is 'structured', but the network does not say what layers it has; give a "
-                "Dense or another network with a chain, or choose 'auto', 'jacobian' or 'products'"
+                "method is 'structured', but the network does not say what layers it has, or learns "
+                "more than weights and biases (normalisation, scalars); give a Dense or another "
+                "network with a chain, or choose 'auto', 'jacobian' or 'products'"
             )
         raise unknown("method", method, ("auto", "jacobian", "products", "structured"))
     candidates = list(costs) if method == "auto" else [known[method]]
@@ -223,41 +225,8 @@ def per_example(apply: Callable[[Any, Any], Any], params: Any, x: Any) -> PerExa
 
     def counted(n: int) -> tuple[float, float]:
         inputs = jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype)
-        return _count(jax.make_jaxpr(apply)(shapes, inputs).jaxpr)
+        return counted_operations(jax.make_jaxpr(apply)(shapes, inputs).jaxpr)
 
     # What does not grow with the examples, such as a transposed weight, cancels.
     (flops1, numbers1), (flops2, numbers2) = counted(2), counted(3)
     return PerExample(flops2 - flops1, max(numbers2 - numbers1, 1.0))
-
-
-def _count(jaxpr: Any) -> tuple[float, float]:
-    """Return operations of products and numbers made, of a program and all programs in it."""
-    flops = numbers = 0.0
-    for equation in jaxpr.eqns:
-        name, parameters = equation.primitive.name, equation.params
-        made = sum(math.prod(variable.aval.shape) for variable in equation.outvars)
-        inner = [_count(sub) for sub in _inner(parameters)]
-        if inner:
-            times = parameters.get("length", 1)
-            flops += times * sum(part[0] for part in inner)
-            numbers += times * sum(part[1] for part in inner)
-            continue
-        numbers += made
-        if name == "dot_general":
-            contracted = parameters["dimension_numbers"][0][0]
-            shape = equation.invars[0].aval.shape
-            flops += 2.0 * made * math.prod(shape[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            channels = kernel[parameters["dimension_numbers"].rhs_spec[0]]
-            flops += 2.0 * made * math.prod(kernel) / channels
-    return flops, numbers
-
-
-def _inner(parameters: dict[str, Any]) -> Iterator[Any]:
-    """Iterate over the programs that an operation runs."""
-    for value in parameters.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            program = getattr(part, "jaxpr", part)
-            if hasattr(program, "eqns"):
-                yield program

@@ -33,7 +33,7 @@ from implicit_bias.kernels.networks import (
 )
 from implicit_bias.kernels.structured import EXAMPLE_AXES, Structured
 from implicit_bias.models.base import Model
-from implicit_bias.models.layers import ChainModel
+from implicit_bias.models.layers import ChainModel, only_weights
 
 Params = Any
 Method = Literal["auto", "jacobian", "products", "structured"]
@@ -65,7 +65,8 @@ def empirical_ntk(
         gradient of more than some examples is held.
     ``structured``
         Inputs and cotangents of each layer, and no gradients at all: by far the least arithmetic
-        and memory, for networks that say what they are made of (``models.layers.ChainModel``).
+        and memory, for networks that say what they are made of (``models.layers.ChainModel``) and
+        learn weights and biases alone, without normalisation.
 
     All are pure and map over lanes; under ``jax.lax.map`` one kernel at a time is in memory.
 
@@ -256,7 +257,7 @@ class _Problem:
                 example, self.size, self.n1, self.n2, self.outputs, result, itemsize, memory
             ),
         ]
-        if isinstance(self.network, ChainModel):
+        if isinstance(self.network, ChainModel) and only_weights(self.network.chain()):
             found.append(self._structured_plan(memory)[0])
         return found
 

@@ -35,9 +35,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from implicit_bias.errors import UserError
 from implicit_bias.kernels.blocks import gram
 from implicit_bias.kernels.costs import Reduction, Work
-from implicit_bias.models.layers import Activation, Affine, ChainModel, Residual
+from implicit_bias.models.layers import Activation, Affine, ChainModel, Residual, only_weights
 
 Way = Literal["known", "factored", "pairs", "gradients"]
 EXAMPLE_AXES: dict[str, tuple[int, int]] = {"trace": (0, 1), "classes": (1, 2), "full": (0, 2)}
@@ -91,7 +92,15 @@ class Structured:
             dtype: Dtype of the inputs.
             reduce: How the kernel is reduced over outputs.
             rows: Numbers of examples (n1, n2), for the choice.
+
+        Raises:
+            UserError: If the network learns more than weights and biases.
         """
+        if not only_weights(model.chain()):
+            raise UserError(
+                "the structured kernel counts weights and biases alone, but the network has "
+                "normalisation or learned scalars; choose method='jacobian' or 'products'"
+            )
         self.model, self.params, self.state, self.reduce = model, params, state, reduce
         example = jax.ShapeDtypeStruct((1, *input_shape), dtype)
         outputs, inputs = jax.eval_shape(
@@ -270,7 +279,7 @@ def _elementwise_to_last(model: ChainModel) -> bool:
         return False
     layer = before[-1]
     if isinstance(layer, Residual):
-        layer = layer.branch[-1]
+        layer = (layer.shortcut or layer.branch)[-1]  # what runs last
     return isinstance(layer, Affine)
 
 

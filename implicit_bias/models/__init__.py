@@ -22,23 +22,35 @@ from implicit_bias.models.base import Scalar as Scalar
 from implicit_bias.models.base import State as State
 from implicit_bias.models.base import abstract_init as abstract_init
 from implicit_bias.models.base import parameter_count as parameter_count
+from implicit_bias.models.constructors import conv_net as conv_net
+from implicit_bias.models.constructors import normalised_dense as normalised_dense
+from implicit_bias.models.constructors import residual_dense as residual_dense
+from implicit_bias.models.cost import Cost as Cost
+from implicit_bias.models.cost import model_cost as model_cost
 from implicit_bias.models.deep_linear import DeepLinear as DeepLinear
 from implicit_bias.models.dense import Dense as Dense
 from implicit_bias.models.flax_module import from_flax as from_flax
+from implicit_bias.models.image_nets import cnn5 as cnn5
+from implicit_bias.models.image_nets import resnet as resnet
+from implicit_bias.models.image_nets import vgg as vgg
 from implicit_bias.models.linearised import Linearised as Linearised
 from implicit_bias.models.linearised import taylor as taylor
 from implicit_bias.models.network import Network as Network
-from implicit_bias.models.network import conv_net as conv_net
-from implicit_bias.models.network import residual_dense as residual_dense
 from implicit_bias.models.scaled import Scaled as Scaled
+from implicit_bias.models.transformer import Transformer as Transformer
 from implicit_bias.models.weights import load_weights as load_weights
 from implicit_bias.models.width import Padded as Padded
 
 _REGISTRY: dict[str, Callable[..., Model]] = {
+    "cnn5": cnn5,
     "conv": conv_net,
     "deep-linear": DeepLinear,
     "dense": Dense,
+    "normalised": normalised_dense,
     "residual": residual_dense,
+    "resnet": resnet,
+    "transformer": Transformer,
+    "vgg": vgg,
 }
 
 
@@ -62,7 +74,7 @@ def get(spec: object, **options: Any) -> Model:
     """Find or build a model.
 
     Args:
-        spec: A registered name (``"dense"``, ``"residual"``, ``"conv"``); ``"module:attribute"``
+        spec: A registered name (``"dense"``, ``"resnet"``, …: ``names()``); ``"module:attribute"``
             naming a model, a Flax network or a function that returns either; or such an object
             itself.
         **options: Passed to the constructor or function, e.g. ``widths=(64,), outputs=10``.

@@ -91,7 +91,7 @@ def _run(
         return found[0]
 
     if isinstance(model, Network):
-        outputs = model.passed(params, x, lambda index, given, sums: touch(index, sums))
+        outputs, _ = model.passed(params, state, x, lambda index, _, sums: touch(index, sums))
         return found[0], outputs
     hidden = x.reshape(x.shape[0], -1)
     for index, entry in enumerate(model.layers(hidden.shape[1], x.dtype)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,19 @@ from implicit_bias.models.base import Params, Scalar
 from implicit_bias.models.initializers import GAINS, INITS
 
 
+def product(hidden: jax.Array, weight: jax.Array) -> jax.Array:
+    """Return ``h Wᵀ`` over the last axis of h: one product, without a transpose for XLA to move."""
+    return jnp.tensordot(hidden, weight, axes=((hidden.ndim - 1,), (1,)))
+
+
 def affine(
-    name: str, params: Params, bias: bool, multipliers: tuple[Scalar, Scalar], hidden: jax.Array
+    name: str,
+    params: Params,
+    bias: bool,
+    multipliers: tuple[Scalar, Scalar],
+    hidden: jax.Array,
+    multiply: Callable[[jax.Array, jax.Array], jax.Array] = product,
+    positions: int = 1,
 ) -> jax.Array:
     """Return ``m · h Wᵀ + β · b`` over the last axis of the inputs.
 
@@ -24,6 +35,8 @@ def affine(
         bias: Whether the layer has biases.
         multipliers: m and β.
         hidden: The layer's inputs h, shape (batch, ..., n_in).
+        multiply: From h and W to what stands for h Wᵀ: a convolution, say.
+        positions: How many of W's columns belong to each of the n_in inputs.
 
     Returns:
         Shape (batch, ..., n_out).
@@ -38,14 +51,13 @@ def affine(
             "give those of this network, as its init returns them"
         )
     weight = params[name]["weight"]
-    if weight.ndim != 2 or weight.shape[1] != hidden.shape[-1]:
+    if weight.ndim != 2 or weight.shape[1] != positions * hidden.shape[-1]:
         raise UserError(
             f"{name} has a weight of shape {weight.shape}, but its inputs have "
-            f"{hidden.shape[-1]} features; give inputs (batch, *features) and parameters that "
+            f"{positions * hidden.shape[-1]} features; give inputs (batch, *features) and parameters that "
             "fit each other"
         )
-    # One product, without a transpose for the compiler to move.
-    sums = times(multipliers[0], jnp.tensordot(hidden, weight, axes=((hidden.ndim - 1,), (1,))))
+    sums = times(multipliers[0], multiply(hidden, weight))
     if bias:
         shift = times(multipliers[1], params[name]["bias"])
         sums = sums + shift.reshape((1,) * (hidden.ndim - 1) + shift.shape)

@@ -35,6 +35,12 @@ class Model(Protocol):
     A model may also have an attribute ``traced``, a tuple of ``ranges.Setting``: numbers that vary
     from lane to lane without a new compilation. Its ``init`` then takes each as a keyword argument,
     possibly traced, and keeps in its state what ``apply`` needs of them.
+
+    A model whose training looks at the batch as a whole (batch normalisation) says so by a true
+    attribute ``batch_statistics``. Its ``apply`` then also takes ``example_weights``, shape
+    ``(batch,)``: how much each example counts in the statistics of the batch, all alike by default.
+    Training passes them, as it fills the empty slots of a smaller last batch with examples of
+    weight 0.
     """
 
     @property
@@ -98,6 +104,11 @@ def traced_settings(model: Model) -> tuple[Setting, ...]:
     """Return the traced settings that a model's ``init`` takes, none for most models."""
     found: tuple[Setting, ...] = getattr(model, "traced", ())
     return found
+
+
+def uses_batch_statistics(model: Model) -> bool:
+    """Say whether training looks at the batch as a whole; see ``Model``."""
+    return bool(getattr(model, "batch_statistics", False))
 
 
 def abstract_init(model: Model, example: jax.Array) -> tuple[Any, Any]:

@@ -1,51 +1,67 @@
-"""What can be said about a chain of layers without running it: whether it is one, and its sizes."""
+"""What can be said about a chain of layers without running it: its sizes, and how to write it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import Any, NamedTuple
 
-from implicit_bias.errors import UserError, unknown
-from implicit_bias.models.affine import require_positive
-from implicit_bias.models.dense import ACTIVATIONS
+from implicit_bias.errors import UserError
 from implicit_bias.models.layers import (
-    Activation,
     Affine,
     AveragePool,
     Chain,
     Conv,
     Flatten,
     GlobalAverage,
+    GroupNorm,
     LayerSpec,
+    LearnedScalar,
+    MaxPool,
+    Norm,
     Residual,
 )
 from implicit_bias.models.windows import along
 
+_SINCE: frozenset[str] = frozenset({"bias", "initial", "shortcut"})
+"""Fields that layers did not always have: not written at their defaults, so that a network's
+description, and with it the identity of a lane, stays what it was."""
+
 
 class Size(NamedTuple):
-    """Fans of a layer with weights, and over how many positions its inputs' channels spread."""
+    """Fans of a layer with weights, and over how many positions its inputs' channels spread.
+
+    Attributes:
+        outputs: Number of units.
+        fan_in: Inputs of a unit.
+        fan_out: Units that an input reaches.
+        positions: How often each input channel occurs among the inputs of a unit.
+        places: Places at which the units are evaluated: 1, or an image's positions.
+    """
 
     outputs: int
     fan_in: int
     fan_out: int
     positions: int
+    places: int = 1
 
 
-def checked(chain: object) -> Chain:
-    """Return a chain as tuples, once each of its layers is as it may be.
+class Sizes(NamedTuple):
+    """What the shape of one input says about the layers that learn, each in the order they run.
 
-    Raises:
-        UserError: If one is not. How shapes fit each other is seen only with an input.
+    Attributes:
+        weights: Of each layer with weights.
+        norms: Each normalisation with its number of channels.
+        scalars: The learned scalars.
     """
-    if isinstance(chain, str) or not isinstance(chain, Iterable):
-        raise UserError(f"the chain is {chain!r}; give a tuple of layers from input to output")
-    return tuple(_checked_layers(chain))
+
+    weights: list[Size]
+    norms: list[tuple[Norm, int]]
+    scalars: list[LearnedScalar]
 
 
-def sizes_of(chain: Chain, features: tuple[int, ...]) -> list[Size]:
-    """Return what the shape of one input says about each layer with weights.
+def sizes_of(chain: Chain, features: tuple[int, ...]) -> Sizes:
+    """Return what the shape of one input says about the layers that learn.
 
     Args:
         chain: Layers from input to output.
@@ -54,7 +70,7 @@ def sizes_of(chain: Chain, features: tuple[int, ...]) -> list[Size]:
     Raises:
         UserError: If the shape does not fit the chain.
     """
-    sizes: list[Size] = []
+    sizes = Sizes([], [], [])
     given = tuple(features)
     _follow(chain, _Shape((*given, 1) if len(given) == 2 else given), sizes)
     return sizes
@@ -62,10 +78,15 @@ def sizes_of(chain: Chain, features: tuple[int, ...]) -> list[Size]:
 
 def described(layer: LayerSpec) -> dict[str, Any]:
     """Return a layer as plain values that JSON can hold."""
-    if isinstance(layer, Residual):
-        branch = [described(each) for each in layer.branch]
-        return {"layer": "Residual", "branch": branch, "scale": float(layer.scale)}
-    return {"layer": type(layer).__name__, **asdict(layer)}
+    written: dict[str, Any] = {"layer": type(layer).__name__}
+    for field in fields(layer):
+        value = getattr(layer, field.name)
+        if field.name in _SINCE and value == field.default:
+            continue
+        if isinstance(layer, Residual):
+            value = float(value) if field.name == "scale" else [described(each) for each in value]
+        written[field.name] = value
+    return written
 
 
 class _Shape(NamedTuple):
@@ -80,15 +101,15 @@ class _Shape(NamedTuple):
     positions: int = 1
 
 
-def _follow(chain: Chain, at: _Shape, sizes: list[Size]) -> _Shape:
+def _follow(chain: Chain, at: _Shape, sizes: Sizes) -> _Shape:
     for layer in chain:
         at = _after(layer, at, sizes)
     return at
 
 
-def _after(layer: LayerSpec, at: _Shape, sizes: list[Size]) -> _Shape:
+def _after(layer: LayerSpec, at: _Shape, sizes: Sizes) -> _Shape:
     features, made, positions = at
-    if isinstance(layer, Conv | AveragePool | GlobalAverage) and len(features) != 3:
+    if isinstance(layer, Conv | AveragePool | MaxPool | GlobalAverage) and len(features) != 3:
         raise UserError(
             f"{_short(layer)} needs images, but its input has shape {features}; give inputs (batch, "
             "height, width, channels), and place it before Flatten"
@@ -100,15 +121,18 @@ def _after(layer: LayerSpec, at: _Shape, sizes: list[Size]) -> _Shape:
                     f"{_short(layer)} needs vectors, but its input has shape {features}; place "
                     "Flatten or GlobalAverage before it"
                 )
-            sizes.append(Size(outputs, features[0], outputs, positions))
+            sizes.weights.append(Size(outputs, features[0], outputs, positions))
             return _Shape((outputs,), made=True)
         case Conv(channels, size):
             if layer.padding == "VALID":
                 _require_fits(layer, features)
             rows, columns = (along(length, layer).number for length in features[:2])
-            sizes.append(Size(channels, features[2] * size**2, channels * size**2, size**2))
+            around, places = size**2, rows * columns
+            sizes.weights.append(
+                Size(channels, features[2] * around, channels * around, around, places)
+            )
             return _Shape((rows, columns, channels), made=True)
-        case AveragePool(size):
+        case AveragePool(size) | MaxPool(size):
             _require_fits(layer, features)
             return at._replace(features=(features[0] // size, features[1] // size, features[2]))
         case GlobalAverage():
@@ -116,17 +140,35 @@ def _after(layer: LayerSpec, at: _Shape, sizes: list[Size]) -> _Shape:
         case Flatten():
             spread = math.prod(features[:-1]) if made else 1
             return _Shape((math.prod(features),), made, positions * spread)
-        case Residual(branch):
-            end = _follow(branch, at, sizes)
-            if end.features != features:
+        case Residual(branch, _, shortcut):
+            end, beside = _follow(branch, at, sizes), _follow(shortcut, at, sizes)
+            if end.features != beside.features:
+                made_of = f"the branch of a Residual makes shape {end.features} of shape {features}"
+                if shortcut:
+                    raise UserError(
+                        f"{made_of}, but its shortcut makes {beside.features}; give both the same "
+                        "units and positions"
+                    )
                 raise UserError(
-                    f"the branch of a Residual makes shape {end.features} of shape {features}, to "
-                    "which it cannot be added; end it in as many units and keep the positions"
+                    f"{made_of}, to which it cannot be added; end it in as many units and keep the "
+                    "positions, or give the Residual a shortcut"
                 )
+            return beside
+        case _ if isinstance(layer, Norm):
+            if not features:
+                raise UserError(f"{_short(layer)} needs channels, but its input has shape ()")
+            if isinstance(layer, GroupNorm) and features[-1] % layer.groups:
+                raise UserError(
+                    f"{_short(layer)} is given {features[-1]} channels; choose a number of groups "
+                    "that divides them"
+                )
+            sizes.norms.append((layer, features[-1]))
+        case _ if isinstance(layer, LearnedScalar):
+            sizes.scalars.append(layer)
     return at
 
 
-def _require_fits(layer: Conv | AveragePool, features: tuple[int, ...]) -> None:
+def _require_fits(layer: Conv | AveragePool | MaxPool, features: tuple[int, ...]) -> None:
     if layer.size > min(features[:2]):
         raise UserError(
             f"{_short(layer)} has a window of {layer.size} by {layer.size}, larger than its input "
@@ -134,41 +176,11 @@ def _require_fits(layer: Conv | AveragePool, features: tuple[int, ...]) -> None:
         )
 
 
-def _checked_layers(chain: Iterable[Any]) -> Iterator[LayerSpec]:
-    for layer in chain:
-        match layer:
-            case Affine(outputs):
-                require_positive("outputs of an Affine", outputs)
-            case Conv(channels, size, stride, padding):
-                for name, value in (("channels", channels), ("size", size), ("stride", stride)):
-                    require_positive(f"{name} of a Conv", value)
-                if padding not in ("SAME", "VALID"):
-                    raise unknown("padding", padding, ("SAME", "VALID"))
-            case AveragePool(size):
-                require_positive("size of an AveragePool", size)
-            case Activation(name):
-                if name not in tuple(ACTIVATIONS):
-                    raise unknown("activation", name, ACTIVATIONS)
-            case Residual(branch, scale):
-                branch = checked(branch)
-                if not branch or not isinstance(branch[-1], Affine | Conv):
-                    ends = f"ends in {type(branch[-1]).__name__}" if branch else "is empty"
-                    raise UserError(
-                        f"the branch of a Residual {ends}; end it in an Affine or a Conv, so that "
-                        "what it adds is independent of its input at initialisation"
-                    )
-                if not isinstance(scale, int | float) or not math.isfinite(scale):
-                    raise UserError(f"scale of a Residual is {scale!r}; choose a finite number")
-                layer = Residual(branch, scale)
-            case GlobalAverage() | Flatten():
-                pass
-            case _:
-                raise UserError(
-                    f"the chain holds {layer!r}, which is no layer; choose from Affine, Conv, "
-                    "Activation, Residual, AveragePool, GlobalAverage and Flatten, called: Flatten()"
-                )
-        yield layer
-
-
 def _short(layer: LayerSpec) -> str:
-    return f"{type(layer).__name__}({', '.join(str(value) for value in asdict(layer).values())})"
+    """Write a layer in one word, without what it does not say."""
+    given = [
+        str(value)
+        for field, value in zip(fields(layer), asdict(layer).values(), strict=True)
+        if field.default is MISSING or field.name not in _SINCE or value != field.default
+    ]
+    return f"{type(layer).__name__}({', '.join(given)})"

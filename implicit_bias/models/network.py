@@ -1,4 +1,4 @@
-r"""Networks of any chain of layers: residual and convolutional ones, from one description.
+r"""Networks of any chain of layers: residual, convolutional, normalised ones, from one description.
 
 The chain (``models.layers``) is plain data. Each of its layers with weights computes ``m · a Wᵀ +
 β · b`` of its input a, of fan-in n: the features, or for a convolution the C·size² entries of a
@@ -11,14 +11,18 @@ patch. With the gain g of the initialisation (√2 for ``he``, 1 for ``lecun``):
 ``ntk`` (Jacot, Gabriel and Hongler 2018, section 2.1; for convolutions Arora et al. 2019, section 4)
     m = g/√n, W ~ N(0, 1), β = ``bias_scale``.
 
-A convolution is the product of its patches with its weights, gathered by slices: on a CPU this was
-measured to be many times faster than XLA's own convolution where lanes are mapped. Its weights are
-stored as (channels, fan_in), the entries of a patch in the order (row, column, input channel).
+A convolution is the product of its patches with its weights, and computed as ``models.convolution``
+says. Its weights are stored as (channels, fan_in), the entries of a patch in the order (row, column,
+input channel).
+
+Normalisation and learned scalars are the same under both parameterisations, and begin where their
+layers say. Only ``BatchNorm`` has a state, and only with it do training and evaluation differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,30 +30,42 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.models.affine import (
-    affine,
-    require_numbers,
-    require_positive,
-    require_taps,
-    times,
-)
+from implicit_bias.models.affine import affine, require_numbers, require_taps, times
 from implicit_bias.models.base import Params, Scalar, State, require_floating
-from implicit_bias.models.chains import checked, described, sizes_of
+from implicit_bias.models.chains import Size, described, sizes_of
+from implicit_bias.models.checked_chain import checked
+from implicit_bias.models.convolution import convolve
+from implicit_bias.models.convolution_table import METHODS, impossible
 from implicit_bias.models.dense import ACTIVATIONS
 from implicit_bias.models.initializers import Init, prefix_normal, weight_std
 from implicit_bias.models.layers import (
     Activation,
     Affine,
     AveragePool,
+    BatchNorm,
     Chain,
     Conv,
     Flatten,
     GlobalAverage,
     LayerSpec,
-    Padding,
+    LearnedScalar,
+    MaxPool,
+    Norm,
     Residual,
+    ScalarBias,
+    ScalarMultiplier,
     WeightLayer,
+    each_layer,
     with_weights,
+)
+from implicit_bias.models.normalisation import (
+    batch_norm,
+    batch_statistics,
+    example_norm,
+    initial_state,
+    learned,
+    recorded,
+    running,
 )
 from implicit_bias.models.windows import patches, pooled
 
@@ -61,16 +77,24 @@ class Network:
     """A chain of layers with its numbers.
 
     Parameters are ``{"layer_0": {"weight": (n_out, fan_in), "bias": (n_out,)}, ...}``, numbered in
-    the order in which the chain runs. Inputs are (batch, features) or (batch, height, width,
-    channels); a (batch, height, width) image has one channel.
+    the order in which the chain runs. Each normalisation adds ``{"norm_0": {"scale": (channels,),
+    "bias": (channels,)}}``, each learned scalar ``{"scalar_0": {"bias": (1,)}}`` or ``{"scalar_0":
+    {"multiplier": (1,)}}``, in numbers of their own. Inputs are (batch, features) or (batch, height,
+    width, channels); a (batch, height, width) image has one channel.
+
+    The state is empty but for batch normalisation: ``{"norm_0": {"mean": (channels,), "variance":
+    (channels,)}}``.
 
     Attributes:
         layers: The chain from input to output; lists become tuples.
         parameterisation: ``standard`` or ``ntk``; see the module's text.
         initialisation: ``he``, ``lecun`` or, under ``standard``, ``glorot``.
-        bias: Whether layers with weights have biases.
+        bias: Whether layers with weights have biases, where they do not say so themselves.
         bias_std: Standard deviation of the initial biases; at 0 they start at zero.
         bias_scale: Forward multiplier of the biases under ``ntk``; 1 under ``standard``.
+        convolution: How convolutions are computed, of ``models.convolution.METHODS``; by default what
+            the table there says for each, as for layers that cannot be computed so. All agree but
+            for rounding.
 
     Raises:
         UserError: When a field has a value that cannot be used.
@@ -82,9 +106,12 @@ class Network:
     bias: bool = True
     bias_std: float = 0.0
     bias_scale: float = 1.0
+    convolution: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", checked(self.layers))
+        if self.convolution is not None and self.convolution not in METHODS:
+            raise unknown("convolution", self.convolution, METHODS)
         if not self.layers or not isinstance(self.layers[-1], Affine):
             ends = f"ends in {type(self.layers[-1]).__name__}" if self.layers else "is empty"
             raise UserError(
@@ -111,6 +138,11 @@ class Network:
         return sum(1 for _ in with_weights(self.layers))
 
     @property
+    def batch_statistics(self) -> bool:
+        """Whether training looks at the batch as a whole: see ``models.Model``."""
+        return any(isinstance(layer, BatchNorm) for layer in each_layer(self.layers))
+
+    @property
     def output_axis(self) -> int:
         """Axis of a weight array that counts output units: the first."""
         return 0
@@ -126,7 +158,7 @@ class Network:
             scale: Factor on the initial weights, possibly traced.
 
         Returns:
-            ``(params, state)``; the state is empty.
+            ``(params, state)``; the state is empty without batch normalisation.
 
         Raises:
             UserError: When the example is not floating, or its shape does not fit the chain.
@@ -134,25 +166,31 @@ class Network:
         require_floating(example)
         dtype = example.dtype
         sizes = sizes_of(self.layers, example.shape)
-        shapes = [(size.outputs, size.fan_in) for size in sizes]
-        if self.bias and self.bias_std:
-            shapes += [(1, size.outputs) for size in sizes]
+        shapes = [(size.outputs, size.fan_in) for size in sizes.weights]
+        layers = tuple(with_weights(self.layers))
+        if self.bias_std and any(map(self._has_bias, layers)):
+            shapes += [(1, size.outputs) for size in sizes.weights]
         # A key depends on the number of its layer only: weights have even ones, biases odd ones.
-        number = jnp.arange(len(sizes), dtype=jnp.uint32)
+        number = jnp.arange(len(sizes.weights), dtype=jnp.uint32)
         numbers = jnp.concatenate([2 * number, 2 * number + 1])[: len(shapes)]
         draws = prefix_normal(jax.vmap(jax.random.fold_in, (None, 0))(key, numbers), shapes, dtype)
         params: Params = {}
-        entries = zip(sizes, self.weight_layers(example.shape), strict=True)
-        for index, (size, entry) in enumerate(entries):
+        entries = zip(layers, sizes.weights, self.weight_layers(example.shape), strict=True)
+        for index, (layer, size, entry) in enumerate(entries):
             # The scale is cast on its own: a traced float32 may meet float64 parameters.
             spread = jnp.asarray(entry.weight_std, dtype) * jnp.asarray(scale, dtype)
-            params[entry.name] = {"weight": spread * _by_position(draws[index], size.positions)}
-            if self.bias:
+            if layer.initial == "identity":
+                weight = _identity(layer, size, dtype) / jnp.asarray(entry.weight_multiplier, dtype)
+                params[entry.name] = {"weight": jnp.asarray(scale, dtype) * weight}
+            else:
+                params[entry.name] = {"weight": spread * _by_position(draws[index], size.positions)}
+            if self._has_bias(layer):
                 bias = jnp.zeros(size.outputs, dtype)
                 if self.bias_std:
-                    bias = jnp.asarray(entry.bias_std, dtype) * draws[len(sizes) + index][0]
+                    bias = jnp.asarray(entry.bias_std, dtype) * draws[len(sizes.weights) + index][0]
                 params[entry.name]["bias"] = bias
-        return params, {}
+        others, state = _unweighted(sizes.norms, sizes.scalars, dtype)
+        return params | others, state
 
     def apply(
         self,
@@ -162,24 +200,30 @@ class Network:
         *,
         train: bool = False,
         key: jax.Array | None = None,
+        example_weights: jax.Array | None = None,
     ) -> tuple[jax.Array, State]:
-        """Evaluate the network; training and evaluation are the same.
+        """Evaluate the network; training and evaluation differ in batch normalisation alone.
 
         Args:
             params: As returned by ``init``.
-            state: As returned by ``init``; passed through.
+            state: As returned by ``init`` or an earlier ``apply``.
             x: Inputs, shape ``(batch, *features)``, of the parameters' dtype.
-            train: Ignored.
+            train: Whether batch normalisation takes the statistics of this batch, and moves the
+                running ones; otherwise it takes the running ones.
             key: Ignored.
+            example_weights: How much each example counts in the statistics of the batch, shape
+                (batch,), at least 0; all alike by default.
 
         Returns:
             Outputs of shape ``(batch, outputs)``, and the state.
 
         Raises:
-            UserError: If the inputs do not fit the chain, or the parameters do not.
+            UserError: If the inputs do not fit the chain, or the parameters or the state do not.
         """
-        del train, key
-        return self.passed(params, x, lambda index, given, sums: sums), state
+        del key
+        return self.passed(
+            params, state, x, lambda index, given, sums: sums, train=train, weights=example_weights
+        )
 
     def chain(self) -> Chain:
         """Return the layers from input to output."""
@@ -191,75 +235,123 @@ class Network:
         Raises:
             UserError: When the shape does not fit the chain.
         """
-        bias_std = float(self.bias_std) if self.bias else 0.0
         found = []
-        for index, size in enumerate(sizes_of(self.layers, input_shape)):
+        sizes = sizes_of(self.layers, input_shape).weights
+        for index, (layer, size) in enumerate(zip(with_weights(self.layers), sizes, strict=True)):
             std = weight_std(self.initialisation, size.fan_in, size.fan_out)
             multiplier, std = (std, 1.0) if self.parameterisation == "ntk" else (1.0, std)
+            bias = self._has_bias(layer)
             found.append(
                 WeightLayer(
                     f"layer_{index}",
                     size.fan_in,
                     multiplier,
-                    float(self.bias_scale) if self.bias else 0.0,
-                    std,
-                    bias_std,
+                    float(self.bias_scale) if bias else 0.0,
+                    std if isinstance(layer.initial, str) else layer.initial * std,
+                    float(self.bias_std) if bias else 0.0,
                 )
             )
         return tuple(found)
+
+    def _has_bias(self, layer: Affine | Conv) -> bool:
+        return self.bias if layer.bias is None else layer.bias
 
     def tapped(
         self, params: Params, state: State, x: jax.Array, taps: tuple[jax.Array, ...] | None = None
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Evaluate the network and return each layer's inputs: see ``layers.ChainModel``.
 
+        Batch normalisation takes the running statistics.
+
         Raises:
             UserError: As ``apply``, or for another number of taps.
         """
-        del state
         require_taps(taps, self.depth)
         inputs: list[jax.Array] = []
 
-        def tap(index: int, given: jax.Array, sums: jax.Array) -> jax.Array:
-            inputs.append(given.reshape(given.shape[0], -1, given.shape[-1]))
+        def tap(index: int, given: Callable[[], jax.Array], sums: jax.Array) -> jax.Array:
+            seen = given()
+            inputs.append(seen.reshape(seen.shape[0], -1, seen.shape[-1]))
             return sums if taps is None else sums + taps[index].reshape(sums.shape)
 
-        outputs = self.passed(params, x, tap)
+        outputs, _ = self.passed(params, state, x, tap)
         return outputs, tuple(inputs)
 
     def passed(
         self,
         params: Params,
+        state: State,
         x: jax.Array,
-        touch: Callable[[int, jax.Array, jax.Array], jax.Array],
-    ) -> jax.Array:
+        touch: Callable[[int, Callable[[], jax.Array], jax.Array], jax.Array],
+        *,
+        train: bool = False,
+        weights: jax.Array | None = None,
+    ) -> tuple[jax.Array, State]:
         """Evaluate the network with a hand on the sums of every layer with weights.
 
         Args:
             params: As in ``apply``.
+            state: As in ``apply``.
             x: As in ``apply``.
-            touch: Takes the layer's number, its inputs (batch, [rows, columns,] fan_in) and its
-                sums (batch, [rows, columns,] n_out), and returns what takes the place of the sums.
+            touch: Takes the layer's number, a function that returns its inputs (batch, [rows,
+                columns,] fan_in), and its sums (batch, [rows, columns,] n_out), and returns what
+                takes the place of the sums.
+            train: As in ``apply``.
+            weights: The ``example_weights`` of ``apply``.
 
         Returns:
-            Outputs of shape ``(batch, outputs)``.
+            Outputs of shape ``(batch, outputs)``, and the state.
 
         Raises:
-            UserError: If the inputs do not fit the chain, or the parameters do not.
+            UserError: If the inputs do not fit the chain, or the parameters or the state do not.
         """
         layers = iter(enumerate(self.weight_layers(x.shape[1:])))
+        norms, scalars = (_numbered(prefix) for prefix in ("norm", "scalar"))
+        new: State = {}
 
         def sums(layer: Affine | Conv, hidden: jax.Array) -> jax.Array:
             index, entry = next(layers)
-            given = patches(hidden, layer) if isinstance(layer, Conv) else hidden
             multipliers = (entry.weight_multiplier, entry.bias_multiplier)
-            return touch(index, given, affine(entry.name, params, self.bias, multipliers, given))
+            computed = (entry.name, params, self._has_bias(layer), multipliers, hidden)
+            if isinstance(layer, Affine):
+                return touch(index, lambda: hidden, affine(*computed))
+            wanted = self.convolution
+            method = None if wanted is None or impossible(wanted, layer) else wanted
+            found = affine(
+                *computed, lambda images, w: convolve(images, w, layer, method), layer.size**2
+            )
+            return touch(index, lambda: patches(hidden, layer), found)
 
-        return _through(self.layers, x[..., None] if x.ndim == 3 else x, sums)
+        def normalised(layer: Norm, hidden: jax.Array) -> jax.Array:
+            name = next(norms)
+            own = learned(name, params, "scale", "bias")
+            if not isinstance(layer, BatchNorm):
+                return example_norm(layer, own, hidden)
+            statistics = recorded(name, state)
+            if train:
+                statistics = batch_statistics(hidden, weights)
+                new[name] = running(layer, state[name], statistics)
+            return batch_norm(layer, own, hidden, statistics)
+
+        def learn(layer: Affine | Conv | Norm | LearnedScalar, hidden: jax.Array) -> jax.Array:
+            match layer:
+                case Affine() | Conv():
+                    return sums(layer, hidden)
+                case ScalarBias():
+                    bias = learned(next(scalars), params, "bias")["bias"]
+                    return hidden + bias.reshape((1,) * hidden.ndim)
+                case ScalarMultiplier():
+                    factor = learned(next(scalars), params, "multiplier")["multiplier"]
+                    return hidden * factor.reshape((1,) * hidden.ndim)
+                case _:
+                    return normalised(layer, hidden)
+
+        outputs = _through(self.layers, x[..., None] if x.ndim == 3 else x, learn)
+        return outputs, {**state, **new} if new else state
 
     def describe(self) -> dict[str, Any]:
         """Return the architecture as plain values that JSON can hold."""
-        return {
+        described_as = {
             "architecture": "network",
             "depth": self.depth,
             "outputs": self.outputs,
@@ -270,120 +362,69 @@ class Network:
             "bias_std": self.bias_std,
             "bias_scale": self.bias_scale,
         }
+        # Said only where it was asked for: what the table says is no part of the architecture.
+        return described_as | ({"convolution": self.convolution} if self.convolution else {})
 
 
-def residual_dense(
-    width: int,
-    blocks: int,
-    outputs: int,
-    activation: str = "relu",
-    branch_scale: float = 1.0,
-    *,
-    parameterisation: Literal["standard", "ntk"] = "standard",
-    initialisation: Init = "he",
-    bias: bool = True,
-    bias_std: float = 0.0,
-    bias_scale: float = 1.0,
-) -> Network:
-    """Build a fully connected residual network; inputs of any shape are flattened.
-
-    An affine layer, then ``blocks`` times ``h + branch_scale · (W φ(h) + b)``, then the activation
-    and the affine layer of the outputs.
-
-    Args:
-        width: Number of units of each hidden layer.
-        blocks: Number of residual blocks; 0 leaves one hidden layer.
-        outputs: Number of outputs.
-        activation: Name of the activation φ.
-        branch_scale: Factor of each branch, such as ``blocks ** -0.5``.
-        parameterisation: As in ``Network``, like all that follow.
-        initialisation: As there.
-        bias: As there.
-        bias_std: As there.
-        bias_scale: As there.
-
-    Raises:
-        UserError: When a value cannot be used.
-    """
-    require_positive("width", width)
-    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 0:
-        raise UserError(f"blocks is {blocks!r}; choose a whole number >= 0")
-    block = Residual((Activation(activation), Affine(width)), branch_scale)
-    last = (Activation(activation), Affine(outputs))
-    chain: Chain = (Flatten(), Affine(width), *(block,) * blocks, *last)
-    return Network(chain, parameterisation, initialisation, bias, bias_std, bias_scale)
+Learn = Callable[[Affine | Conv | Norm | LearnedScalar, jax.Array], jax.Array]
 
 
-def conv_net(
-    channels: Sequence[int],
-    outputs: int,
-    head: Literal["flatten", "mean"] = "flatten",
-    size: int = 3,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    activation: str = "relu",
-    pool: int | None = None,
-    *,
-    parameterisation: Literal["standard", "ntk"] = "standard",
-    initialisation: Init = "he",
-    bias: bool = True,
-    bias_std: float = 0.0,
-    bias_scale: float = 1.0,
-) -> Network:
-    """Build a plain convolutional network over (batch, height, width, channels).
-
-    Args:
-        channels: Number of channels of each convolution.
-        outputs: Number of outputs.
-        head: What the last affine layer sees: ``"flatten"``, all positions side by side, or
-            ``"mean"``, the mean over positions.
-        size: Height and width of the patches.
-        stride: Steps between patches.
-        padding: ``"SAME"`` or ``"VALID"``.
-        activation: Name of the activation after each convolution.
-        pool: Size of the average pooling after each activation; None for no pooling.
-        parameterisation: As in ``Network``, like all that follow.
-        initialisation: As there.
-        bias: As there.
-        bias_std: As there.
-        bias_scale: As there.
-
-    Raises:
-        UserError: When a value cannot be used.
-    """
-    if isinstance(channels, str) or not isinstance(channels, Sequence) or not channels:
-        raise UserError(
-            f"channels is {channels!r}; give one whole number per convolution, e.g. (32, 64)"
-        )
-    if head not in ("flatten", "mean"):
-        raise unknown("head", head, ("flatten", "mean"))
-    chain: list[LayerSpec] = []
-    for number in channels:
-        chain += [Conv(number, size, stride, padding), Activation(activation)]
-        chain += [] if pool is None else [AveragePool(pool)]
-    chain += [Flatten() if head == "flatten" else GlobalAverage(), Affine(outputs)]
-    return Network(tuple(chain), parameterisation, initialisation, bias, bias_std, bias_scale)
-
-
-def _through(
-    chain: Chain, hidden: jax.Array, sums: Callable[[Affine | Conv, jax.Array], jax.Array]
-) -> jax.Array:
-    """Run a chain; ``sums`` computes the layers with weights, in their order."""
+def _through(chain: Chain, hidden: jax.Array, learn: Learn) -> jax.Array:
+    """Run a chain; ``learn`` computes the layers with parameters, in their order."""
     for layer in chain:
-        match layer:
-            case Affine() | Conv():
-                hidden = sums(layer, hidden)
-            case Residual(branch, scale):
-                hidden = hidden + times(float(scale), _through(branch, hidden, sums))
-            case Activation(name):
-                hidden = ACTIVATIONS[name](hidden)
-            case AveragePool(size):
-                hidden = pooled(hidden, size)
-            case GlobalAverage():
-                hidden = hidden.mean(axis=(1, 2))
-            case Flatten():
-                hidden = hidden.reshape(hidden.shape[0], -1)
+        hidden = _after(layer, hidden, learn)
     return hidden
+
+
+def _after(layer: LayerSpec, hidden: jax.Array, learn: Learn) -> jax.Array:
+    match layer:
+        case Residual(branch, scale, shortcut):
+            # In this order: layers are numbered as they run.
+            added = times(float(scale), _through(branch, hidden, learn))
+            return _through(shortcut, hidden, learn) + added
+        case Activation(name):
+            return ACTIVATIONS[name](hidden)
+        case AveragePool(size):
+            return pooled(hidden, size)
+        case MaxPool(size):
+            return pooled(hidden, size, maximum=True)
+        case GlobalAverage():
+            return hidden.mean(axis=(1, 2))
+        case Flatten():
+            return hidden.reshape(hidden.shape[0], -1)
+        case _:
+            return learn(layer, hidden)
+
+
+def _numbered(prefix: str) -> Iterator[str]:
+    return (f"{prefix}_{number}" for number in itertools.count())
+
+
+def _unweighted(
+    norms: list[tuple[Norm, int]], scalars: list[LearnedScalar], dtype: Any
+) -> tuple[Params, State]:
+    """Return the initial parameters and state of the layers that have no weights."""
+    params: Params = {}
+    state: State = {}
+    for name, (layer, channels) in zip(_numbered("norm"), norms, strict=False):
+        scale = jnp.full(channels, layer.initial_scale, dtype)
+        params[name] = {"scale": scale, "bias": jnp.zeros(channels, dtype)}
+        if isinstance(layer, BatchNorm):
+            state[name] = initial_state(channels, dtype)
+    for name, scalar in zip(_numbered("scalar"), scalars, strict=False):
+        adds = isinstance(scalar, ScalarBias)
+        params[name] = {"bias": jnp.zeros(1, dtype)} if adds else {"multiplier": jnp.ones(1, dtype)}
+    return params, state
+
+
+def _identity(layer: Affine | Conv, size: Size, dtype: Any) -> jax.Array:
+    """Return weights that copy input i to unit i, for a convolution at the centre of the patch."""
+    if isinstance(layer, Affine):
+        return jnp.eye(size.outputs, size.fan_in, dtype=dtype)
+    channels, centre = size.fan_in // size.positions, layer.size // 2 * (layer.size + 1)
+    around = jnp.zeros((size.outputs, size.positions, channels), dtype)
+    copied = jnp.eye(size.outputs, channels, dtype=dtype)
+    return around.at[:, centre].set(copied).reshape(size.outputs, size.fan_in)
 
 
 def _by_position(draw: jax.Array, positions: int) -> jax.Array:

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from implicit_bias.arguments import require_number
 from implicit_bias.errors import UserError
-from implicit_bias.models.base import Model, Scalar, traced_settings
+from implicit_bias.models.base import Model, Scalar, traced_settings, uses_batch_statistics
 from implicit_bias.models.wrapped import remembered, require_model
 from implicit_bias.ranges import Setting
 
@@ -85,6 +85,11 @@ class Scaled:
     def keeps_origin(self) -> bool:
         """Whether the state holds the initial parameters."""
         return self.centred or bool(getattr(self.model, "keeps_origin", False))
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether training looks at the batch as a whole: as in the inner model."""
+        return uses_batch_statistics(self.model)
 
     @property
     def traced(self) -> tuple[Setting, ...]:
@@ -143,6 +148,7 @@ class Scaled:
         *,
         train: bool = False,
         key: jax.Array | None = None,
+        **others: Any,
     ) -> tuple[jax.Array, Any]:
         """Evaluate the scaled model.
 
@@ -152,6 +158,7 @@ class Scaled:
             x: Inputs, shape (batch, *features).
             train: Passed to the inner model.
             key: Passed to the inner model.
+            **others: Passed to the inner model: ``example_weights``, where it takes them.
 
         Returns:
             Outputs of shape (batch, k), and the new state.
@@ -160,11 +167,13 @@ class Scaled:
             UserError: If the state lacks what ``init`` puts there.
         """
         alpha, inner = remembered("Scaled", state, "alpha", "state")
-        outputs, inner = self.model.apply(params, inner, x, train=train, key=key)
+        outputs, inner = self.model.apply(params, inner, x, train=train, key=key, **others)
         new = {**state, "state": inner}
         if self.centred:
             origin, origin_state = remembered("Scaled", state, "origin", "origin_state")
-            began, origin_state = self.model.apply(origin, origin_state, x, train=train, key=key)
+            began, origin_state = self.model.apply(
+                origin, origin_state, x, train=train, key=key, **others
+            )
             outputs = outputs - began
             new["origin_state"] = origin_state
         return alpha * outputs, new

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.models import Dense, Model
-from implicit_bias.models.layers import Activation, Chain, Residual
+from implicit_bias.models.layers import Activation, Chain, Norm, Residual
 from implicit_bias.models.network import Network
 from implicit_bias.pruning import masks
 from implicit_bias.pruning.masks import Mask, Params
@@ -23,8 +23,8 @@ def scores(
 
     R is the sum of outputs. The scores of each layer add up to R, so the largest layer is not emptied first;
     pruned in many rounds none is, as long as each can keep a weight. The network is linear: activations of
-    ``Dense`` and ``Network`` are the identity, and biases zero. Any other model keeps its activations, which
-    makes no difference where they are ReLUs.
+    ``Dense`` and ``Network`` are the identity, biases zero, and normalisation left out. Any other model keeps
+    its activations, which makes no difference where they are ReLUs.
 
     Args:
         problem: The network and the shape and dtype of an input; loss and targets are not used.
@@ -58,7 +58,7 @@ def scores(
 
 
 def linear(model: Model) -> Model:
-    """Return a model with the identity for its activations, where they can be exchanged."""
+    """Return a model without activations and normalisation, where they can be taken out."""
     if isinstance(model, Dense):
         return dataclasses.replace(model, activation="identity")
     if isinstance(model, Network):
@@ -68,11 +68,13 @@ def linear(model: Model) -> Model:
 
 def _linear_chain(chain: Chain) -> Chain:
     return tuple(
-        dataclasses.replace(layer, branch=_linear_chain(layer.branch))
+        dataclasses.replace(
+            layer, branch=_linear_chain(layer.branch), shortcut=_linear_chain(layer.shortcut)
+        )
         if isinstance(layer, Residual)
         else layer
         for layer in chain
-        if not isinstance(layer, Activation)
+        if not isinstance(layer, Activation | Norm)
     )
 
 

@@ -36,7 +36,7 @@ def compile_chunks(
     pool: Pool,
     *,
     probe: Probe | None = None,
-    evaluator_chunk: int = 1000,
+    evaluator_chunk: int | None = None,
 ) -> None:
     """Compile all that the chunks of a program need: the parts of :func:`compilations`, in turn."""
     for part in compilations(program, dataset, pool, probe=probe, evaluator_chunk=evaluator_chunk):
@@ -49,7 +49,7 @@ def compilations(
     pool: Pool,
     *,
     probe: Probe | None = None,
-    evaluator_chunk: int = 1000,
+    evaluator_chunk: int | None = None,
 ) -> tuple[Callable[[], None], ...]:
     """Return what compiles the parts of a program, so that :func:`train_chunk` finds them ready.
 
@@ -100,7 +100,9 @@ def compilations(
         examples, state = shapes()
         _compile(
             evaluate_lanes,
-            evaluator=Evaluator(recipe.model, recipe.loss, evaluator_chunk),
+            evaluator=Evaluator(
+                recipe.model, recipe.loss, evaluator_chunk or program.evaluator_chunk
+            ),
             layout=layout,
             pool=pool,
             examples=examples,

@@ -18,7 +18,7 @@ from implicit_bias.data.dataset import Dataset
 from implicit_bias.data.transforms import split_indices, symmetric_label_noise
 from implicit_bias.keys import Role, role_key
 from implicit_bias.models import Model
-from implicit_bias.models.base import traced_settings
+from implicit_bias.models.base import traced_settings, uses_batch_statistics
 from implicit_bias.training.noise import noisy_weights
 from implicit_bias.training.recipe import NOISE_SETTING, Recipe
 
@@ -262,7 +262,7 @@ def batch_gradient(
         inputs: The lane's seed and settings.
         examples: The lane's examples.
         state: Current state.
-        step: Number of the update, for the keys of dropout and injected noise.
+        step: Number of the update, for the keys of dropout, injected noise and augmentation.
         indices: (batch_size,) positions in the lane's training set; None for all of it, where
             ``examples`` hold the inputs.
         weights: (batch_size,) example weights, summing to 1; 0 marks an empty slot of the last batch.
@@ -276,16 +276,32 @@ def batch_gradient(
         noise_key = jax.random.fold_in(role_key(inputs.seed, "gradient_noise"), step)
         gradient_weights = noisy_weights(noise_key, weights, inputs.settings[NOISE_SETTING])
     dropout_key = jax.random.fold_in(role_key(inputs.seed, "dropout"), step)
+    moves = None
+    if recipe.augmentation is not None:
+        # Drawn for the whole batch, before it is cut into parts.
+        augmentation_key = jax.random.fold_in(role_key(inputs.seed, "augmentation"), step)
+        moves = recipe.augmentation.draw(augmentation_key, recipe.batch_size)
+
+    of_batch = uses_batch_statistics(recipe.model)
 
     def weighted_loss(
-        params: Params, model_state: Any, indices: Any, weights: jax.Array, loss_weights: Any
+        params: Params,
+        model_state: Any,
+        indices: Any,
+        weights: jax.Array,
+        loss_weights: Any,
+        moves: Any,
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         if indices is None:
             x, targets = examples.inputs, examples.targets
         else:
             x, targets = pool.x_train[examples.train[indices]], examples.targets[indices]
-        outputs, model_state = recipe.model.apply(
-            params, model_state, x, train=True, key=dropout_key
+        if recipe.augmentation is not None:
+            x = recipe.augmentation.apply(x, moves)
+        # Statistics of the batch are those of the examples in it, without injected noise.
+        counted = {"example_weights": loss_weights} if of_batch else {}
+        outputs, model_state = recipe.trained_model.apply(
+            params, model_state, x, train=True, key=dropout_key, **counted
         )
         losses = recipe.loss.per_example(outputs, targets)
         # An empty slot repeats an example with weight 0.
@@ -295,7 +311,7 @@ def batch_gradient(
     micro = recipe.micro_batch
     if micro is None or micro == recipe.batch_size:
         gradient, (value, model_state) = gradient_of(
-            state.params, state.model_state, indices, gradient_weights, weights
+            state.params, state.model_state, indices, gradient_weights, weights, moves
         )
         return value, model_state, gradient
 
@@ -304,6 +320,8 @@ def batch_gradient(
 
     def split(array: Any) -> jax.Array:
         return jnp.pad(array, (0, padding)).reshape(parts, micro)
+
+    split_moves = jax.tree.map(split, moves)
 
     def accumulate(carry: Any, part: Any) -> tuple[Any, None]:
         gradient, value, model_state = carry
@@ -314,7 +332,7 @@ def batch_gradient(
     (gradient, value, model_state), _ = jax.lax.scan(
         accumulate,
         (zero, jnp.zeros((), weights.dtype), state.model_state),
-        (split(indices), split(gradient_weights), split(weights)),
+        (split(indices), split(gradient_weights), split(weights), split_moves),
     )
     return value, model_state, gradient
 

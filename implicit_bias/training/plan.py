@@ -13,14 +13,17 @@ import numpy as np
 
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.errors import UserError
+from implicit_bias.models import model_cost
 from implicit_bias.runtime import Layout
 from implicit_bias.training import table
+from implicit_bias.training.convolving import convolution_reasons
+from implicit_bias.training.footprint import Footprint, footprint
 from implicit_bias.training.lane import LaneInputs, initial_state
 from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.widths import padding_reasons
 
-DEFAULT_MEMORY = 2 * 2**30
-"""Bytes that the lanes of a chunk may take where nothing else is said."""
+DEFAULT_MEMORY = 3 * 2**30
+"""Bytes that a chunk, its lanes and what is computed of them, may take where nothing else is said."""
 
 PADDED_MEMORY = 8 * 2**20
 """Bytes up to which a chunk may grow by empty slots, to share a compiled program with others."""
@@ -37,8 +40,11 @@ class Program:
             the cut.
         slots: Places for lanes on each device; those that a chunk leaves empty are padding.
         lane_bytes: Memory of one lane between segments.
+        working_bytes: Memory that a device takes beside, while it trains or evaluates: predicted.
+        evaluator_chunk: Examples in one forward pass of an evaluation.
         parameters: Parameters of one network.
         gflops: Expected nominal speed in 10⁹ operations a second.
+        multiply_adds: Multiplications with an addition to evaluate one example.
     """
 
     recipe: Recipe
@@ -46,8 +52,16 @@ class Program:
     chunks: tuple[tuple[Lane, ...], ...]
     slots: int
     lane_bytes: int
+    working_bytes: int
+    evaluator_chunk: int
     parameters: int
     gflops: float
+    multiply_adds: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory of a chunk at its peak, over all devices, without the data."""
+        return self.layout.devices * (self.slots * self.lane_bytes + self.working_bytes)
 
     @property
     def seconds(self) -> float:
@@ -65,9 +79,13 @@ class Program:
         return self.work(sum(lane.updates for chunk in self.chunks for lane in chunk))
 
     def work(self, updates: int) -> float:
-        """Return the nominal work of updates: 6 operations for each parameter, example and gradient."""
+        """Return the nominal work of updates: 6 operations for each parameter, example and gradient.
+
+        Where an example uses parameters more than once, as convolutions do, each use counts.
+        """
         gradients = updates * self.recipe.optimizer.gradients
-        return 6e-9 * self.parameters * self.recipe.batch_size * gradients
+        used = max(self.parameters, self.multiply_adds)
+        return 6e-9 * used * self.recipe.batch_size * gradients
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Plan:
     Attributes:
         programs: One entry per compiled training program.
         dataset: What every lane trains on.
-        memory: Budget in bytes for the lanes of a chunk.
+        memory: Budget in bytes for a chunk: its lanes, and what is computed of them.
         reasons: Why the layout is what it is, and what padding wastes, one line each.
     """
 
@@ -96,6 +114,25 @@ class Plan:
         """Expected training time without compilation, evaluation or measurement."""
         return sum(program.seconds for program in self.programs)
 
+    @property
+    def data_bytes(self) -> int:
+        """Memory of the dataset: as it was loaded, and as devices have it."""
+        arrays = (
+            self.dataset.x_train,
+            self.dataset.y_train,
+            self.dataset.x_test,
+            self.dataset.y_test,
+        )
+        devices = max((program.layout.devices for program in self.programs), default=0)
+        # CPU devices share their memory, and so a copy.
+        copies = min(devices, 1) if jax.default_backend() == "cpu" else devices
+        return (1 + copies) * sum(array.nbytes for array in arrays)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted memory at the peak of training, beside that of the process and the compiler."""
+        return self.data_bytes + max((program.peak_bytes for program in self.programs), default=0)
+
     def lanes(self) -> Iterator[Lane]:
         """Iterate over all lanes in the order they run."""
         for program in self.programs:
@@ -103,7 +140,11 @@ class Plan:
                 yield from chunk
 
     def describe(self) -> str:
-        """Return the plan as text: programs, lanes, chunks, devices, memory, expected time, reasons."""
+        """Return the plan as text: programs, lanes, chunks, devices, memory, expected time, reasons.
+
+        ``params`` are the parameters of a network, ``MFLOP`` the 10⁶ floating-point operations to
+        evaluate one example, two for each multiplication with an addition.
+        """
         if not self.programs:
             return f"nothing is trained; experiments on {self.dataset.name}"
         lines = [
@@ -111,7 +152,7 @@ class Plan:
             f"{self.dataset.name}; training alone takes {_duration(self.seconds)}; compiling and "
             "measuring, not counted here, come on top",
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
-            f"{'params':>9} {'MB/chunk':>9} {'training':>12}",
+            f"{'params':>9} {'MFLOP':>9} {'MB/chunk':>9} {'training':>12}",
         ]
         for program in self.programs:
             layout = program.layout
@@ -120,16 +161,23 @@ class Plan:
             lines.append(
                 f"{program.recipe.batch_size:>6} {program.recipe.optimizer.name:<12} "
                 f"{program.n_lanes:>6} {len(program.chunks):>6} {how:<22} {program.parameters:>9} "
-                f"{program.slots * layout.devices * program.lane_bytes / 1e6:>9.1f} "
+                f"{2e-6 * program.multiply_adds:>9.4g} "
+                f"{program.peak_bytes / 1e6:>9.1f} "
                 f"{_duration(program.seconds):>12}"
             )
-        return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons)])
+        memory = (
+            f"memory at its peak: about {self.peak_bytes / 1e6:.3g} MB, {self.data_bytes / 1e6:.3g} of them "
+            "data; the process, the compiler and measuring come on top"
+        )
+        return "\n".join([*lines, *(f"- {reason}" for reason in (*self.reasons, memory))])
 
     def to_json(self) -> dict[str, Any]:
         """Return what a resumed run must repeat, as JSON-ready data."""
         return {
             "dataset": {"name": self.dataset.name, "checksum": self.dataset.checksum},
             "memory": self.memory,
+            "peak_bytes": self.peak_bytes,
+            "data_bytes": self.data_bytes,
             "programs": [
                 {
                     "recipe": program.recipe.describe(),
@@ -138,6 +186,8 @@ class Plan:
                     "devices": program.layout.devices,
                     "lanes": program.n_lanes,
                     "chunks": [len(chunk) for chunk in program.chunks],
+                    "peak_bytes": program.peak_bytes,
+                    "evaluator_chunk": program.evaluator_chunk,
                 }
                 for program in self.programs
             ],
@@ -159,7 +209,7 @@ def make_plan(
     Args:
         lanes: The sweep. Lanes with equal recipes share a program.
         dataset: What they train on.
-        memory: Bytes the lanes of one chunk may take.
+        memory: Bytes one chunk may take: its lanes, and what is computed of them at a time.
         strategy: ``"map"`` or ``"vmap"``; by default what the committed table says for the backend.
         tile: Lanes in one batched computation under ``"vmap"``.
         devices: Number of devices; by default all.
@@ -169,7 +219,8 @@ def make_plan(
 
     Raises:
         UserError: If there are no lanes, a lane asks for more examples than the pool has, a single lane
-            does not fit in the memory budget, or the layout is impossible.
+            does not fit in the memory budget, inputs are to be augmented and are no images, or the layout
+            is impossible.
     """
     if not lanes:
         raise UserError("the sweep has no lanes; give at least one seed, step size and batch size")
@@ -197,7 +248,11 @@ def make_plan(
                 "call implicit_bias.runtime.configure(float64=True) first"
             )
         recipe.loss.check(dataset.task, _outputs(recipe, dataset))
-        choice = table.choose(backend, recipe)
+        if recipe.augmentation is not None:
+            recipe.augmentation.check(dataset.input_shape, dataset.name)
+        lane_bytes, parameters = _lane_size(recipe, dataset, members)
+        products = model_cost(recipe.model, dataset.input_shape, recipe.dtype).multiply_adds
+        choice = table.choose(backend, recipe, products / max(parameters, 1))
         wanted = strategy or choice.strategy
         if wanted not in ("map", "vmap"):
             raise UserError(f"strategy is {wanted!r}; choose 'map' or 'vmap'")
@@ -208,26 +263,41 @@ def make_plan(
             )
         width = (tile or choice.tile) if wanted == "vmap" else 1
         count = min(devices or present, max(1, math.ceil(len(members) / width)))
-        layout = Layout("map" if wanted == "map" else "vmap", width, count)
+        needs = footprint(recipe, dataset)
+        layout = _layout(wanted, width, count, lane_bytes, needs, memory)
+        working = _working_bytes(needs, layout)
         reason = "asked for" if strategy else choice.reason
         if reason not in reasons:
             reasons.append(reason)
-
-        lane_bytes, parameters = _lane_size(recipe, dataset, members)
-        fit = memory // lane_bytes // layout.granule * layout.granule
-        if fit < 1:
-            least = layout.granule * lane_bytes
-            raise UserError(
-                f"the smallest chunk on {layout.devices} device(s) takes {least} bytes, but the memory "
-                f"budget is {memory}; raise it (--memory), or use fewer devices"
+        if layout.devices < count:
+            reasons.append(
+                f"{layout.devices} of {count} devices: on more, what is computed of lanes at a time would "
+                f"not fit in the memory budget of {memory / 1e6:.4g} MB"
             )
+
+        computed = convolution_reasons(recipe, dataset.input_shape, backend)
+        reasons += [line for line in computed if line not in reasons]
+
+        available = memory - layout.devices * working
+        fit = available // lane_bytes // layout.granule * layout.granule
         size = min(fit, len(members))
         chunks = tuple(
             tuple(members[first : first + size]) for first in range(0, len(members), size)
         )
-        slots = _slots(size, lane_bytes, memory, layout)
+        slots = _slots(size, lane_bytes, available, layout)
         programs.append(
-            Program(recipe, layout, chunks, slots, lane_bytes, parameters, choice.gflops)
+            Program(
+                recipe,
+                layout,
+                chunks,
+                slots,
+                lane_bytes,
+                working,
+                needs.evaluator_chunk,
+                parameters,
+                choice.gflops,
+                products,
+            )
         )
     reasons += padding_reasons(groups, math.prod(dataset.input_shape))
     return Plan(tuple(programs), dataset, memory, tuple(reasons))
@@ -248,13 +318,39 @@ def _outputs(recipe: Recipe, dataset: Dataset) -> int:
         return outputs
 
     shape = jax.eval_shape(run, key, example).shape
-    logistic = shape == (1, 1) and dataset.task == "classification" and dataset.n_outputs == 2
-    if shape != (1, dataset.n_outputs) and not logistic:
+    needed = dataset.predictions * dataset.n_outputs
+    logistic = shape == (1, 1) and dataset.task == "classification" and needed == 2
+    if shape != (1, needed) and not logistic:
         raise UserError(
             f"the model's outputs have shape {shape[1:]}, but {dataset.name} needs "
-            f"{dataset.n_outputs}; build the model for that many outputs"
+            f"{needed}; build the model for that many outputs"
         )
     return int(shape[1])
+
+
+def _layout(
+    strategy: str, tile: int, devices: int, lane_bytes: int, needs: Footprint, memory: int
+) -> Layout:
+    """Return the layout on as many devices as the memory budget allows.
+
+    Raises:
+        UserError: Not even one device does.
+    """
+    for count in range(devices, 0, -1):
+        layout = Layout("map" if strategy == "map" else "vmap", tile, count)
+        least = count * _working_bytes(needs, layout) + layout.granule * lane_bytes
+        if least <= memory:
+            return layout
+    smaller = "a smaller --tile or " if tile > 1 else ""
+    raise UserError(
+        f"the smallest chunk on 1 device takes {least} bytes, but the memory budget is {memory}; raise it "
+        f"(--memory), or use {smaller}a micro_batch in the recipe"
+    )
+
+
+def _working_bytes(needs: Footprint, layout: Layout) -> int:
+    """Return the memory that a device takes beside its lanes: those of a tile are trained at once."""
+    return max(layout.tile * needs.update_bytes, needs.evaluation_bytes)
 
 
 def _slots(lanes: int, lane_bytes: int, memory: int, layout: Layout) -> int:

@@ -17,11 +17,13 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from implicit_bias.data.augmentation import Augmentation
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.keys import Role
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.models.base import traced_settings
+from implicit_bias.models.computed import PRECISIONS, Computed, Precision
 from implicit_bias.optimizers import Optimizer, Schedule
 from implicit_bias.ranges import Setting
 
@@ -59,13 +61,21 @@ class Recipe:
             of an epoch smaller where the batch size does not divide; ``"replacement"`` draws each
             batch independently.
         micro_batch: Examples in one forward and backward pass; smaller than ``batch_size`` where a
-            batch does not fit in memory. The gradient is the same up to rounding.
+            batch does not fit in memory. The gradient is the same up to rounding, but for models with
+            batch normalisation: each part is then normalised by its own statistics (ghost batches, Hoffer et
+            al. 2017), as wherever gradients of parts are added up; those of the whole batch would need
+            all of it at once.
         gradient_noise: Whether noise of a smaller batch is added to the gradient.
         masked: Whether lanes bring a 0/1 mask of their parameters.
         started: Whether lanes bring the parameters they begin with.
         first_update: Number of the lanes' first update. Data order and step-size schedule continue there;
             the optimiser's state is fresh.
         dtype: Floating-point type of parameters, data and settings.
+        augmentation: What is done to each image each time training uses it; None for nothing. Evaluation and
+            measurement see images as they are.
+        precision: In which the passes of training are computed (``models.Computed``), float32 parameters
+            or not; None for what the backend does (TF32 on recent GPUs, the parameters' type on CPUs).
+            Evaluation is as the backend does; what measures curvature asks for the highest.
     """
 
     model: Model
@@ -82,6 +92,8 @@ class Recipe:
     started: bool = False
     first_update: int = 0
     dtype: Literal["float32", "float64"] = "float32"
+    augmentation: Augmentation | None = None
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         _make_whole(
@@ -111,6 +123,18 @@ class Recipe:
             )
         if self.dtype not in ("float32", "float64"):
             raise UserError(f"dtype is {self.dtype!r}; choose 'float32' or 'float64'")
+        if self.augmentation is not None and not isinstance(self.augmentation, Augmentation):
+            raise UserError(
+                f"augmentation is {self.augmentation!r}; give an Augmentation, such as "
+                "data.augmentation.AUGMENTATIONS['crop-flip'], or None"
+            )
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.precision in ("tf32", "bf16") and self.dtype != "float32":
+            raise UserError(
+                f"precision is {self.precision!r} and dtype {self.dtype!r}; choose precision 'float32' or "
+                "None, or dtype 'float32'"
+            )
         if (self.masked or self.started) and getattr(self.model, "keeps_origin", False):
             raise UserError(
                 f"a {'masked' if self.masked else 'started'} recipe has the model "
@@ -148,7 +172,14 @@ class Recipe:
             micro_batch=None,
             gradient_noise=False,
             first_update=0,
+            augmentation=None,
+            precision=None,
         )
+
+    @property
+    def trained_model(self) -> Model:
+        """The model as training computes it."""
+        return self.model if self.precision is None else Computed(self.model, self.precision)
 
     @property
     def initial_settings(self) -> tuple[str, ...]:
@@ -167,7 +198,11 @@ class Recipe:
         """Return the recipe as JSON-ready data; equal recipes give equal descriptions."""
         # What is as it always was is not said, so that lanes keep the identities they had.
         started = {"started": True} if self.started else {}
-        later = {"first_update": self.first_update} if self.first_update else {}
+        later: dict[str, Any] = {"first_update": self.first_update} if self.first_update else {}
+        if self.augmentation is not None:
+            later["augmentation"] = self.augmentation.describe()
+        if self.precision is not None:
+            later["precision"] = self.precision
         return {
             "model": self.model.describe(),
             "loss": self.loss.name,

@@ -10,16 +10,16 @@ import numpy as np
 
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.keys import Role
-from implicit_bias.runtime import replicate
+from implicit_bias.runtime import aligned, replicate
 from implicit_bias.training.lane import LaneInputs, Pool
 from implicit_bias.training.recipe import REPLICATED, Lane
 
 
 def make_pool(dataset: Dataset, dtype: str, devices: int) -> Pool:
-    """Copy a dataset to every device, floating-point arrays in the given dtype."""
+    """Copy a dataset to every device, floating-point arrays in the given dtype; CPU devices share a copy."""
 
     def cast(array: np.ndarray) -> np.ndarray:
-        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        return aligned(array, dtype if np.issubdtype(array.dtype, np.floating) else array.dtype)
 
     pool = Pool(*map(cast, (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)))
     placed: Pool = replicate(pool, devices)

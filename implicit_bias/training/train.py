@@ -38,14 +38,14 @@ SEGMENT_SECONDS = 1.0
 
 
 def train(
-    plan: Plan, *, on_segment: Hook | None = None, evaluator_chunk: int = 1000
+    plan: Plan, *, on_segment: Hook | None = None, evaluator_chunk: int | None = None
 ) -> tuple[Trained, ...]:
     """Train every lane of a plan, chunk after chunk.
 
     Args:
         plan: What to run, from :func:`make_plan`.
         on_segment: Called after each segment.
-        evaluator_chunk: Examples in one forward pass of an evaluation.
+        evaluator_chunk: Examples in one forward pass of an evaluation; by default the plan's.
 
     Returns:
         One record a chunk, in the plan's order.
@@ -68,7 +68,7 @@ def train_chunk(
     probe: Probe | None = None,
     resume: Snapshot | None = None,
     on_segment: Hook | None = None,
-    evaluator_chunk: int = 1000,
+    evaluator_chunk: int | None = None,
     segment_updates: int | None = None,
 ) -> Trained:
     """Train the lanes of one chunk to their ends.
@@ -84,7 +84,7 @@ def train_chunk(
         probe: Measured at the lanes' probes, beside their losses.
         resume: Continue from this snapshot of the same chunk.
         on_segment: Called after each segment; an exception it raises ends the training.
-        evaluator_chunk: Examples in one forward pass of an evaluation.
+        evaluator_chunk: Examples in one forward pass of an evaluation; by default the plan's.
         segment_updates: Largest number of updates in a segment, instead of the aim in seconds.
 
     Returns:
@@ -117,7 +117,7 @@ def train_chunk(
             leaves = jax.tree.leaves(resume.carried)
             carried = spread(jax.tree.unflatten(structure, leaves), layout.devices)
     loop = Loop(recipe, lanes, slots, resume)
-    evaluator = Evaluator(recipe.model, recipe.loss, evaluator_chunk)
+    evaluator = Evaluator(recipe.model, recipe.loss, evaluator_chunk or program.evaluator_chunk)
 
     def evaluate(mask: np.ndarray, train_only: bool) -> np.ndarray:
         values = evaluate_lanes(

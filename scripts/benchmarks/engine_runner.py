@@ -32,7 +32,6 @@ class EngineRunner:
 
         from implicit_bias import losses, optimizers
         from implicit_bias.data import Dataset
-        from implicit_bias.models import Dense
         from implicit_bias.optimizers import schedules
         from implicit_bias.training import Recipe
         from implicit_bias.training.slots import make_pool
@@ -41,7 +40,7 @@ class EngineRunner:
         x, y = work.data()
         self.dataset = Dataset("random", "classification", CLASSES, x, y, x[:1], y[:1])
         self.recipe = Recipe(
-            model=Dense(widths=(work.hidden,), outputs=CLASSES),
+            model=self._model(),
             loss=losses.get("cross_entropy"),
             optimizer=optimizers.get("heavy_ball"),
             schedule=schedules.get("constant"),
@@ -71,9 +70,20 @@ class EngineRunner:
 
         ``xla_flops`` are those of one update of all lanes, every element-wise operation included.
         """
+        loss = self._mean_loss(self.work.examples)
+        return {"loss": loss, "xla_flops": self.work.lanes * self._xla_flops()}
+
+    def _model(self) -> Any:
+        from implicit_bias.models import Dense
+
+        return Dense(widths=(self.work.hidden,), outputs=CLASSES)
+
+    def _mean_loss(self, examples: int) -> float:
+        """Return the loss on the first training examples, averaged over the lanes."""
         import jax
 
-        x, y = jax.numpy.asarray(self.dataset.x_train), jax.numpy.asarray(self.dataset.y_train)
+        arrays = (self.dataset.x_train, self.dataset.y_train)
+        x, y = (jax.numpy.asarray(array[:examples]) for array in arrays)
 
         @jax.jit
         def loss(params: Any, state: Any) -> Any:
@@ -85,7 +95,7 @@ class EngineRunner:
             for weights in ((part.params, part.model_state) for part in self.trained)
             for lane in range(len(jax.tree.leaves(weights)[0]))
         ]
-        return {"loss": float(np.mean(values)), "xla_flops": self.work.lanes * self._xla_flops()}
+        return float(np.mean(values))
 
     def device_memory(self) -> int | None:
         """Return JAX's peak allocation on the accelerator."""

@@ -17,9 +17,8 @@ from scipy import special
 
 from implicit_bias.kernels import Kernels, infinite_kernel
 from implicit_bias.kernels.closed_form import LayerNumbers, closed_form, layer_numbers
-from implicit_bias.models import Dense
+from implicit_bias.models import Dense, residual_dense
 from implicit_bias.models.layers import Activation, Affine, Residual, WeightLayer
-from implicit_bias.models.network import residual_dense
 from tests.haste import hasty
 
 POINTS = np.random.default_rng(0).normal(size=(5, 4))

@@ -14,7 +14,7 @@ from scipy import stats
 
 from implicit_bias.errors import UserError
 from implicit_bias.kernels import ARCHITECTURES, empirical_ntk, infinite_kernel
-from implicit_bias.models import Dense
+from implicit_bias.models import Dense, Network, conv_net, normalised_dense, residual_dense
 from implicit_bias.models.layers import (
     Activation,
     Affine,
@@ -22,9 +22,10 @@ from implicit_bias.models.layers import (
     Conv,
     Flatten,
     GlobalAverage,
+    MaxPool,
     Residual,
+    ScalarBias,
 )
-from implicit_bias.models.network import Network, conv_net, residual_dense
 from tests.haste import hasty
 
 IMAGES = np.random.default_rng(1).normal(size=(3, 4, 4, 2))
@@ -161,6 +162,36 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "mup": (lambda: infinite_kernel(Dense((3,), 1, parameterisation="mup")), "choose 'ntk' or"),
     "tanh": (lambda: infinite_kernel(Dense((3,), 1, "tanh")), "tanh has no infinite-width"),
     "tanh inside": (lambda: infinite_kernel(Network(RESNET)), "tanh has no infinite-width"),
+    "batch normalisation": (
+        lambda: infinite_kernel(normalised_dense((3,), 1)),
+        "BatchNorm has no infinite-width kernel here: units of one layer",
+    ),
+    "group normalisation": (
+        lambda: infinite_kernel(conv_net((4,), 1, norm="group")),
+        "GroupNorm has no infinite-width kernel here",
+    ),
+    "learned scalars": (
+        lambda: infinite_kernel(Network((Affine(3), ScalarBias(), Affine(1)))),
+        "ScalarBias has no infinite-width kernel here: one number for all units",
+    ),
+    "maxima": (
+        lambda: infinite_kernel(Network((Conv(2), MaxPool(2), Flatten(), Affine(1)))),
+        "MaxPool has no infinite-width kernel here: the Gaussian average of a maximum",
+    ),
+    "shortcut": (
+        lambda: infinite_kernel(
+            Network((Affine(3), Residual((Affine(3),), 1.0, (Affine(3),)), Affine(1)))
+        ),
+        "a Residual with a shortcut has no infinite-width kernel here",
+    ),
+    "identity": (
+        lambda: infinite_kernel(Network((Affine(3, initial="identity"), Affine(1)))),
+        "Affine with initial 'identity' has no infinite-width kernel here",
+    ),
+    "centred padding": (
+        lambda: infinite_kernel(Network((Conv(3, padding="CENTRED"), Flatten(), Affine(1)))),
+        "Conv with padding 'CENTRED' has no infinite-width kernel here",
+    ),
     "engine": (lambda: infinite_kernel(Dense((3,), 1), engine="magic"), "choose from 'auto'"),
     "engine's layers": (
         lambda: infinite_kernel(conv_net((3,), 1), engine="closed form"),

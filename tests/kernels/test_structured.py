@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from implicit_bias.errors import UserError
 from implicit_bias.kernels.empirical import empirical_ntk, ntk_cost
-from implicit_bias.models import Dense
-from implicit_bias.models.network import conv_net, residual_dense
+from implicit_bias.models import Dense, Network, conv_net, normalised_dense, residual_dense
+from implicit_bias.models.layers import Activation, Affine, Residual
 from tests.haste import hasty
+
+TANH = Activation("tanh")
 
 # Small, yet every kind of layer: one and several positions, known, factored, pairs and gradients.
 NETWORKS = {
@@ -27,6 +30,18 @@ NETWORKS = {
     "residual": (
         residual_dense(5, 1, 3, "tanh", 0.5, parameterisation="ntk", bias_scale=0.3, bias_std=0.2),
         (6,),
+    ),
+    "shortcut": (
+        Network(
+            (
+                Affine(3),
+                Residual((TANH, Affine(4, bias=False)), 0.5, (Affine(4),)),
+                TANH,
+                Affine(2),
+            ),
+            "ntk",
+        ),
+        (5,),
     ),
     "conv, flatten": (
         conv_net((2, 6), 2, "flatten", pool=2, parameterisation="ntk", bias_std=0.2),
@@ -127,6 +142,35 @@ def test_every_way_of_contracting_is_tried():
             }
     assert {("known", False), ("factored", False), ("pairs", False), ("gradients", True)} <= ways
     assert ("pairs", True) in ways
+
+
+def test_what_learns_more_than_weights_is_not_structured():
+    # Norms learn scales and biases, which the structured kernel does not count: "auto" counts them.
+    # Broken by a kernel without them, of which nothing tells.
+    from implicit_bias.kernels.structured import Structured
+
+    model, x = (
+        normalised_dense((3,), 2, "tanh"),
+        jnp.asarray(np.random.default_rng(0).normal(size=(2, 4))),
+    )
+    shapes, state = jax.eval_shape(lambda: model.init(jax.random.key(0), x[0]))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
+    state = jax.tree.map(lambda leaf: jnp.asarray(0.5 + rng.uniform(size=leaf.shape)), state)
+    flat, unravel = ravel_pytree(params)
+
+    @jax.jit
+    def both(flat):
+        jacobian = jax.jacrev(lambda flat: model.apply(unravel(flat), state, x)[0])(flat)
+        return empirical_ntk(model, unravel(flat), x, state=state), jacobian
+
+    with hasty():
+        found, jacobian = both(flat)
+    np.testing.assert_allclose(found, np.einsum("acp,bcp->ab", jacobian, jacobian) / 2, rtol=1e-11)
+    with pytest.raises(UserError, match=r"learns more than weights and biases \(normalisation"):
+        empirical_ntk(model, params, x, state=state, method="structured")
+    with pytest.raises(UserError, match="normalisation or learned scalars; choose method='jac"):
+        Structured(model, params, state, (4,), x.dtype, "trace", (2, 2))
 
 
 def test_padded_network_has_the_narrow_kernel():

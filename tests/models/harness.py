@@ -17,10 +17,14 @@ from implicit_bias.models import (
     Dense,
     Linearised,
     Model,
+    Network,
     Scaled,
+    Transformer,
     conv_net,
     from_flax,
+    normalised_dense,
     residual_dense,
+    resnet,
 )
 
 
@@ -61,6 +65,12 @@ class NnxBlock(nnx.Module):
 KEY = jax.random.key(7)
 
 
+def fixup(width: int) -> Network:
+    """The first block of a network without norms, and its end."""
+    chain = resnet(10, width, 3, norm="none").chain()
+    return Network((*chain[:4], *chain[-3:]))
+
+
 @dataclass(frozen=True)
 class Row:
     """One model.
@@ -72,6 +82,7 @@ class Row:
         smooth: Whether finite differences apply everywhere (not at the kinks of ReLU).
         has_state: Whether its state changes while training.
         needs_key: Whether it draws random numbers while training.
+        zeros: Whether some of its weights begin at zero.
     """
 
     name: str
@@ -80,6 +91,7 @@ class Row:
     smooth: bool = True
     has_state: bool = False
     needs_key: bool = False
+    zeros: bool = False
 
     def ready(self, dtype: Any = np.float32) -> tuple[Model, Any, Any]:
         """The model with initial parameters and state; made once, as compiling it takes seconds."""
@@ -104,6 +116,21 @@ ROWS = [
     Row("tanh-mup-adam", lambda: Dense((6, 6), 3, "tanh", "mup_adam", base_width=2)),
     Row("residual", lambda: residual_dense(4, 1, 3, "tanh", 0.5, bias_std=0.3)),
     Row("conv-ntk", lambda: conv_net([3], 2, "mean", parameterisation="ntk"), (3, 4), smooth=False),
+    Row("normalised", lambda: normalised_dense((4,), 3, "tanh", "group")),
+    Row(
+        "conv-batch",
+        lambda: conv_net((2,), 3, "mean", norm="batch"),
+        shape=(3, 2, 1),
+        smooth=False,
+        has_state=True,
+    ),
+    Row("fixup", lambda: fixup(1), shape=(4, 4, 1), smooth=False, zeros=True),
+    Row("transformer", lambda: Transformer(3, 4, 2, 2, 2), shape=(2, 4, 2)),
+    Row(
+        "transformer-tokens",
+        lambda: Transformer(3, 4, 1, 2, 2, vocabulary=3, causal=True, readout="every"),
+        shape=(3,),
+    ),
     Row("linen", lambda: from_flax(LinenBlock()), shape=(2, 3), has_state=True),
     Row("linen-dropout", lambda: from_flax(LinenDropout()), needs_key=True),
     Row("nnx", lambda: from_flax(NnxBlock), has_state=True, needs_key=True),

@@ -57,7 +57,7 @@ def test_init_is_a_pure_function_of_the_key(row: Row):
     def check(a: jax.Array, b: jax.Array, c: jax.Array) -> None:
         assert a.dtype == b.dtype == c.dtype == example.dtype
         np.testing.assert_allclose((3.0 if a.ndim > 1 else 1.0) * a, c, rtol=1e-6)
-        assert a.ndim == 1 or (a != b).all()
+        assert a.ndim == 1 or (a != b).all() or (row.zeros and not (a.any() or b.any()))
 
     jax.tree.map(check, first, other, tripled)
     shapes, state_shapes = models.abstract_init(model, example)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from implicit_bias import models
 from implicit_bias.errors import UserError
 from implicit_bias.pruning import masks
 
@@ -76,3 +77,16 @@ def test_nothing_to_prune_is_said() -> None:
     # Breaks if counting divides by zero instead.
     with pytest.raises(UserError, match="nothing to prune"):
         masks.remaining({"layer_0": {"bias": np.ones(3)}})
+
+
+def test_norms_and_scalars_are_never_pruned() -> None:
+    # Their vectors have one axis. Breaks if a scale, which silences a whole channel, counts as a weight.
+    for model in (models.normalised_dense((4,), 2), models.resnet(10, 1, 2, norm="none")):
+        example = jax.ShapeDtypeStruct((8, 8, 1), np.float32)
+        params, _ = models.abstract_init(model, example)
+        assert set(masks.prunable(params)) == {name for name in params if name.startswith("layer")}
+        mask = masks.full(params)
+        name = next(name for name in params if not name.startswith("layer"))
+        mask[name] = jax.tree.map(np.zeros_like, mask[name])
+        with pytest.raises(UserError, match="only weights of two or more axes are pruned"):
+            masks.check(mask, params)

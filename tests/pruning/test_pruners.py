@@ -127,3 +127,24 @@ def test_a_pruner_is_found_by_record_or_place() -> None:
     # Breaks if a user's own pruner cannot be named.
     assert pruning.get(pruning.SNIP) is pruning.SNIP
     assert pruning.get("implicit_bias.pruning.grasp:GRASP") is pruning.GRASP
+
+
+def test_synflow_leaves_norms_out() -> None:
+    # The flow of a network with norms, a pool and a shortcut is that of its weights alone, so that it is
+    # the same in every layer that all of it goes through. Breaks if a norm, here with statistics far from
+    # 0 and 1, or an activation in a shortcut stays.
+    layers = models.layers
+    shortcut = (layers.Conv(2, 1), layers.BatchNorm(), layers.Activation("tanh"))
+    block = layers.Residual((layers.Conv(2, 1), layers.BatchNorm()), 1.0, shortcut)
+    chain = (layers.Conv(2, 1), layers.GroupNorm(2), block, layers.MaxPool(2), layers.Flatten())
+    network = models.Network((*chain, layers.Affine(3)), bias=False)
+    rng, image = np.random.default_rng(0), np.zeros((2, 2, 1))
+    shapes, state = jax.eval_shape(lambda x: network.init(jax.random.key(0), x), image)
+    params, state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) + 3, (shapes, state))
+    problem = pruning.PruningProblem(network, state, harness.problem().loss, image[None], None)
+    scores = jax.jit(pruning.SYNFLOW.scores)(problem, params, masks.full(params), None)
+    sums = {layer: float(np.sum(leaf)) for layer, leaf in masks.weights(scores).items()}
+    first, branch, beside, last = (np.abs(params[f"layer_{i}"]["weight"]) for i in range(4))
+    flow = float((last @ (branch + beside) @ first).sum())  # an image of ones, 1 × 1 windows
+    np.testing.assert_allclose([sums["layer_0"], sums["layer_3"]], flow, rtol=1e-12)
+    np.testing.assert_allclose(sums["layer_1"] + sums["layer_2"], flow, rtol=1e-12)

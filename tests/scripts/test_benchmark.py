@@ -179,6 +179,35 @@ def test_widths_are_trained_in_every_way(tmp_path):
     assert f"plan: {budget['plan']}" in printed
 
 
+def test_convolutional_networks_are_trained_in_every_way(tmp_path):
+    # Broken if a runner trains another network or diverges, counts other operations, or a ratio is to
+    # another turn. By hand, of all lanes and examples: forward, and both gradients but the images' one.
+    measured, printed = run(tmp_path, "conv")
+    small, large = measured["shapes"]
+    layers = [(1024, 3, 2), (1024, 2, 4), (256, 4, 8), (64, 8, 16)]
+    products = sum(places * 9 * given * made for places, given, made in layers) + 16 * 10
+    expected = 2 * 4 * (6 * products - 2 * 1024 * 9 * 3 * 2)
+    assert small["flops_per_update"] == expected
+    for shape, names in (
+        (small, ("pytorch", "pytorch, channels last", "vmap of lax.conv")),
+        (large, ("pytorch", "pytorch, channels last")),
+    ):
+        rows = shape["runners"]
+        ours = rows["engine"]
+        assert ours["engine_faster_by"] is None
+        assert 1 < ours["loss"] < 8
+        for name in names:
+            row = rows[name]
+            assert any(line.startswith(name) for line in printed)
+            if "absent" in row:
+                assert importlib.util.find_spec("torch") is None
+                continue
+            ratios = [theirs / o for theirs, o in zip(row["seconds"], ours["seconds"], strict=True)]
+            assert row["engine_faster_by"]["min"] == pytest.approx(min(ratios))
+            assert row["loss"] == pytest.approx(ours["loss"], abs=3)
+    assert "small network" in large["runners"]["vmap of lax.conv"]["absent"]
+
+
 def test_tickets_are_trained_in_every_way(tmp_path):
     # Broken if a runner trains other networks, a pruned weight lives, or a ratio is to another turn.
     measured, printed = run(tmp_path, "pruning")
@@ -408,6 +437,8 @@ def test_halves_have_all_lanes(parts, lanes):
         (["widths", "--batch", "20000"], "above the 10000 examples"),
         (["ntk", "--rows", "0"], "at least 1"),
         (["pruning", "--arms", "0"], "at least 1"),
+        (["conv", "--shapes", "vgg:1x2x3"], "NETWORK:LANESxCHANNELSxBATCH"),
+        (["conv", "--shapes", "cnn5:1x2x2000"], "1024 examples in a batch"),
         (["kernel"], "invalid choice"),
     ],
 )

@@ -65,6 +65,7 @@ def test_what_is_traced_shares_a_program(dataset: Dataset):
         {"sampling": "replacement"},
         {"micro_batch": 4},
         {"dtype": "float64"},
+        {"precision": "bf16"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -101,18 +102,19 @@ def test_chunks_partition_the_lanes_and_each_fits_the_budget(
     recipes = make_recipe(), make_recipe(batch_size=5)
     lanes = [make_lane(seed, recipe=recipe) for recipe, n in zip(recipes, counts, strict=True)
              for seed in range(n)]  # fmt: skip
-    lane_bytes = make_plan(lanes[:1], dataset).programs[0].lane_bytes
-    memory = int(budget * lane_bytes)
     strategy, tile = layout
+    whole = make_plan(lanes, dataset, strategy=strategy, tile=tile, devices=devices).programs
+    lane_bytes, working = whole[0].lane_bytes, max(program.working_bytes for program in whole)
+    most = max(program.layout.devices for program in whole)
+    memory = int(budget * lane_bytes) + working
     try:
         plan = make_plan(
             lanes, dataset, memory=memory, strategy=strategy, tile=tile, devices=devices
         )
     except UserError as error:
         assert "the memory budget is" in str(error)  # noqa: PT017
-        used = min(devices or 2, math.ceil(max(counts) / (tile or 1)))
-        least = Layout("vmap" if tile else "map", tile or 1, used)
-        assert least.granule * lane_bytes > memory
+        least = Layout("vmap" if tile else "map", tile or 1, 1)
+        assert least.granule * lane_bytes + working > memory
         return
     assert [id(lane) for lane in plan.lanes()] == [id(lane) for lane in lanes]
     for program in plan.programs:
@@ -120,11 +122,16 @@ def test_chunks_partition_the_lanes_and_each_fits_the_budget(
         slots = program.slots * program.layout.devices
         assert min(sizes) >= 1
         assert max(sizes) <= slots
-        assert slots * lane_bytes <= memory
+        beside = program.layout.devices * program.working_bytes
+        assert slots * lane_bytes + beside == program.peak_bytes <= memory
         assert program.slots % program.layout.tile == 0
         assert sizes[:-1] == sizes[:1] * (len(sizes) - 1)
         if len(sizes) > 1:
-            assert (sizes[0] + program.layout.granule) * lane_bytes > memory
+            assert (sizes[0] + program.layout.granule) * lane_bytes + beside > memory
+        if program.layout.devices < min(most, math.ceil(program.n_lanes / program.layout.tile)):
+            more = program.layout.devices + 1
+            assert more * (program.layout.tile * lane_bytes + program.working_bytes) > memory
+            assert any("devices: on more" in reason for reason in plan.reasons)
 
 
 def test_slots_are_of_few_kinds_where_memory_allows(dataset: Dataset):
@@ -145,7 +152,9 @@ def test_large_lanes_get_no_empty_slots(dataset: Dataset, monkeypatch: pytest.Mo
 def test_ten_thousand_lanes_are_cut_to_a_bounded_size(dataset: Dataset):
     # Breaks if memory grows with the sweep.
     lanes = [LANES[0]] * 10_000
-    plan = make_plan(lanes, dataset, memory=2**20)
+    (program,) = make_plan(lanes, dataset).programs
+    budget = program.layout.devices * program.working_bytes + 2**20
+    plan = make_plan(lanes, dataset, memory=budget)
     (program,) = plan.programs
     assert len(program.chunks) > 10
     assert sum(map(len, program.chunks)) == 10_000
@@ -292,7 +301,8 @@ def test_describe_tells_what_would_run(dataset: Dataset):
     wide = make_recipe(model=models.Dense((20_000,), 3), batch_size=40)
     parameters = 6 * 20_000 + 20_000 + 20_000 * 3 + 3
     lanes = LANES + [make_lane(seed, 1_000_000, recipe=wide) for seed in range(90)]
-    memory = 21 * make_plan(lanes[-1:], dataset).programs[0].lane_bytes  # two tiles on each device
+    last = make_plan(lanes, dataset, strategy="vmap", tile=5, devices=2).programs[-1]
+    memory = 21 * last.lane_bytes + 2 * last.working_bytes  # two tiles on each device
     plan = make_plan(lanes, dataset, memory=memory, strategy="vmap", tile=5, devices=2)
     text = plan.describe()
     lines = text.splitlines()
@@ -311,23 +321,33 @@ def test_describe_tells_what_would_run(dataset: Dataset):
     assert "vmap of 5 × 1 device " in lines[2]  # five lanes fill one tile
     assert "vmap of 5 × 2 devices" in lines[4]
     assert str(parameters) in cells[2]
-    assert f"{20 / 21 * memory / 1e6:.1f}" in cells[2]
+    assert f"{(memory - last.lane_bytes) / 1e6:.1f}" in cells[2]
+    assert plan.programs[2].peak_bytes == memory - last.lane_bytes
     hours = 6e-9 * parameters * 40 * 1_000_000 * 90 / plan.programs[2].gflops / 3600
     assert f"about {hours:.0f} h" in lines[4]
     assert f"about {hours:.0f} h" in lines[0]
     assert lines[2].endswith(" under 1 s")  # never 0.0 s
-    assert lines[5:] == ["- asked for"]
+    assert lines[5] == "- asked for"
+    data = 2 * (70 * 6 * 4 + 70 * 4)  # as loaded, and once more for all devices
+    assert plan.data_bytes == data
+    assert lines[6].startswith(
+        f"- memory at its peak: about {(plan.programs[2].peak_bytes + data) / 1e6:.3g} MB"
+    )
+    assert len(lines) == 7
 
 
 def test_to_json_is_json_and_repeats_what_was_chosen(dataset: Dataset):
     # Breaks if plan.json cannot be written, or a resumed run could not be compared with it.
     recipe = make_recipe(gradient_noise=True)  # whose default small batch is NaN: no JSON
     lanes = [*LANES, Lane(recipe, np.int64(0), {"noise_batch_size": 4}, Budget(np.int64(3)))]
-    plan = make_plan(lanes, dataset, memory=10**6, devices=1)
+    plan = make_plan(lanes, dataset, memory=10**7, devices=1)
     content = plan.to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert content["dataset"] == {"name": "toy", "checksum": dataset.checksum}
-    assert content["memory"] == 10**6
+    assert content["memory"] == 10**7
+    assert content["peak_bytes"] == plan.peak_bytes
+    assert [p["peak_bytes"] for p in content["programs"]] == [p.peak_bytes for p in plan.programs]
+    assert {p["evaluator_chunk"] for p in content["programs"]} == {1000}
     assert [p["lanes"] for p in content["programs"]] == [5, 5, 1]
     assert [sum(p["chunks"]) for p in content["programs"]] == [5, 5, 1]
     assert {(p["strategy"], p["tile"], p["devices"]) for p in content["programs"]} == {
@@ -336,4 +356,22 @@ def test_to_json_is_json_and_repeats_what_was_chosen(dataset: Dataset):
     assert [p["recipe"]["batch_size"] for p in content["programs"]] == [8, 16, 16]
     assert content["programs"][1]["recipe"] != content["programs"][2]["recipe"]
     assert content["reasons"] == list(plan.reasons) != []
-    assert make_plan(lanes, dataset, memory=10**6, devices=1).to_json() == content
+    assert make_plan(lanes, dataset, memory=10**7, devices=1).to_json() == content
+
+
+def test_the_work_counts_each_use_of_a_weight(dataset: Dataset):
+    # A convolution uses its weights at every position. Breaks if only parameters count, by which a
+    # segment of a second would last minutes.
+    images = dataset.replace(
+        x_train=dataset.x_train.reshape(-1, 3, 2, 1), x_test=dataset.x_test.reshape(-1, 3, 2, 1)
+    )
+    model = models.conv_net((4,), 3, "mean", bias=False)
+    (program,) = make_plan([make_lane(0, 10, recipe=make_recipe(model=model))], images).programs
+    uses = 6 * 9 * 4 + 4 * 3
+    assert program.multiply_adds == uses
+    np.testing.assert_allclose(program.gflop, 6e-9 * uses * 16 * 10)
+    lines = make_plan([make_lane(0, 10, recipe=make_recipe(model=model))], images).describe()
+    header, row = (line.split() for line in lines.splitlines()[1:3])
+    assert header[-4:] == ["params", "MFLOP", "MB/chunk", "training"]
+    assert "48" in row  # parameters
+    assert f"{2e-6 * uses:.4g}" in row

@@ -207,8 +207,9 @@ def test_results_do_not_depend_on_the_other_lanes(reference, lanes, dataset, cho
 
 def test_chunks_under_a_memory_budget_change_nothing(reference, lanes, dataset):
     """Breaks if lanes of different chunks share state, or the plan drops one."""
-    lane_bytes = make_plan(lanes, dataset).programs[0].lane_bytes
-    plan = make_plan(lanes, dataset, memory=2 * lane_bytes)
+    (whole,) = make_plan(lanes, dataset).programs
+    beside = whole.layout.devices * whole.working_bytes
+    plan = make_plan(lanes, dataset, memory=2 * whole.lane_bytes + beside)
     assert len(plan.programs[0].chunks) == 4
     parts = train(plan)
     assert [lane for part in parts for lane in part.lanes] == lanes
