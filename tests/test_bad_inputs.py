@@ -69,7 +69,10 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["run", "batch-size", "--scale", "huge"], "no size 'huge'; choose one of smoke"),
     (["run", "batch-size", "--shard", "0/0"], "is '0/0'; give i/n with 1 <= i <= n"),
     (["run", "batch-size", "--shard", "3/2"], "is '3/2'; give i/n"),
-    (["run", "batch-size", "--shard", "0/2"], "is '0/2'; give i/n"),
+    (
+        ["run", "batch-size", "--shard", "0/2"],
+        "is '0/2'; give i/n with 1 <= i <= n: shards are counted from 1, the first is 1/2",
+    ),
     (["run", "batch-size", "--shard", "half"], "is 'half'; give i/n"),
     (["run", "batch-size", "--seeds", "2", "--shard", "3/3"], "seed"),
     (["run", "batch-size", "--strategy", "loop"], "invalid choice: 'loop'"),

@@ -237,3 +237,18 @@ def test_get(tmp_path: Any):
         losses.get(f"{file}:number")
     with pytest.raises(UserError, match="is float"):
         losses.get(1.5)
+
+
+def test_losses_of_many_predictions_are_means_of_single_ones():
+    # Broken by a mean over classes, or outputs that are cut in the wrong order.
+    outputs = RNG.normal(size=(3, 6, 5))
+    targets = RNG.integers(0, 5, size=(3, 6)).astype(np.int32)
+    log_p = outputs - np.log(np.exp(outputs).sum(-1, keepdims=True))
+    picked = np.take_along_axis(log_p, targets[:, :, None], 2)[:, :, 0]
+    flat = jnp.asarray(outputs.reshape(3, -1))
+    found = CROSS_ENTROPY.per_example(flat, jnp.asarray(targets))
+    np.testing.assert_allclose(found, -picked.mean(axis=1), rtol=1e-12)
+    wrong = losses.error(flat, jnp.asarray(targets))
+    np.testing.assert_allclose(wrong, (outputs.argmax(-1) != targets).mean(axis=1))
+    with pytest.raises(UserError, match="class numbers"):
+        CROSS_ENTROPY.per_example(jnp.zeros((3, 5)), jnp.zeros((3, 5), jnp.int32))

@@ -162,7 +162,10 @@ def _layout(command: _Parser) -> None:
     command.add_argument("--tile", type=_count, metavar="N", help="lanes at once under vmap")
     command.add_argument("--devices", type=_count, metavar="N", help="devices to use; default all")
     command.add_argument(
-        "--memory", type=_gigabytes, metavar="GB", help="memory for the lanes of a chunk; default 2"
+        "--memory",
+        type=_gigabytes,
+        metavar="GB",
+        help="memory for a chunk: its lanes, and what is computed of them; default 3",
     )
 
 
@@ -198,6 +201,11 @@ def _shard(text: str) -> tuple[int, int]:
         shard = int(index), int(count)
     except ValueError:
         shard = 0, 0
+    if shard[0] == 0 < shard[1]:
+        # Were it taken for the first, the last of those that count from 1 would be it once more.
+        raise argparse.ArgumentTypeError(
+            f"is {text!r}; give i/n with 1 <= i <= n: shards are counted from 1, the first is 1/{shard[1]}"
+        )
     if not 1 <= shard[0] <= shard[1]:
         raise argparse.ArgumentTypeError(f"is {text!r}; give i/n with 1 <= i <= n, such as 2/4")
     return shard

@@ -33,6 +33,10 @@ STUDIES: dict[str, str] = {
     "pac-bayes": "implicit_bias.studies.pac_bayes:STUDY",
     "sgd-noise": "implicit_bias.studies.sgd_noise:STUDY",
     "stability": "implicit_bias.studies.stability:STUDY",
+    "attention": "implicit_bias.studies.attention:STUDY",
+    "step-size": "implicit_bias.studies.step_size:STUDY",
+    "residual": "implicit_bias.studies.residual:STUDY",
+    "normalization": "implicit_bias.studies.normalization:STUDY",
 }
 """Where each study is; imported when asked for."""
 

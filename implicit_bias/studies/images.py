@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from pydantic import Field
 
 from implicit_bias.data import Dataset, load
+from implicit_bias.data.augmentation import AUGMENTATIONS, Augmentation
 from implicit_bias.data.transforms import standardise
 from implicit_bias.errors import UserError
 from implicit_bias.studies.settings import Count, DataSettings
@@ -19,6 +22,15 @@ class ImageSettings(DataSettings):
         description="side of the squares of pixels that are averaged before anything else; 1: none",
     )
     flatten: bool = Field(True, description="make each image a vector; convolutions need false")
+    augmentation: Literal["none", "flip", "crop-flip", "crop-flip-reflect"] = Field(
+        "none",
+        description="what training does to each image each time: crops of the image in a border of 4 zeros, "
+        "or of its reflection, half of them mirrored; needs flatten false",
+    )
+
+    def augmented(self) -> Augmentation | None:
+        """Return what a recipe is given as its augmentation."""
+        return AUGMENTATIONS[self.augmentation]
 
     def load(self) -> Dataset:
         """Return the dataset these settings name.

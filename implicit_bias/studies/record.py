@@ -28,7 +28,7 @@ class How:
         strategy: ``"map"`` or ``"vmap"``; by default what the committed table says.
         tile: Lanes of one batched computation under ``"vmap"``.
         devices: Devices used; by default all.
-        memory: Bytes the lanes of a chunk may take.
+        memory: Bytes that a chunk, its lanes and what is computed of them, may take.
     """
 
     strategy: str | None = None

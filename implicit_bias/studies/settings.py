@@ -114,9 +114,16 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """Which network is trained."""
 
-    name: str = Field("dense", description="dense, or module:attribute of a model or of a function "
-                      "from the number of outputs to one")  # fmt: skip
-    widths: tuple[Count, ...] = Field((64,), description="hidden widths")
+    name: str = Field("dense", description="dense; another registered model (conv, cnn5, resnet, vgg, …), "
+                      "described by options; or module:attribute of a model or of a function from the "
+                      "number of outputs to one")  # fmt: skip
+    options: dict[str, bool | int | float | str | tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="options of a model other than dense, such as {depth: 18, width: 16, norm: group}",
+    )
+    widths: tuple[Count, ...] = Field(
+        (64,), description="hidden widths; of dense, like what follows"
+    )
     activation: Literal["relu", "tanh", "erf", "gelu", "identity"] = "relu"
     parameterisation: Literal["standard", "ntk", "mup", "mup_adam"] = "standard"
     init: Literal["he", "glorot", "lecun"] = "he"
@@ -129,13 +136,31 @@ class ModelSettings(Section):
         )
 
     def build(self, outputs: int) -> Model:
-        """Return the network with the given number of outputs."""
+        """Return the network with the given number of outputs.
+
+        Raises:
+            UserError: There is no such network, or it does not take the options.
+        """
         if self.name == "dense":
+            if self.options:
+                raise UserError(
+                    f"model.options are {', '.join(self.options)}, but dense is described by model.widths "
+                    "and its like; leave them out, or choose another model.name"
+                )
             return self.dense(self.widths, outputs)
-        found: Any = load_attribute(self.name, "model") if ":" in self.name else self.name
+        if ":" not in self.name:
+            return models.get(self.name, outputs=outputs, **self.options)
+        found: Any = load_attribute(self.name, "model")
         if inspect.isfunction(found) and inspect.signature(found).parameters:
-            return models.get(found(outputs))
-        return models.get(found)
+            try:
+                inspect.signature(found).bind(outputs, **self.options)
+            except TypeError as error:
+                raise UserError(
+                    f"model {self.name} cannot take {outputs} outputs and model.options "
+                    f"{sorted(self.options)}: {error}"
+                ) from None
+            return models.get(found(outputs, **self.options))
+        return models.get(found, **self.options)
 
 
 class StudySettings(Section):
@@ -220,9 +245,13 @@ class StudySettings(Section):
         Seeds are left out so that more seeds extend a finished run instead of starting another.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "keep_params"})
+        # Runs made before there were these choices keep their hash.
         if self.data.classes is None:
-            # Runs made before there was this choice keep their hash.
             del content["data"]["classes"]
+        if content["data"].get("augmentation") == "none":
+            del content["data"]["augmentation"]
+        if not self.model.options:
+            del content["model"]["options"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def to_json(self) -> dict[str, Any]:

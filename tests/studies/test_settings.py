@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from implicit_bias import models
+from implicit_bias.data.augmentation import Augmentation
 from implicit_bias.errors import UserError
-from implicit_bias.studies.settings import ModelSettings
+from implicit_bias.studies.images import ImageSettings
+from implicit_bias.studies.settings import DataSettings, ModelSettings, StudySettings
 
 FILE = """
 from implicit_bias.models import Dense
@@ -51,3 +53,58 @@ def test_the_named_network_has_the_widths_of_the_settings() -> None:
     # Breaks if a setting is dropped on the way to the network.
     built = ModelSettings(widths=(3, 4), activation="erf", init="glorot", bias=False).build(2)
     assert built == models.Dense((3, 4), 2, "erf", "standard", "glorot", bias=False)
+
+
+def test_registered_models_are_chosen_by_name_and_options() -> None:
+    # As YAML gives them. Breaks if options are dropped, or change the hash of runs without them.
+    given = '{"model": {"name": "resnet", "options": {"depth": 10, "width": 4, "norm": "group"}}}'
+    settings = StudySettings.model_validate_json(given, strict=True)
+    assert settings.model.build(3) == models.resnet(10, 4, 3, "group")
+    given = '{"model": {"name": "cnn5", "options": {"width": 2, "pools": [1, 2, 2, 7]}}}'
+    settings = StudySettings.model_validate_json(given, strict=True)
+    assert settings.model.build(3) == models.cnn5(2, 3, pools=(1, 2, 2, 7))
+    assert settings.digest() != StudySettings(model=ModelSettings(name="cnn5")).digest()
+    for model, says in (
+        (ModelSettings(name="resnet", options={"dept": 10}), "cannot take options"),
+        (ModelSettings(name="reznet"), "did you mean 'resnet'"),
+        (ModelSettings(options={"width": 3}), "dense is described by model.widths"),
+    ):
+        with pytest.raises(UserError, match=says):
+            model.build(3)
+
+
+def test_a_user_s_function_takes_options(tmp_path: Path) -> None:
+    # Breaks if they do not reach it, or a wrong one ends in a traceback.
+    file = tmp_path / "net.py"
+    text = "from implicit_bias.models import Dense\ndef net(k, width):\n    return Dense((width,), k)\n"
+    file.write_text(text)
+    name = f"{file}:net"
+    assert ModelSettings(name=name, options={"width": 5}).build(3) == models.Dense((5,), 3)
+    with pytest.raises(UserError, match=r"cannot take 3 outputs and model.options \['wide'\]"):
+        ModelSettings(name=name, options={"wide": 5}).build(3)
+
+
+def test_augmentation_is_named_in_a_config_and_part_of_its_hash() -> None:
+    # Breaks if a name means another augmentation, two augmented runs share a folder, or runs made before
+    # there was the choice lose theirs.
+    class Images(StudySettings):
+        data: ImageSettings = ImageSettings()
+
+    named = {
+        "none": None,
+        "flip": Augmentation(0, True),
+        "crop-flip": Augmentation(4, True, "zeros"),
+        "crop-flip-reflect": Augmentation(4, True, "reflect"),
+    }
+    made = [Images.model_validate({"data": {"augmentation": name}}) for name in named]
+    assert [settings.data.augmented() for settings in made] == list(named.values())
+    assert len({settings.digest() for settings in made}) == 4
+
+    class BeforeData(DataSettings):
+        pool: int = 1
+        flatten: bool = True
+
+    class Before(StudySettings):
+        data: BeforeData = BeforeData()
+
+    assert made[0].digest() == Before().digest()

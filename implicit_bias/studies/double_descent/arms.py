@@ -172,6 +172,7 @@ def _by_channels(settings: DoubleDescentSettings, dataset: Dataset) -> list[Lane
             n_train=size,
             n_valid=settings.data.n_valid,
             dtype=settings.dtype,
+            augmentation=settings.data.augmented(),
         )
         tags: dict[str, str | int | float | bool] = {
             "arm": "channels", WIDTH: channels, SIZE: size, MEMBER: 0, DEPTH: 2,
@@ -210,6 +211,7 @@ def _recipe(settings: DoubleDescentSettings, dataset: Dataset, model: Model, siz
         n_train=size,
         n_valid=settings.data.n_valid,
         dtype=settings.dtype,
+        augmentation=settings.data.augmented(),
     )
 
 

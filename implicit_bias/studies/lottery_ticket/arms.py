@@ -111,6 +111,7 @@ def recipe(
         started=started,
         first_update=first_update,
         dtype=settings.dtype,
+        augmentation=settings.data.augmented(),
     )
 
 

@@ -1,0 +1,229 @@
+"""Scale invariance by normalisation, exactly: where it holds, and where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from implicit_bias import curvature, losses
+from implicit_bias.keys import ROLES, role_key
+from implicit_bias.models.constructors import NormName, norm_layers
+from implicit_bias.models.layers import Activation, Affine, Chain, Conv, Flatten, GlobalAverage
+from implicit_bias.models.network import Network
+from implicit_bias.training import Pool
+from implicit_bias.training.experiment import Experiment, Variable
+from implicit_bias.training.measurement import FinishedLane
+from implicit_bias.training.weighted import Statistics, weighted_loss
+
+NETWORKS: dict[str, tuple[NormName, bool]] = {
+    "batch": ("batch", False),
+    "layer": ("layer", False),
+    "group": ("group", False),
+    "batch, convolutional": ("batch", True),
+    "group, convolutional": ("group", True),
+}
+"""Networks: their normalisation, and whether their layers are convolutions."""
+
+PRE_NORM, OUTPUT, EVALUATION, DEFAULT_EPS, LARGE_EPS, DECAY = (
+    "before a normalisation", "output layer", "evaluation", "usual ε", "large ε", "weight decay",
+)  # fmt: skip
+CASES = (PRE_NORM, OUTPUT, EVALUATION, DEFAULT_EPS, LARGE_EPS, DECAY)
+"""Which weights are scaled, and how the network is computed; ε = 0, statistics of the batch and no decay
+where nothing else is said."""
+
+FACTORS = (0.25, 3.0)
+"""What weights are multiplied by."""
+
+USUAL_EPS = 1e-5
+HIDDEN = 2
+UNITS = 8
+OUTPUTS = 3
+
+
+@dataclass(frozen=True)
+class Invariance(Experiment):
+    """Small networks as drawn, in double precision, through the package's own operators.
+
+    Attributes:
+        examples: Examples of the batch.
+        large_eps: An ε that is not negligible.
+        decay: Weight decay λ where one is added, of ½λ‖W‖².
+        step_size: Of the updates that are followed.
+        updates: Full-batch updates that are followed.
+
+    References:
+        van Laarhoven, *L2 regularization versus batch and weight normalization* (2017); Li & Arora, *An
+        exponential learning rate schedule for deep learning* (2020), lemma 2.4.
+    """
+
+    examples: int = 12
+    large_eps: float = 0.1
+    decay: float = 0.1
+    step_size: float = 0.1
+    updates: int = 10
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured, by name."""
+        cases = {
+            "loss_error": "|L(aW) − L(W)|/L(W)",
+            "tangent_error": "|⟨∇L, W⟩|/(‖∇L‖‖W‖)",
+            "gradient_error": "‖a ∇L(aW) − ∇L(W)‖/‖∇L(W)‖",
+            "sharpness_error": "|a² λmax(aW)/λmax(W) − 1| of the Hessian block of W",
+        }
+        steps = {
+            "growth_error": "|‖W_T‖² − ‖W_0‖² − η²Σ‖∇L‖²| over ‖W_0‖², without decay, largest of "
+            "the layers",
+            "growth_output": "the same of the output layer",
+            "sphere_error": "distance of W/‖W‖ from descent on the sphere with step η/‖W‖², "
+            "largest",
+        }
+        return {
+            **{
+                name: Variable(
+                    ("norm_network", "norm_case"), "1", f"{what}, largest over layers and a"
+                )
+                for name, what in cases.items()
+            },
+            **{name: Variable(("norm_network",), "1", what) for name, what in steps.items()},
+        }
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Networks, and cases."""
+        return {"norm_network": tuple(NETWORKS), "norm_case": CASES}
+
+    def __call__(
+        self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
+    ) -> Mapping[str, Any]:
+        """Measure one seed."""
+        found: dict[str, list[Any]] = {name: [] for name in self.variables}
+        for norm, images in NETWORKS.values():
+            cases = [self._case(norm, images, case, seed) for case in CASES]
+            for name in cases[0]:
+                found[name].append([case[name] for case in cases])
+            for name, value in self._followed(norm, images, seed).items():
+                found[name].append(value)
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    def _case(self, norm: NormName, images: bool, case: str, seed: int) -> dict[str, float]:
+        """Return the errors of a case, the largest over its layers and the factors."""
+        eps = {DEFAULT_EPS: USUAL_EPS, LARGE_EPS: self.large_eps}.get(case, 0.0)
+        of, params, data, mean = self._begin(
+            norm, images, seed, eps, "running" if case == EVALUATION else "batch"
+        )
+        decay = self.decay if case == DECAY else 0.0
+        layers = (HIDDEN,) if case == OUTPUT else tuple(range(HIDDEN))
+        errors: dict[str, list[float]] = {
+            name: []
+            for name in ("loss_error", "tangent_error", "gradient_error", "sharpness_error")
+        }
+        for layer in layers:
+            name = f"layer_{layer}"
+            weight = params[name]["weight"]
+
+            def loss(params: Any, batch: Any, weights: jax.Array, name: str = name) -> jax.Array:
+                penalty = 0.5 * decay * jnp.sum(jnp.square(params[name]["weight"]))
+                return of(params, batch, weights) + jnp.sum(weights) * penalty
+
+            def at(
+                factor: float, name: str = name, loss: Any = loss
+            ) -> tuple[float, jax.Array, float]:
+                there = scaled(params, name, factor)
+                value, gradient = jax.value_and_grad(loss)(there, data, mean)
+                operator, _ = curvature.hessian(loss, there, data, block=f"{name}/weight")
+                top = np.linalg.eigvalsh(np.asarray(curvature.dense(operator)))[-1]
+                return float(value), gradient[name]["weight"], float(top)
+
+            value, gradient, top = at(1.0)
+            size = jnp.linalg.norm(gradient)
+            cosine = jnp.vdot(gradient, weight) / (size * jnp.linalg.norm(weight))
+            errors["tangent_error"].append(abs(float(cosine)))
+            for factor in FACTORS:
+                other, turned, sharp = at(factor)
+                errors["loss_error"].append(abs(other / value - 1))
+                errors["gradient_error"].append(
+                    float(jnp.linalg.norm(factor * turned - gradient) / size)
+                )
+                errors["sharpness_error"].append(abs(factor**2 * sharp / top - 1))
+        return {name: max(values) for name, values in errors.items()}
+
+    def _followed(self, norm: NormName, images: bool, seed: int) -> dict[str, float]:
+        """Follow descent: squared norms grow by the gradients', and directions move on the sphere."""
+        of, params, data, mean = self._begin(norm, images, seed, 0.0, "batch")
+        start, step = params, self.step_size
+        squares = np.zeros(HIDDEN + 1)
+        sphere = 0.0
+        for _ in range(self.updates):
+            gradient = jax.grad(of)(params, data, mean)
+            for layer in range(HIDDEN + 1):
+                squares[layer] += float(jnp.sum(jnp.square(gradient[f"layer_{layer}"]["weight"])))
+            moved = jax.tree.map(lambda leaf, g: leaf - step * g, params, gradient)
+            for layer in range(HIDDEN):
+                name = f"layer_{layer}"
+                weight = params[name]["weight"]
+                size = jnp.linalg.norm(weight)
+                # The gradient at W/‖W‖, all else as it is, and a step of η/‖W‖² from there.
+                unit = scaled(params, name, 1 / size)
+                slope = jax.grad(of)(unit, data, mean)[name]["weight"]
+                on_sphere = _direction(unit[name]["weight"] - step / size**2 * slope)
+                apart = jnp.linalg.norm(_direction(moved[name]["weight"]) - on_sphere)
+                sphere = max(sphere, float(apart))
+            params = moved
+        before, after = (
+            np.asarray([
+                float(jnp.sum(jnp.square(tree[f"layer_{layer}"]["weight"])))
+                for layer in range(HIDDEN + 1)
+            ])
+            for tree in (start, params)
+        )  # fmt: skip
+        errors = np.abs(after - before - step**2 * squares) / before
+        return {
+            "growth_error": float(errors[:HIDDEN].max()),
+            "growth_output": float(errors[HIDDEN]),
+            "sphere_error": sphere,
+        }
+
+    def _begin(
+        self, norm: NormName, images: bool, seed: int, eps: float, statistics: Statistics
+    ) -> tuple[Any, Any, tuple[jax.Array, jax.Array], jax.Array]:
+        """Return loss, parameters, data and the weights of their mean."""
+        rng = np.random.default_rng([seed, ROLES["data"]])
+        shape = (4, 4, 2) if images else (6,)
+        x = jnp.asarray(rng.standard_normal((self.examples, *shape)))
+        y = jnp.asarray(rng.integers(OUTPUTS, size=self.examples))
+        model = small_network(norm, images, eps)
+        params, state = model.init(role_key(seed, "initialisation"), x[0])
+        of = weighted_loss(model, losses.get("cross_entropy"), state, statistics)
+        return of, params, (x, y), jnp.full((self.examples,), 1 / self.examples, x.dtype)
+
+
+def small_network(norm: NormName, images: bool, eps: float) -> Network:
+    """Return a network of two normalised hidden layers without biases.
+
+    Args:
+        norm: Kind of normalisation.
+        images: Whether layers are convolutions.
+        eps: Added to variances.
+    """
+    chain: Chain = () if images else (Flatten(),)
+    for _ in range(HIDDEN):
+        layer = Conv(4, bias=False) if images else Affine(UNITS, bias=False)
+        channels = 4 if images else UNITS
+        chain += (layer, *norm_layers(norm, channels, groups=2, eps=eps), Activation("tanh"))
+    chain += (GlobalAverage(),) if images else ()
+    return Network((*chain, Affine(OUTPUTS)))
+
+
+def scaled(params: Any, name: str, factor: Any) -> Any:
+    """Return parameters with a layer's weights multiplied."""
+    return {**params, name: {**params[name], "weight": factor * params[name]["weight"]}}
+
+
+def _direction(weight: jax.Array) -> jax.Array:
+    return weight / jnp.linalg.norm(weight)

@@ -1,0 +1,142 @@
+"""Tables of the normalization study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
+from implicit_bias.results.table import Table, format_estimate, format_number, make_table
+from implicit_bias.studies.normalization.arms import COMMON, TUNED
+from implicit_bias.studies.normalization.invariance import CASES, NETWORKS
+from implicit_bias.studies.normalization.rows import (
+    at_target,
+    exact,
+    norms_of,
+    of_norm,
+    sgd,
+    steepest,
+)
+from implicit_bias.studies.normalization.rules import ERRORS
+from implicit_bias.studies.rows import geometric_mean, has
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+INTERVALS = "means over seeds [95 % t-intervals]"
+
+
+def tables(result: xr.Dataset) -> list[Table]:
+    """Return one table for each thing that was done."""
+    made = {"invariance": _invariance, "equilibrium": _equilibrium, TUNED: _networks}
+    return [table(result) for arm, table in made.items() if has(result, arm)]
+
+
+def _mean(values: np.ndarray, bounds: tuple[float, float] = NOT_NEGATIVE) -> str:
+    return format_estimate(mean_interval(values, bounds=bounds))
+
+
+def _geometric(values: np.ndarray) -> str:
+    return format_estimate(geometric_mean(values)) if np.isfinite(values).any() else "n/a"
+
+
+def _invariance(result: xr.Dataset) -> Table:
+    rows: list[list[Any]] = [
+        [network, case, *(format_number(float(np.nanmax(exact(result, name, network, case))), digits=2)
+                          for name in ERRORS)]
+        for network in NETWORKS
+        for case in CASES
+    ]  # fmt: skip
+    return make_table(
+        ["normalisation", "weights, or how", "loss", "⟨∇L, W⟩", "gradient", "λmax"],
+        rows,
+        align=["left", "left", "right", "right", "right", "right"],
+        caption="Errors of invariance in double precision, the largest over seeds, layers and scales a",
+        notes=(
+            "loss: |L(aW) − L(W)|/L(W); ⟨∇L, W⟩: cosine; gradient: ‖a∇L(aW) − ∇L(W)‖/‖∇L(W)‖; "
+            "λmax: of the "
+            "layer's Hessian block, |a²λmax(aW)/λmax(W) − 1|",
+            "ε = 0 and statistics of the batch where nothing else is said",
+        ),
+    )
+
+
+def _equilibrium(result: xr.Dataset) -> Table:
+    rows: list[list[Any]] = []
+    for norm in result["sgd_norm"].values:
+        for decay in map(float, result["decay"].values):
+            for place, layer in enumerate(result["sgd_layer"].values):
+                own = {
+                    name: sgd(result, name, str(norm), decay)[:, place]
+                    for name in (
+                        "norm_ratio",
+                        "effective_step",
+                        "turn",
+                        "turn_over_law",
+                        "growth_part",
+                    )
+                }
+                rows.append([
+                    str(norm), decay, int(layer), _geometric(own["norm_ratio"]),
+                    _geometric(own["effective_step"]), _geometric(own["turn"]),
+                    _geometric(own["turn_over_law"]) if decay else "",
+                    _mean(own["growth_part"], (-np.inf, np.inf)),
+                ])  # fmt: skip
+    return make_table(
+        [
+            "normalisation",
+            "λ",
+            "layer",
+            "‖W‖ end/start",
+            "η/‖W‖²",
+            "angle, rad",
+            "over √(2ηλ)",
+            "growth",
+        ],
+        rows,
+        caption=f"SGD of which every update is followed; geometric {INTERVALS}, of growth arithmetic ones",
+        notes=(
+            "the last layer is followed by no normalisation; angle: root mean square of the last "
+            "half",
+            "growth: change of ‖W‖² over what orthogonal gradients and decay would make of it: 1 "
+            "is the law",
+        ),
+    )
+
+
+def _networks(result: xr.Dataset) -> Table:
+    rows: list[list[Any]] = []
+    for arm in (TUNED, COMMON):
+        for norm in norms_of(result, arm) if has(result, arm) else ():
+            met = of_norm(result, arm, norm, "reached_target") == 1
+            own = {
+                name: at_target(result, arm, norm, name)
+                for name in (
+                    "updates",
+                    "lambda_batch",
+                    "lambda_running",
+                    "layer_sharpness",
+                    "test_error",
+                )
+            }
+            rows.append([
+                "own" if arm == TUNED else "one", norm, f"{int(met.sum())} of "
+                "{seeds_of(result).size}",
+                _geometric(of_norm(result, arm, norm, "step_size")), _geometric(own["updates"]),
+                _geometric(own["lambda_batch"]), _geometric(own["lambda_running"]),
+                _geometric(own["layer_sharpness"].max(axis=1)),
+                _geometric(steepest(result, arm, norm, "batch")), _mean(100 * own["test_error"], PERCENT),
+            ])  # fmt: skip
+    return make_table(
+        ["step size", "normalisation", "met", "η", "updates", "λmax, batch", "λmax, running", "λmax ‖W‖²",
+         "path", "test error, %"],
+        rows,
+        caption=f"Networks at one training loss; geometric {INTERVALS}, of errors arithmetic ones",
+        notes=(
+            "met: seeds that met the training loss; all else is of those",
+            "batch: with statistics of the batch, as in training; running: as the network is used",
+            "λmax ‖W‖²: of the hidden layer where it is largest; path: largest ‖∇L(θ+δ) − "
+            "∇L(θ)‖/‖δ‖",
+        ),
+    )  # fmt: skip
