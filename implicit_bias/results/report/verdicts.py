@@ -50,12 +50,9 @@ def _verdict(finding: Any) -> str:
     for why in (field(finding, "condition"), field(finding, "reason")):
         if why:
             verdict += f'<span class="said">{escaped(why)}</span>'
-    unit = field(finding, "unit")
     effect = escaped(effect_text(finding))
     if "[" in effect:  # an interval is not broken
         effect = f'<span class="whole">{effect}</span>'
-    if unit not in (None, "", "1") and field(finding, "effect") is not None:
-        effect += f" {escaped(unit)}"
     arms = (field(finding, "details") or {}).get("arms") or {}
     if len(arms) > 1:
         items = "".join(
