@@ -426,8 +426,8 @@ def test_tune(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
 
 
 def test_processors_have_their_own_compiled_programs() -> None:
-    assert commands._processor() == commands._processor()
-    assert "/" not in commands._processor()
+    assert shared._processor() == shared._processor()
+    assert "/" not in shared._processor()
 
 
 # Breaks if Ctrl-C at a moment at which Python drops exceptions leaves the run going on.
