@@ -20,7 +20,7 @@ import xarray as xr
 
 import implicit_bias
 from implicit_bias import studies
-from implicit_bias.cli import commands, main
+from implicit_bias.cli import main, shared
 from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding
 from implicit_bias.results.table import make_table
