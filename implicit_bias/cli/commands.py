@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -124,9 +123,7 @@ def run(asked: Namespace) -> None:
     began = time.monotonic()
     with output(asked) as screen:
         study, settings, scale = _config(asked)
-        out = (
-            Path(asked.out) if asked.out is not None else _default_out(study, settings, asked.shard)
-        )
+        out = Path(asked.out) if asked.out is not None else _default(study, settings, asked.shard)
         _start(screen, study, settings, scale)
         from implicit_bias.studies import runner
 
@@ -277,10 +274,10 @@ def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) ->
     )
 
 
-def _default_out(study: Study, settings: StudySettings, shard: tuple[int, int] | None) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", study.name)
-    part = f"-shard-{shard[0]}-of-{shard[1]}" if shard else ""
-    return Path("runs") / f"{name}-{settings.digest()}{part}"
+def _default(study: Study, settings: StudySettings, shard: tuple[int, int] | None) -> Path:
+    from implicit_bias.studies.runner import default_folder
+
+    return default_folder(study, settings, shard)
 
 
 def _how_to_go_on(asked: Namespace, out: Path) -> str:
