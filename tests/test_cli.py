@@ -20,7 +20,7 @@ import xarray as xr
 
 import implicit_bias
 from implicit_bias import studies
-from implicit_bias.cli import commands, main
+from implicit_bias.cli import main, shared
 from implicit_bias.errors import UserError
 from implicit_bias.results import store
 from implicit_bias.results.claims import Finding
@@ -431,8 +431,8 @@ def test_tune(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
 
 
 def test_processors_have_their_own_compiled_programs() -> None:
-    assert commands._processor() == commands._processor()
-    assert "/" not in commands._processor()
+    assert shared._processor() == shared._processor()
+    assert "/" not in shared._processor()
 
 
 # Breaks if Ctrl-C at a moment at which Python drops exceptions leaves the run going on.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import implicit_bias
-from implicit_bias.cli import commands
+from implicit_bias.cli import commands, ledger_commands
 from implicit_bias.errors import UserError, unknown
 
 TARGET = "a study's name, a YAML config, or module:attribute (file.py:attribute) of your own study"
@@ -117,6 +117,49 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the lanes' table, the others go beside it (default DIR/lanes.<format>)",
     )
+
+    command = add(
+        "verify", ledger_commands.verify, "test the documents' claims, and keep the ledger"
+    )
+    for name, what in (
+        ("source", "johannsen, dhand or chapter11"),
+        ("claim", "an id; `implicit-bias explain` lists them"),
+        ("study", "a study's name"),
+    ):
+        command.add_argument(
+            f"--{name}", nargs="+", action="extend", default=[], metavar=name.upper(),
+            help=f"only these: {what}; default all",
+        )  # fmt: skip
+    command.add_argument(
+        "--scale", choices=("smoke", "laptop", "full"), default="smoke", help="size of the runs"
+    )
+    command.add_argument(
+        "--merge", nargs="+", action="extend", default=[], metavar="DIR",
+        help="run nothing: put finished runs and ledgers together",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", metavar="DIR", help="folder of the ledger and its runs; default ledger-<scale>"
+    )
+    command.add_argument(
+        "--figures", choices=("pdf", "svg"), help="write the studies' figures as such files too"
+    )
+    command.add_argument("--all", action="store_true", help="print a row a claim, however many")
+    _layout(command)
+    _json(command)
+
+    command = add(
+        "explain", ledger_commands.explain, "a claim: what was run, numbers, verdict; or the list"
+    )
+    command.add_argument("id", nargs="?", metavar="ID", help="the claim; default: list all")
+    command.add_argument(
+        "--ledger", metavar="DIR", help="folder of a ledger; default: the laptop runs shipped here"
+    )
+    _json(command)
+
+    command = add("compare", ledger_commands.compare, "what changed between two ledgers")
+    command.add_argument("before", metavar="DIR", help="folder of a ledger")
+    command.add_argument("after", metavar="DIR", help="folder of another")
+    _json(command)
 
     data = top.add_parser("data", help="datasets: list them, prepare them")
     below = data.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -9,27 +9,22 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import implicit_bias
+from implicit_bias.cli.shared import Stopped, compilation_cache, layout, output, print_json
 from implicit_bias.cli.terminal import Progress, Screen, duration
 from implicit_bias.results.table import make_table, verdict_table
 
 if TYPE_CHECKING:
     from implicit_bias.studies import Study, StudySettings
-    from implicit_bias.studies.record import How
     from implicit_bias.studies.runner import Run
-
-COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
-"""Environment variable: folder of the persistent compilation cache, or ``off``."""
-
 
 CLAIM = (
     "id",
@@ -43,10 +38,6 @@ CLAIM = (
     "reason",
 )
 """What ``--json`` tells of a claim."""
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C, with one line on what is saved and how to go on."""
 
 
 # Studies
@@ -71,21 +62,21 @@ def list_studies(asked: Namespace) -> None:
                 "claims": len(study.claims),
             }
         )
-    with _output(asked) as screen:
+    with output(asked) as screen:
         rows = [
             [entry["name"], entry["title"], ", ".join(entry["scales"]), entry["claims"]]
             for entry in listed
         ]
         screen.show(make_table(["study", "title", "sizes", "claims"], rows))
         screen.say("Settings and claims of one: implicit-bias list STUDY")
-        _print_json(asked, {"studies": listed})
+        print_json(asked, {"studies": listed})
 
 
 def _describe(asked: Namespace) -> None:
     from implicit_bias import studies
     from implicit_bias.studies.config import settings_help, sizes
 
-    with _output(asked) as screen:
+    with output(asked) as screen:
         study = studies.get(asked.study)
         settings = settings_help(study)
         scales = list(sizes(study.name)) if study.name in studies.names() else []
@@ -99,7 +90,7 @@ def _describe(asked: Namespace) -> None:
         screen.show(
             make_table(["claim", "kind", "what it says", "criterion"], claims, caption="Claims")
         )
-        _print_json(
+        print_json(
             asked,
             {
                 "study": study.name,
@@ -116,25 +107,23 @@ def _describe(asked: Namespace) -> None:
 
 def plan(asked: Namespace) -> None:
     """Say what a run would do."""
-    with _output(asked) as screen:
+    with output(asked) as screen:
         study, settings, scale = _config(asked)
         _start(screen, study, settings, scale)
         from implicit_bias.studies import runner
 
-        made = runner.plan_study(study, settings, _how(asked))
+        made = runner.plan_study(study, settings, layout(asked))
         screen.say(made.describe())
         content = {"study": study.name, "scale": scale, "seconds": made.seconds}
-        _print_json(asked, {**content, "plan": made.to_json()})
+        print_json(asked, {**content, "plan": made.to_json()})
 
 
 def run(asked: Namespace) -> None:
     """Run a study."""
     began = time.monotonic()
-    with _output(asked) as screen:
+    with output(asked) as screen:
         study, settings, scale = _config(asked)
-        out = (
-            Path(asked.out) if asked.out is not None else _default_out(study, settings, asked.shard)
-        )
+        out = Path(asked.out) if asked.out is not None else _default(study, settings, asked.shard)
         _start(screen, study, settings, scale)
         from implicit_bias.studies import runner
 
@@ -145,7 +134,7 @@ def run(asked: Namespace) -> None:
                 settings,
                 out,
                 scale=scale,
-                how=_how(asked),
+                how=layout(asked),
                 shard=asked.shard,
                 resume=asked.resume,
                 reporter=progress,
@@ -170,7 +159,7 @@ def merge(asked: Namespace) -> None:
     from implicit_bias.studies import finished
 
     began = time.monotonic()
-    with _output(asked) as screen:
+    with output(asked) as screen:
         folders = [Path(folder) for folder in asked.directories]
         done = finished.merge(folders, Path(asked.out))
         _finish(asked, screen, done, _scale(folders), time.monotonic() - began)
@@ -181,7 +170,7 @@ def report(asked: Namespace) -> None:
     from implicit_bias.studies import finished
 
     began = time.monotonic()
-    with _output(asked) as screen:
+    with output(asked) as screen:
         done = finished.report(Path(asked.directory))
         _finish(asked, screen, done, _scale([done.out]), time.monotonic() - began)
 
@@ -203,7 +192,7 @@ def export(asked: Namespace) -> None:
 
 def tune(asked: Namespace) -> None:
     """Measure how the lanes of a config run fastest here."""
-    with _output(asked) as screen:
+    with output(asked) as screen:
         study, settings, scale = _config(asked)
         _start(screen, study, settings, scale)
         from implicit_bias.studies import runner
@@ -215,7 +204,7 @@ def tune(asked: Namespace) -> None:
             line = f"batch {row.batch_size}, {row.lanes} lanes, {how}: {row.gflops:.3g} GFLOP/s"
             print(line, file=sys.stderr, flush=True)
 
-        made = runner.plan_study(study, settings, _how(asked))
+        made = runner.plan_study(study, settings, layout(asked))
         rows = [dataclasses.asdict(row) for row in measure(made, on_row=on_row)]
         heads = [field.name for field in dataclasses.fields(Row)]
         table = make_table(
@@ -224,7 +213,7 @@ def tune(asked: Namespace) -> None:
             caption="Measured on this machine; use a row with --strategy and --tile",
         )
         screen.show(table)
-        _print_json(asked, {"study": study.name, "scale": scale, "rows": rows})
+        print_json(asked, {"study": study.name, "scale": scale, "rows": rows})
 
 
 # Data
@@ -234,7 +223,7 @@ def data_list(asked: Namespace) -> None:
     """List the datasets."""
     from implicit_bias import data
 
-    with _output(asked) as screen:
+    with output(asked) as screen:
         listings = data.available()
         rows = [
             [
@@ -250,7 +239,7 @@ def data_list(asked: Namespace) -> None:
         ]
         heads = ["dataset", "status", "task", "training", "test", "shape", "how to get it"]
         screen.show(make_table(heads, rows))
-        _print_json(asked, {"datasets": [dataclasses.asdict(entry) for entry in listings]})
+        print_json(asked, {"datasets": [dataclasses.asdict(entry) for entry in listings]})
 
 
 def data_prepare(asked: Namespace) -> None:
@@ -261,28 +250,7 @@ def data_prepare(asked: Namespace) -> None:
     Screen(sys.stdout).say(f"{asked.name or asked.dataset} is prepared: {path}")
 
 
-# What commands share
-
-
-@contextlib.contextmanager
-def _output(asked: Namespace) -> Iterator[Screen]:
-    """Give the screen for a person; with ``--json``, standard output is kept for the JSON."""
-    if getattr(asked, "quiet", False):
-        screen = Screen(None)
-    else:
-        screen = Screen(sys.stderr if asked.json else sys.stdout)
-    asked.stdout = sys.stdout
-    if not asked.json:
-        yield screen
-        return
-    # A user's own study or model may print.
-    with contextlib.redirect_stdout(sys.stderr):
-        yield screen
-
-
-def _print_json(asked: Namespace, content: dict[str, Any]) -> None:
-    if asked.json:
-        print(json.dumps(content, indent=1, allow_nan=False), file=asked.stdout)
+# What runs share
 
 
 def _config(asked: Namespace) -> tuple[Study, StudySettings, str]:
@@ -297,7 +265,7 @@ def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) ->
     from implicit_bias import runtime
 
     devices = runtime.configure(
-        float64=settings.dtype == "float64", compilation_cache=_compilation_cache(screen)
+        float64=settings.dtype == "float64", compilation_cache=compilation_cache(screen)
     )
     seeds = f"{settings.seeds} seed" + ("s" if settings.seeds != 1 else "")
     screen.say_first(
@@ -306,45 +274,10 @@ def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) ->
     )
 
 
-def _compilation_cache(screen: Screen) -> Path | None:
-    """Return the folder of compiled programs, or None for none."""
-    from implicit_bias.data import cache
+def _default(study: Study, settings: StudySettings, shard: tuple[int, int] | None) -> Path:
+    from implicit_bias.studies.runner import default_folder
 
-    asked = os.environ.get(COMPILATION_CACHE)
-    if asked is not None:
-        return None if asked.strip().lower() in ("", "0", "off", "no", "none") else Path(asked)
-    folder = cache.directory() / "xla" / _processor()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        screen.say_first(f"compiling without a cache: {folder} cannot be made ({error.strerror})")
-        return None
-    return folder
-
-
-def _processor() -> str:
-    """Name this kind of processor: where homes are shared, programs of another may not run."""
-    import hashlib
-    import platform
-
-    flags = ""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
-
-
-def _how(asked: Namespace) -> How:
-    from implicit_bias.studies.record import How
-
-    names = [field.name for field in dataclasses.fields(How)]
-    return How(**{n: getattr(asked, n) for n in names if getattr(asked, n) is not None})
-
-
-def _default_out(study: Study, settings: StudySettings, shard: tuple[int, int] | None) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", study.name)
-    part = f"-shard-{shard[0]}-of-{shard[1]}" if shard else ""
-    return Path("runs") / f"{name}-{settings.digest()}{part}"
+    return default_folder(study, settings, shard)
 
 
 def _how_to_go_on(asked: Namespace, out: Path) -> str:
@@ -384,7 +317,7 @@ def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: fl
     shown = [os.path.relpath(file, done.out) for file in files]
     screen.say(f"Left in {done.out}: {', '.join(shown)}")
     screen.say(f"Took {duration(seconds)}. Open {done.out / 'report.html'}")
-    _print_json(
+    print_json(
         asked,
         {
             "study": str(done.result.attrs["study"]),

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from implicit_bias.cli.arguments import parse
-from implicit_bias.cli.commands import Stopped
+from implicit_bias.cli.shared import Stopped
 from implicit_bias.errors import UserError
 
 OK, BAD_INPUT, STOPPED = 0, 2, 130

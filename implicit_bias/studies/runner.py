@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,15 @@ class Run:
     presented: Presented
     already_done: bool = False
     note: str = ""
+
+
+def default_folder(
+    study: Study, settings: StudySettings, shard: tuple[int, int] | None = None
+) -> Path:
+    """Return where a run goes that is given no folder: ``runs/<study>-<hash of settings>``."""
+    name = re.sub(r"[^\w.-]+", "-", study.name)
+    part = f"-shard-{shard[0]}-of-{shard[1]}" if shard else ""
+    return Path("runs") / f"{name}-{settings.digest()}{part}"
 
 
 def plan_study(study: Study, settings: StudySettings, how: How | None = None) -> Plan:

@@ -173,6 +173,24 @@ def test_designs_that_diverge_leave_no_losses() -> None:
     assert found["few_loss"].shape[1] == 3
 
 
+def test_losses_of_points_average_to_those_of_the_test_set() -> None:
+    # Breaks if losses are kept of another design, other epochs or another set than they say.
+    settings = NetworkSettings(validated=VALIDATED)  # type: ignore[arg-type]
+    study = ValidatedSine(**settings.validated.model_dump())
+    found, epochs = study(None, 0, {}), list(study.coordinates["point_epoch"])  # type: ignore[arg-type]
+    assert epochs[0] == 0
+    assert epochs[-1] == study.epochs
+    np.testing.assert_allclose(
+        found["point_loss"].mean(axis=1), found["curve_loss"][0, 0, epochs, -1], rtol=1e-12
+    )
+    assert (np.diff(found["point_place"], axis=1) >= 0).all()
+    alone = ValidatedSine(**{**settings.validated.model_dump(), "few_draws": 1})
+    one = alone(None, 0, {})  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        one["few_point_loss"].mean(axis=1), one["few_loss"][:, -1], rtol=1e-12
+    )
+
+
 def test_optima_and_distances_are_those_by_hand() -> None:
     curves = np.zeros((2, 4, 3))
     curves[0, :, 1] = [3, 1, 2, 4]

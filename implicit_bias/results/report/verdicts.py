@@ -15,7 +15,7 @@ def tally(findings: Sequence[Any]) -> str:
     given = [str(field(one, "verdict")) for one in findings]
     order = [*VERDICTS, *dict.fromkeys(verdict for verdict in given if verdict not in VERDICTS)]
     items = "".join(
-        f"<li>{given.count(verdict)} {_chip(verdict)}</li>" for verdict in order if verdict in given
+        f"<li>{given.count(verdict)} {chip(verdict)}</li>" for verdict in order if verdict in given
     )
     return f'<ul class="tally">{items}</ul>\n'
 
@@ -46,16 +46,13 @@ def _verdict(finding: Any) -> str:
         name += f'<span class="said">{escaped(sentence)}</span>'
     if source := field(finding, "source"):
         name += f'<span class="quiet">{escaped(source)}</span>'
-    verdict = _chip(str(field(finding, "verdict")))
+    verdict = chip(str(field(finding, "verdict")))
     for why in (field(finding, "condition"), field(finding, "reason")):
         if why:
             verdict += f'<span class="said">{escaped(why)}</span>'
-    unit = field(finding, "unit")
     effect = escaped(effect_text(finding))
     if "[" in effect:  # an interval is not broken
         effect = f'<span class="whole">{effect}</span>'
-    if unit not in (None, "", "1") and field(finding, "effect") is not None:
-        effect += f" {escaped(unit)}"
     arms = (field(finding, "details") or {}).get("arms") or {}
     if len(arms) > 1:
         items = "".join(
@@ -80,7 +77,8 @@ def _verdict(finding: Any) -> str:
     return f'<tr role="row"><th role="rowheader" scope="row">{name}</th>{body}</tr>'
 
 
-def _chip(verdict: str) -> str:
+def chip(verdict: str) -> str:
+    """Write a verdict with its sign on its colour."""
     sign = VERDICTS.get(verdict, ("–",))[0]
     kind = verdict if verdict in VERDICTS else "not-decided"
     words = escaped(verdict.replace("-", " "))

@@ -78,8 +78,10 @@ def effect_text(finding: Any) -> str:
         low = -math.inf if interval[0] is None else float(interval[0])
         high = math.inf if interval[1] is None else float(interval[1])
         interval = low, high
+    unit = field(finding, "unit")
+    unit = f" {unit}" if unit and unit != "1" else ""
     if _has_tolerance(finding, interval):
-        error = f"error {format_number(effect, digits=2)}"
+        error = f"error {format_number(effect, digits=2)}{unit}"
         if interval is None:
             return error
         low_text, high_text = (format_number(bound, digits=2) for bound in interval)
@@ -89,9 +91,7 @@ def effect_text(finding: Any) -> str:
     details = field(finding, "details") or {}
     arm = (details.get("arms") or {}).get(details.get("headline"), {})
     text = format_estimate(effect, *(interval or (None, None)), margin=arm.get("boundary"))
-    unit = field(finding, "unit")
-    text = f"{text} {unit}" if unit and unit != "1" else text
-    return f"{text} ({details['of']})" if "of" in details else text
+    return f"{text}{unit} ({details['of']})" if "of" in details else f"{text}{unit}"
 
 
 def _has_tolerance(finding: Any, interval: tuple[float, float] | None) -> bool:

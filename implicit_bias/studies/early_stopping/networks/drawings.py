@@ -144,6 +144,42 @@ def draw_validated(result: xr.Dataset) -> Figure:
     return figure
 
 
+def draw_points(result: xr.Dataset) -> Figure:
+    """Draw the loss of each test point of the first seed against time, for exercise C.8 and its control."""
+    places = by_seed(result, "validated", "point_place")[0]
+    batch_size, step_size = result["curve_batch"].values[0], result["curve_step"].values[0]
+    designs = {
+        f"batch {batch_size:g}, step size {step_size:g}": (
+            result["point_epoch"].values,
+            "point_loss",
+            "epochs",
+        ),
+        "few and noisy points": (result["few_update"].values, "few_point_loss", "updates"),
+    }
+
+    def draw(ax: Any, name: str) -> None:
+        times, variable, unit = designs[name]
+        x = places[list(designs).index(name)]
+        table = by_seed(result, "validated", variable)[0]
+        # Time and place are unevenly spaced; a logarithm of time shows the first epochs too.
+        drawn = ax.pcolormesh(
+            np.log1p(np.asarray(times, float)), x, np.log10(np.maximum(table.T, 1e-4)),
+            cmap="cividis", vmin=-4, vmax=1, shading="nearest", rasterized=True,
+        )  # fmt: skip
+        ticks = [tick for tick in (0, 1, 10, 100, 1000, 10000) if tick <= times[-1]]
+        ax.set_xticks(np.log1p(ticks), [f"{tick:g}" for tick in ticks])
+        ax.grid(False)
+        ax.set_xlabel(unit)
+        ax.set_ylabel("test point x")
+        ax.figure.colorbar(drawn, ax=ax, label="log₁₀ squared residual")
+
+    figure = figures.panels(
+        list(designs), draw, columns=2, width=3.3, height=2.7, share_x=False, share_y=False
+    )
+    figures.note(figure, "Test points of the first seed; residuals below 0.01 are drawn as 0.01.")
+    return figure
+
+
 def draw_decay(result: xr.Dataset) -> Figure:
     """Draw losses, norm and accuracies at the end against the penalty."""
     shown: dict[Hashable, figures.Curve] = {}
@@ -314,6 +350,12 @@ NETWORK_DRAWINGS = (
         "Training, validation and test loss of a ReLU network on a noisy sine.",
         draw_validated,
         _has("validated"),
+    ),
+    Drawing(
+        "points",
+        "Squared residual of each test point while a ReLU network fits a noisy sine.",
+        draw_points,
+        lambda result: has(result, "validated") and "point_loss" in result,
     ),
     Drawing("decay", "What an explicit penalty does.", draw_decay, _has("decay")),
     Drawing(

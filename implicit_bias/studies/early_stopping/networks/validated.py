@@ -13,6 +13,7 @@ from implicit_bias.studies.early_stopping.networks.shallow import (
     Shallow,
     descend,
     half_squares,
+    outputs,
     uniform_start,
 )
 from implicit_bias.training import Pool
@@ -24,6 +25,9 @@ PARTS = ("train", "valid", "test")
 
 FEW_LOGS = 60
 """Evaluations of the control, evenly spaced in log time."""
+
+POINT_LOGS = 40
+"""Epochs, evenly spaced in log time, after which the loss of each test point is kept."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class ValidatedSine(Experiment):
             "curve_ceiling": Variable(
                 (), "mean square", "what least squares with as many parameters adds to the noise"
             ),
+            "point_place": Variable(("point_design", "point"), "1", "test points, from left to right"),
+            "point_loss": Variable(
+                ("point_epoch", "point"), "square",
+                "loss of each test point, first batch size and first step size",
+            ),
+            "few_point_loss": Variable(
+                ("few_update", "point"), "square", "loss of each test point of the control's first draw"
+            ),
         }  # fmt: skip
 
     @property
@@ -90,6 +102,9 @@ class ValidatedSine(Experiment):
             "curve_epoch": tuple(range(self.epochs + 1)),
             "curve_part": PARTS,
             "few_update": few_times(self.few_updates),
+            "point_design": ("stated", "few"),
+            "point_epoch": point_epochs(self.epochs),
+            "point": tuple(range(self.tests)),
         }
 
     def __call__(
@@ -105,19 +120,32 @@ class ValidatedSine(Experiment):
         loss = np.full(
             (len(self.batch_sizes), len(self.step_sizes), self.epochs + 1, len(PARTS)), np.nan
         )
+        points = np.full((len(point_epochs(self.epochs)), self.tests), np.nan)
         for row, batch_size in enumerate(self.batch_sizes):
             for column, step_size in enumerate(self.step_sizes):
-                loss[row, column] = self._train(seed, first, data, batch_size, step_size)
-        few = self._few(rng, start)
+                nets = self._train(seed, first, data, batch_size, step_size)
+                losses = np.stack([_losses(net, data) for net in nets])
+                if not np.isfinite(losses).all():
+                    continue  # a run that diverged is left out as a whole
+                loss[row, column] = losses
+                if row == column == 0:
+                    kept = [nets[epoch] for epoch in point_epochs(self.epochs)]
+                    points = np.stack([_squares(net, *data[-1]) for net in kept])
+        few, few_places = self._few(rng, start)
         parameters = 3 * self.width + 1
+        order = np.argsort(data[-1][0])
         return {
             "curve_loss": loss,
             "curve_ceiling": self.noise**2 * parameters / self.examples,
+            "point_place": np.stack([data[-1][0][order], few_places]),
+            "point_loss": points[:, order],
             **few,
         }
 
-    def _few(self, rng: np.random.Generator, start: np.random.Generator) -> dict[str, Any]:
-        """Train the control's networks side by side."""
+    def _few(
+        self, rng: np.random.Generator, start: np.random.Generator
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """Train the control's networks side by side; return also its first test points, sorted."""
         sizes = (self.few_examples, self.valid, self.tests)
         draws = [_draw(rng, sizes, self.few_noise) for _ in range(self.few_draws)]
         data = [
@@ -129,11 +157,13 @@ class ValidatedSine(Experiment):
         ]
         starts = [uniform_start(start, self.width) for _ in draws]
         net, done, found = Shallow(*map(np.stack, zip(*starts, strict=True))), 0, []
+        order, points = np.argsort(data[-1][0][0]), []
         times = few_times(self.few_updates)
         for until in times:
             # The step is of the mean square, whose gradient is twice that of half of it.
             net, done = descend(net, *data[0], 2 * self.few_step_size, until - done), until
             found.append(_losses(net, data))
+            points.append(_squares(net, *data[-1])[0, order])
         losses = np.stack(found)  # (times, parts, draws)
         valid, test = (losses[:, PARTS.index(part)] for part in ("valid", "test"))
         chosen = np.argmin(valid, axis=0)
@@ -144,27 +174,25 @@ class ValidatedSine(Experiment):
             "few_loss": np.exp(np.mean(np.log(losses), axis=2)),
             "few_rise": np.exp(np.mean(np.log(test[-1] / best))),
             "few_best": np.expm1(np.mean(when)),
-        }
+            "few_point_loss": np.stack(points),
+        }, data[-1][0][0, order]
 
     def _train(
         self, seed: int, first: Shallow, data: list[tuple[np.ndarray, np.ndarray]],
         batch_size: int, step_size: float,
-    ) -> np.ndarray:  # fmt: skip
-        """Return losses after each epoch, (epochs + 1, parts)."""
+    ) -> list[Shallow]:  # fmt: skip
+        """Return the network before the first epoch and after each."""
         rng = np.random.default_rng([seed, ROLES["data_order"]])
         x, y = data[0]
         whole, rest = divmod(x.size, batch_size)
-        net, found = first, np.full((self.epochs + 1, len(PARTS)), np.nan)
-        found[0] = _losses(net, data)
-        for epoch in range(1, self.epochs + 1):
+        net, found = first, [first]
+        for _ in range(self.epochs):
             order = rng.permutation(x.size)
             orders = order[: whole * batch_size].reshape(whole, batch_size)
             net = descend(net, x, y, 2 * step_size, whole, orders=orders)
             if rest:
                 net = descend(net, x, y, 2 * step_size, 1, orders=order[None, -rest:])
-            found[epoch] = _losses(net, data)
-            if not np.isfinite(found[epoch]).all():
-                return np.full_like(found, np.nan)
+            found.append(net)
         return found
 
 
@@ -172,6 +200,11 @@ def few_times(updates: int) -> tuple[int, ...]:
     """Return the updates after which the control is evaluated: 0, and evenly spaced in log time."""
     at = np.geomspace(1, updates, FEW_LOGS).round().astype(int)
     return (0, *sorted({int(update) for update in at}))
+
+
+def point_epochs(epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which the loss of each test point is kept."""
+    return (0, *sorted({int(epoch) for epoch in np.geomspace(1, epochs, POINT_LOGS).round()}))
 
 
 def _draw(
@@ -188,3 +221,10 @@ def _losses(net: Shallow, data: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarr
     """Return the mean squares on each set of points."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray([2 * half_squares(net, *points) for points in data])
+
+
+def _squares(net: Shallow, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the square of each residual, shape (…, n)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: np.ndarray = (outputs(net, x) - y) ** 2
+    return found

@@ -1,0 +1,139 @@
+"""The commands of the ledger: verify, explain, compare."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import implicit_bias
+from implicit_bias.cli.shared import Stopped, compilation_cache, layout, output, print_json
+from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.errors import UserError
+from implicit_bias.results.table import make_table
+
+if TYPE_CHECKING:
+    from implicit_bias.ledger.ledger import Ledger, Row
+    from implicit_bias.ledger.registry import Entry
+    from implicit_bias.studies import Study, StudySettings
+
+DEFAULT_OUT = "ledger"
+"""Folder of a ledger whose ``--out`` is not given, with the size behind it."""
+
+
+def verify(asked: Namespace) -> None:
+    """Run what a choice of claims needs, and print the ledger."""
+    began = time.monotonic()
+    with output(asked) as screen:
+        from implicit_bias import ledger
+
+        entries = ledger.select(asked.source, asked.claim, asked.study)
+        if not entries:
+            raise UserError(
+                "no claim has that source, study and id at once; leave one of --source, --study and "
+                "--claim out"
+            )
+        out = Path(asked.out or f"{DEFAULT_OUT}-{asked.scale}")
+        if asked.merge:
+            made = ledger.merged(entries, [Path(folder) for folder in asked.merge], out)
+            made.save(out / "ledger.json")
+        else:
+            made = _run(asked, screen, entries, out)
+        page = ledger.write_page(made, entries, out)
+        if asked.figures:
+            drawn = ledger.export_figures(made, out, asked.figures)
+            screen.say(f"{len(drawn)} figures in {out / 'figures'}")
+        _show(screen, made, entries, whole=len(made.rows) <= 40 or asked.all)
+        screen.say(f"Left in {out}: ledger.json, {page.name}; runs of studies in {out / 'runs'}")
+        screen.say(f"Took {duration(time.monotonic() - began)}. Open {page}")
+        content = {"scale": made.scale, "out": str(out), "counts": made.counts()}
+        print_json(asked, {**content, "rows": [asdict(row) for row in made.rows]})
+
+
+def explain(asked: Namespace) -> None:
+    """Say all that is known of a claim; or list the claims."""
+    with output(asked) as screen:
+        from implicit_bias import ledger
+
+        if asked.id is None:
+            _list(asked, screen)
+            return
+        entry = ledger.get(asked.id)
+        made = ledger.shipped() if asked.ledger is None else ledger.load(Path(asked.ledger))
+        row = next((row for row in made.rows if row.id == entry.id), None)
+        told = ledger.explanation(entry, row)
+        screen.show(make_table([entry.id, ""], told, align=["left", "left"]))
+        if row is None:
+            screen.say(f"Not run yet: implicit-bias verify --claim {entry.id}")
+        else:
+            folder = None if asked.ledger is None else Path(asked.ledger)
+            for figure in ledger.figures_of(entry, row, folder):
+                screen.say(f"Figure: {figure}")
+        print_json(asked, {"entry": asdict(entry), "row": None if row is None else asdict(row)})
+
+
+def compare(asked: Namespace) -> None:
+    """Say what changed between two ledgers."""
+    with output(asked) as screen:
+        from implicit_bias import ledger
+
+        before, after = (ledger.load(Path(one)) for one in (asked.before, asked.after))
+        changes = ledger.compare(before, after)
+        if changes:
+            screen.show(ledger.changes_table(changes))
+        else:
+            screen.say(f"Nothing changed in {len(after.rows)} claims.")
+        print_json(asked, {"changes": [asdict(change) for change in changes]})
+
+
+def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path) -> Ledger:
+    from implicit_bias import ledger, runtime
+
+    cache = compilation_cache(screen)
+    screen.say(
+        f"implicit-bias {implicit_bias.__version__}: {len(entries)} claims at size {asked.scale}"
+    )
+
+    def prepare(study: Study, settings: StudySettings) -> None:
+        runtime.configure(float64=settings.dtype == "float64", compilation_cache=cache)
+
+    progress = Progress(screen)
+    try:
+        return ledger.verify(
+            entries, out, scale=asked.scale, how=layout(asked), reporter=progress, prepare=prepare
+        )
+    except KeyboardInterrupt:
+        command = shlex.join(asked.arguments)
+        raise Stopped(
+            f"what was finished, and the last checkpoint, are saved in {out}; go on with "
+            f"`implicit-bias {command}`"
+        ) from None
+    finally:
+        progress.end(finished=False)
+
+
+def _show(screen: Screen, made: Ledger, entries: tuple[Entry, ...], *, whole: bool) -> None:
+    from implicit_bias import ledger
+
+    screen.say()
+    if whole:
+        screen.show(ledger.ledger_table(made, {entry.id: entry for entry in entries}))
+    screen.show(ledger.counts_table(made))
+    if not whole:
+        screen.say("A row a claim: --all, or the page")
+
+
+def _list(asked: Namespace, screen: Screen) -> None:
+    from implicit_bias import ledger
+
+    rows: dict[str, Row] = {row.id: row for row in ledger.shipped().rows}
+    listed: list[list[Any]] = []
+    for entry in ledger.select():
+        row = rows.get(entry.id)
+        listed.append([entry.id, entry.sentence, entry.study, row.verdict if row else "not run"])
+    screen.show(make_table(["claim", "what it says", "study", "verdict"], listed))
+    heads = ("id", "sentence", "study", "verdict")
+    print_json(asked, {"claims": [dict(zip(heads, line, strict=True)) for line in listed]})

@@ -1,0 +1,68 @@
+"""The ledger of the laptop runs that comes with the package, kept as a small file a study and config."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from implicit_bias.ledger.ledger import Ledger, Row, combine, load
+from implicit_bias.ledger.registry import Entry, select
+from implicit_bias.studies.config import config_root
+
+SUFFIX = ".ledger.json"
+
+
+def shipped() -> Ledger:
+    """Return the ledger of the runs that come with the package; claims that none judged are left out."""
+    found = [load(file) for file in sorted(config_root().glob(f"*/results/*{SUFFIX}"))]
+    entries = select()
+    judged = {row.id for ledger in found for row in ledger.rows}
+    return combine(found, [entry for entry in entries if entry.id in judged])
+
+
+def keep(ledger: Ledger, root: Path) -> list[Path]:
+    """Write a ledger as the small files that ``shipped`` reads.
+
+    Only rows of shipped configs are kept, and of the run neither folder nor anything else of the machine.
+
+    Args:
+        ledger: The ledger.
+        root: The folder of the configs.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    parts: dict[tuple[str, str], list[Row]] = {}
+    for row in ledger.rows:
+        if row.config and row.run:
+            run = {key: value for key, value in row.run.items() if key != "path"}
+            parts.setdefault((row.study, row.config), []).append(replace(row, run=run))
+    files = []
+    for (study, config), rows in parts.items():
+        file = root / study.replace("-", "_") / "results" / f"{config}{SUFFIX}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Ledger(str(rows[0].run["scale"]), tuple(rows)).save(file)
+        files.append(file)
+    return files
+
+
+def figures_of(entry: Entry, row: Row, folder: Path | None) -> list[Path]:
+    """Return the files of the figures that show a claim.
+
+    Args:
+        entry: The claim.
+        row: Its row.
+        folder: Folder of its ledger; None for the one that comes with the package.
+    """
+    if folder is None:
+        home = config_root() / row.study.replace("-", "_") / "results"
+        return sorted(file for file in home.glob(f"{row.config}-*.png"))
+    path = row.run.get("path")
+    if path is None:
+        return []
+    drawn = folder / path / "figures"
+    own = drawn / f"{entry.figure}.png"
+    return [own] if entry.figure and own.is_file() else sorted(drawn.glob("verdicts.png"))
