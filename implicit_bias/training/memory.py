@@ -7,7 +7,8 @@ forward pass is alive between the two, which is most of the memory of a training
 
 The prediction is that of the compiler's temporary arrays and, on CPUs, of what the libraries that it calls
 for matrix products and reductions copy of their operands: they allocate it themselves, and each pool of the
-allocator (``runtime.configure`` leaves it two or more) keeps the largest. It knows nothing of what libraries for accelerators take as workspace.
+allocator (``runtime.configure`` leaves it two or more) keeps the largest. It knows nothing of what libraries
+for accelerators take as workspace.
 """
 
 from __future__ import annotations

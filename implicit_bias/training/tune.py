@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from implicit_bias.runtime import Layout
@@ -122,5 +122,5 @@ def _speed(plan: Plan, program: Program) -> float:
 
 
 def _work(program: Program, updates: int) -> float:
-    lanes: Sequence[object] = program.chunks[0]
-    return 6e-9 * program.parameters * program.recipe.batch_size * updates * len(lanes)
+    """Return the work of so many updates of each lane of the first chunk, as the plan counts it."""
+    return program.work(updates * len(program.chunks[0]))

@@ -15,6 +15,7 @@ from implicit_bias.keys import ROLES, role_key
 from implicit_bias.models.constructors import NormName, norm_layers
 from implicit_bias.models.layers import Activation, Affine, Chain, Conv, Flatten, GlobalAverage
 from implicit_bias.models.network import Network
+from implicit_bias.runtime import compiled
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -50,6 +51,7 @@ class Invariance(Experiment):
     """Small networks as drawn, in double precision, through the package's own operators.
 
     Attributes:
+        networks: Which of ``NETWORKS``.
         examples: Examples of the batch.
         large_eps: An ε that is not negligible.
         decay: Weight decay λ where one is added, of ½λ‖W‖².
@@ -61,6 +63,7 @@ class Invariance(Experiment):
         exponential learning rate schedule for deep learning* (2020), lemma 2.4.
     """
 
+    networks: tuple[str, ...] = tuple(NETWORKS)
     examples: int = 12
     large_eps: float = 0.1
     decay: float = 0.1
@@ -96,14 +99,15 @@ class Invariance(Experiment):
     @property
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Networks, and cases."""
-        return {"norm_network": tuple(NETWORKS), "norm_case": CASES}
+        return {"norm_network": self.networks, "norm_case": CASES}
 
     def __call__(
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Measure one seed."""
         found: dict[str, list[Any]] = {name: [] for name in self.variables}
-        for norm, images in NETWORKS.values():
+        for network in self.networks:
+            norm, images = NETWORKS[network]
             cases = [self._case(norm, images, case, seed) for case in CASES]
             for name in cases[0]:
                 found[name].append([case[name] for case in cases])
@@ -114,75 +118,62 @@ class Invariance(Experiment):
     def _case(self, norm: NormName, images: bool, case: str, seed: int) -> dict[str, float]:
         """Return the errors of a case, the largest over its layers and the factors."""
         eps = {DEFAULT_EPS: USUAL_EPS, LARGE_EPS: self.large_eps}.get(case, 0.0)
-        of, params, data, mean = self._begin(
-            norm, images, seed, eps, "running" if case == EVALUATION else "batch"
-        )
-        decay = self.decay if case == DECAY else 0.0
-        layers = (HIDDEN,) if case == OUTPUT else tuple(range(HIDDEN))
+        # What takes no statistics of a batch is the same network in training and in evaluation.
+        running = case == EVALUATION and norm == "batch"
+        of, start = self._begin(norm, images, seed, eps, "running" if running else "batch")
         errors: dict[str, list[float]] = {
             name: []
             for name in ("loss_error", "tangent_error", "gradient_error", "sharpness_error")
         }
-        for layer in layers:
+        for layer in (HIDDEN,) if case == OUTPUT else tuple(range(HIDDEN)):
             name = f"layer_{layer}"
-            weight = params[name]["weight"]
-
-            def loss(params: Any, batch: Any, weights: jax.Array, name: str = name) -> jax.Array:
-                penalty = 0.5 * decay * jnp.sum(jnp.square(params[name]["weight"]))
-                return of(params, batch, weights) + jnp.sum(weights) * penalty
+            decays = np.zeros(HIDDEN + 1)
+            decays[layer] = self.decay if case == DECAY else 0.0
+            block = curvature.select(start, f"{name}/weight").indices
 
             def at(
-                factor: float, name: str = name, loss: Any = loss
-            ) -> tuple[float, jax.Array, float]:
-                there = scaled(params, name, factor)
-                value, gradient = jax.value_and_grad(loss)(there, data, mean)
-                operator, _ = curvature.hessian(loss, there, data, block=f"{name}/weight")
-                top = np.linalg.eigvalsh(np.asarray(curvature.dense(operator)))[-1]
-                return float(value), gradient[name]["weight"], float(top)
+                factor: float, name: str = name, decays: np.ndarray = decays, block: Any = block
+            ) -> tuple[float, np.ndarray, float]:
+                value, gradient, hessian = of(scaled(start, name, factor), decays)
+                top = np.linalg.eigvalsh(np.asarray(hessian)[np.ix_(block, block)])[-1]
+                return float(value), np.asarray(gradient[name]["weight"]), float(top)
 
+            weight = np.asarray(start[name]["weight"])
             value, gradient, top = at(1.0)
-            size = jnp.linalg.norm(gradient)
-            cosine = jnp.vdot(gradient, weight) / (size * jnp.linalg.norm(weight))
-            errors["tangent_error"].append(abs(float(cosine)))
+            size = np.linalg.norm(gradient)
+            errors["tangent_error"].append(
+                float(abs(np.sum(gradient * weight)) / (size * np.linalg.norm(weight)))
+            )
             for factor in FACTORS:
                 other, turned, sharp = at(factor)
                 errors["loss_error"].append(abs(other / value - 1))
                 errors["gradient_error"].append(
-                    float(jnp.linalg.norm(factor * turned - gradient) / size)
+                    float(np.linalg.norm(factor * turned - gradient) / size)
                 )
                 errors["sharpness_error"].append(abs(factor**2 * sharp / top - 1))
         return {name: max(values) for name, values in errors.items()}
 
     def _followed(self, norm: NormName, images: bool, seed: int) -> dict[str, float]:
-        """Follow descent: squared norms grow by the gradients', and directions move on the sphere."""
-        of, params, data, mean = self._begin(norm, images, seed, 0.0, "batch")
-        start, step = params, self.step_size
-        squares = np.zeros(HIDDEN + 1)
+        """Follow descent: squared norms grow by the gradients', directions move on the sphere."""
+        of, start = self._begin(norm, images, seed, 0.0, "batch")
+        params, step, nothing = start, self.step_size, np.zeros(HIDDEN + 1)
+        added = np.zeros(HIDDEN + 1)
         sphere = 0.0
         for _ in range(self.updates):
-            gradient = jax.grad(of)(params, data, mean)
-            for layer in range(HIDDEN + 1):
-                squares[layer] += float(jnp.sum(jnp.square(gradient[f"layer_{layer}"]["weight"])))
+            _, gradient, _ = of(params, nothing)
             moved = jax.tree.map(lambda leaf, g: leaf - step * g, params, gradient)
+            added += step**2 * squares(gradient)
             for layer in range(HIDDEN):
                 name = f"layer_{layer}"
-                weight = params[name]["weight"]
-                size = jnp.linalg.norm(weight)
+                size = jnp.linalg.norm(params[name]["weight"])
                 # The gradient at W/‖W‖, all else as it is, and a step of η/‖W‖² from there.
                 unit = scaled(params, name, 1 / size)
-                slope = jax.grad(of)(unit, data, mean)[name]["weight"]
+                slope = of(unit, nothing)[1][name]["weight"]
                 on_sphere = _direction(unit[name]["weight"] - step / size**2 * slope)
                 apart = jnp.linalg.norm(_direction(moved[name]["weight"]) - on_sphere)
                 sphere = max(sphere, float(apart))
             params = moved
-        before, after = (
-            np.asarray([
-                float(jnp.sum(jnp.square(tree[f"layer_{layer}"]["weight"])))
-                for layer in range(HIDDEN + 1)
-            ])
-            for tree in (start, params)
-        )  # fmt: skip
-        errors = np.abs(after - before - step**2 * squares) / before
+        errors = np.abs(squares(params) - squares(start) - added) / squares(start)
         return {
             "growth_error": float(errors[:HIDDEN].max()),
             "growth_output": float(errors[HIDDEN]),
@@ -191,16 +182,60 @@ class Invariance(Experiment):
 
     def _begin(
         self, norm: NormName, images: bool, seed: int, eps: float, statistics: Statistics
-    ) -> tuple[Any, Any, tuple[jax.Array, jax.Array], jax.Array]:
-        """Return loss, parameters, data and the weights of their mean."""
+    ) -> tuple[Any, Any]:
+        """Return loss, gradient and Hessian as functions of parameters and decays; and parameters."""
         rng = np.random.default_rng([seed, ROLES["data"]])
         shape = (4, 4, 2) if images else (6,)
         x = jnp.asarray(rng.standard_normal((self.examples, *shape)))
         y = jnp.asarray(rng.integers(OUTPUTS, size=self.examples))
         model = small_network(norm, images, eps)
         params, state = model.init(role_key(seed, "initialisation"), x[0])
-        of = weighted_loss(model, losses.get("cross_entropy"), state, statistics)
-        return of, params, (x, y), jnp.full((self.examples,), 1 / self.examples, x.dtype)
+
+        def of(params: Any, decays: np.ndarray) -> Any:
+            return _compiled(
+                model=model, statistics=statistics, state=state, params=params, x=x, y=y,
+                decays=jnp.asarray(decays),
+            )  # fmt: skip
+
+        return of, params
+
+
+def derivatives(
+    model: Network, statistics: Statistics, state: Any, params: Any, x: Any, y: Any, decays: Any
+) -> tuple[jax.Array, Any, jax.Array]:
+    """Return the loss with decay, its gradient, and its dense Hessian.
+
+    Args:
+        model: A small network.
+        statistics: By which it normalises.
+        state: Its state.
+        params: Its parameters.
+        x: Inputs.
+        y: Classes.
+        decays: λ of each layer's weights, of ½λ‖W‖².
+    """
+    of = weighted_loss(model, losses.get("cross_entropy"), state, statistics)
+
+    def loss(params: Any, batch: Any, weights: jax.Array) -> jax.Array:
+        penalties = [
+            0.5 * decays[layer] * jnp.sum(jnp.square(params[f"layer_{layer}"]["weight"]))
+            for layer in range(HIDDEN + 1)
+        ]
+        return of(params, batch, weights) + jnp.sum(weights) * sum(penalties)
+
+    mean = jnp.full((x.shape[0],), 1 / x.shape[0], x.dtype)
+    value, gradient = jax.value_and_grad(loss)(params, (x, y), mean)
+    hessian, _ = curvature.hessian(loss, params, (x, y))
+    return value, gradient, curvature.dense(hessian)
+
+
+_compiled = compiled(derivatives, static=("model", "statistics"))
+
+
+def squares(tree: Any) -> np.ndarray:
+    """Return ‖W‖² of each layer, (layers,)."""
+    layers = [tree[f"layer_{layer}"]["weight"] for layer in range(HIDDEN + 1)]
+    return np.asarray([float(jnp.sum(jnp.square(weight))) for weight in layers])
 
 
 def small_network(norm: NormName, images: bool, eps: float) -> Network:

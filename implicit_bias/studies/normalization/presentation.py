@@ -11,8 +11,15 @@ from implicit_bias.results import figures
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.normalization.arms import COMMON, TUNED
-from implicit_bias.studies.normalization.invariance import CASES, NETWORKS
-from implicit_bias.studies.normalization.rows import at_target, exact, norms_of, of_norm, sgd
+from implicit_bias.studies.normalization.invariance import CASES
+from implicit_bias.studies.normalization.rows import (
+    at_target,
+    exact,
+    networks_of,
+    norms_of,
+    of_norm,
+    sgd,
+)
 from implicit_bias.studies.normalization.rules import ERRORS
 from implicit_bias.studies.rows import geometric_mean, if_run, seeds_of
 
@@ -53,12 +60,13 @@ def draw_invariance(result: xr.Dataset) -> Figure:
     titles = dict(
         zip(ERRORS, ("loss", "⟨∇L, W⟩ = 0", "gradient ∝ 1/a", "λmax ∝ 1/a²"), strict=True)
     )
-    looks, least = figures.categorical(NETWORKS), 1e-16
+    names, least = networks_of(result), 1e-16
+    looks = figures.categorical(names)
 
     def draw(ax: Any, name: str) -> None:
-        for place, network in enumerate(NETWORKS):
+        for place, network in enumerate(names):
             values = [np.nanmax(exact(result, name, network, case)) for case in CASES]
-            at = np.arange(len(CASES)) + 0.12 * (place - (len(NETWORKS) - 1) / 2)
+            at = np.arange(len(CASES)) + 0.12 * (place - (len(names) - 1) / 2)
             look = looks[network]
             ax.plot(
                 at, np.maximum(values, least), look.marker, color=look.colour, markersize=5,

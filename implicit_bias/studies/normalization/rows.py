@@ -52,6 +52,16 @@ def steepest(result: xr.Dataset, arm: str, norm: str, which: str) -> np.ndarray:
     return np.where(np.isfinite(later), later, np.nan)
 
 
+def networks_of(result: xr.Dataset) -> list[str]:
+    """Return the small networks that were measured exactly.
+
+    Raises:
+        NotDecidable: None was.
+    """
+    require(result, "invariance")
+    return [str(name) for name in result["norm_network"].values]
+
+
 def exact(result: xr.Dataset, name: str, network: str, case: str | None = None) -> np.ndarray:
     """Return an exact error of a small network by seed.
 

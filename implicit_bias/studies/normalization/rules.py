@@ -15,13 +15,13 @@ from implicit_bias.studies.normalization.invariance import (
     DEFAULT_EPS,
     EVALUATION,
     LARGE_EPS,
-    NETWORKS,
     OUTPUT,
     PRE_NORM,
 )
 from implicit_bias.studies.normalization.rows import (
     at_target,
     exact,
+    networks_of,
     norms_of,
     of_norm,
     sgd,
@@ -54,13 +54,13 @@ def invariance(result: xr.Dataset) -> Finding:
     """Ask whether loss, gradient and Hessian scale as they should for weights before a normalisation."""
     require(result, "invariance")
     by_error = {
-        name: np.stack([exact(result, name, network, PRE_NORM) for network in NETWORKS])
+        name: np.stack([exact(result, name, network, PRE_NORM) for network in networks_of(result)])
         for name in ERRORS
     }
     errors = np.stack(list(by_error.values()))
     usual = max(
         float(np.nanmax(exact(result, name, network, DEFAULT_EPS)))
-        for name in ERRORS for network in NETWORKS
+        for name in ERRORS for network in networks_of(result)
     )  # fmt: skip
     return identity(
         errors, EXACT, n_seeds=errors.shape[2],
@@ -73,7 +73,7 @@ def scope(result: xr.Dataset) -> Evidence:
     """Ask whether invariance is lost where it is not claimed."""
     require(result, "invariance")
     made: dict[str, Comparison] = {}
-    for network in NETWORKS:
+    for network in networks_of(result):
         made[f"{OUTPUT}, {network}"] = above(
             exact(result, "gradient_error", network, OUTPUT), FAILS
         )
@@ -87,7 +87,7 @@ def scope(result: xr.Dataset) -> Evidence:
             )
     kept = {
         network: float(np.nanmax(exact(result, "gradient_error", network, EVALUATION)))
-        for network in NETWORKS if not network.startswith("batch")
+        for network in networks_of(result) if not network.startswith("batch")
     }  # fmt: skip
     return Evidence(
         made, details={f"{EVALUATION}, error of what takes no statistics of a batch": kept}
@@ -97,15 +97,15 @@ def scope(result: xr.Dataset) -> Evidence:
 def sphere(result: xr.Dataset) -> Finding:
     """Ask whether directions of weights move by descent on the sphere with step η/‖W‖²."""
     require(result, "invariance")
-    errors = np.stack([exact(result, "sphere_error", network) for network in NETWORKS])
+    errors = np.stack([exact(result, "sphere_error", network) for network in networks_of(result)])
     return identity(errors, EXACT, n_seeds=errors.shape[1])
 
 
 def growth(result: xr.Dataset) -> Finding:
     """Ask whether squared norms grow by η²‖∇L‖² in an update, without decay."""
     require(result, "invariance")
-    errors = np.stack([exact(result, "growth_error", network) for network in NETWORKS])
-    other = np.stack([exact(result, "growth_output", network) for network in NETWORKS])
+    errors = np.stack([exact(result, "growth_error", network) for network in networks_of(result)])
+    other = np.stack([exact(result, "growth_output", network) for network in networks_of(result)])
     return identity(
         errors, EXACT, n_seeds=errors.shape[1],
         reason=f"of the output layer it is missed by {other.min():.2g} of ‖W‖² or more",

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from implicit_bias.studies.images import ImageSettings
-from implicit_bias.studies.refusals import different, increasing
+from implicit_bias.studies.normalization.invariance import NETWORKS
+from implicit_bias.studies.refusals import check_names, different, increasing
 from implicit_bias.studies.settings import (
     Count,
     Increasing,
@@ -25,6 +26,11 @@ Norm = Literal["none", "batch", "layer", "group"]
 class Exact(Section):
     """Small networks in double precision, with ε = 0 and with more."""
 
+    networks: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        AfterValidator(lambda names: check_names(names, NETWORKS)),
+    ] = Field(tuple(NETWORKS), description="normalisations, of dense and convolutional layers")
     examples: Annotated[int, Field(ge=4)] = Field(12, description="examples of a batch")
     large_eps: Positive = Field(0.1, description="an ε that is not negligible")
     decay: Positive = Field(0.1, description="weight decay λ, where one is added")

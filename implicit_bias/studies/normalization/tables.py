@@ -9,10 +9,11 @@ import numpy as np
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, format_estimate, format_number, make_table
 from implicit_bias.studies.normalization.arms import COMMON, TUNED
-from implicit_bias.studies.normalization.invariance import CASES, NETWORKS
+from implicit_bias.studies.normalization.invariance import CASES
 from implicit_bias.studies.normalization.rows import (
     at_target,
     exact,
+    networks_of,
     norms_of,
     of_norm,
     sgd,
@@ -45,7 +46,7 @@ def _invariance(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = [
         [network, case, *(format_number(float(np.nanmax(exact(result, name, network, case))), digits=2)
                           for name in ERRORS)]
-        for network in NETWORKS
+        for network in networks_of(result)
         for case in CASES
     ]  # fmt: skip
     return make_table(
@@ -121,8 +122,7 @@ def _networks(result: xr.Dataset) -> Table:
                 )
             }
             rows.append([
-                "own" if arm == TUNED else "one", norm, f"{int(met.sum())} of "
-                "{seeds_of(result).size}",
+                "own" if arm == TUNED else "one", norm, f"{int(met.sum())} of {seeds_of(result).size}",
                 _geometric(of_norm(result, arm, norm, "step_size")), _geometric(own["updates"]),
                 _geometric(own["lambda_batch"]), _geometric(own["lambda_running"]),
                 _geometric(own["layer_sharpness"].max(axis=1)),
