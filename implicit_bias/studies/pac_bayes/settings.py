@@ -93,7 +93,7 @@ class InformationSettings(Section):
 class PacBayesSettings(StudySettings):
     """Settings of the PAC-Bayes study."""
 
-    data: DataSettings = DataSettings()
+    data: DataSettings = DataSettings(standardise="none")
     model: ModelSettings = ModelSettings(widths=(100,))
     delta: Fraction = Field(0.05, description="δ: how often a bound may be wrong")
     losses: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_bounded)] = LOSSES
@@ -130,6 +130,11 @@ class PacBayesSettings(StudySettings):
             raise self.refusal(
                 "data.n_valid", advice="choose 0; a bound needs no examples that are held out"
             )
+        if self.data.standardise != "none":
+            raise self.refusal(
+                "data.standardise", advice="choose none; a prior may not know the examples that its bound counts, "
+                    "and so neither their mean nor their deviation"
+            )  # fmt: skip
         if self.model.name != "dense" or self.model.parameterisation != "standard":
             raise self.refusal(
                 "model.name", "model.parameterisation",
