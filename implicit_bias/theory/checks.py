@@ -63,7 +63,11 @@ def positives(name: str, values: Any) -> np.ndarray:
 
 
 def finite(
-    name: str, values: Any, *, axes: int | tuple[int, ...] | None = None, shape: tuple[int, ...] | None = None
+    name: str,
+    values: Any,
+    *,
+    axes: int | tuple[int, ...] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """Return finite numbers as float64, at least one.
 

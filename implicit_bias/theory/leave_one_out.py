@@ -174,7 +174,7 @@ def kernel_fit(kernel: Any, y: Any, penalty: float) -> KernelFit:
     least = float(np.linalg.eigvalsh(matrix)[0])
     if least < -ASYMMETRY * len(matrix) * size:
         raise UserError(
-            f"kernel has the eigenvalue {least:.3g}; give a positive semidefinite matrix, which has none below 0"
+            f"kernel has the eigenvalue {least:.3g}; give a positive semidefinite matrix, with none below 0"
         )
     inverse = _inverse(matrix + alpha * np.eye(len(matrix)), alpha, "examples")
     return KernelFit(labels, inverse, inverse @ labels, alpha)
@@ -230,7 +230,7 @@ def replaced_coefficients(fit: KernelFit, place: int, row: Any, own: float, y: A
     itself, label = from_zero("own", own), np.atleast_1d(finite("label", y, axes=(0, 1)))
     if label.shape != fit.labels.shape[1:]:
         raise UserError(
-            f"label has shape {label.shape}, but those of the fit {fit.labels.shape[1:]}; give as many numbers"
+            f"label has shape {label.shape}, but those of the fit {fit.labels.shape[1:]}; give as many"
         )
     kernels[place] = 0.0
     column = fit.inverse[:, place]
@@ -240,8 +240,8 @@ def replaced_coefficients(fit: KernelFit, place: int, row: Any, own: float, y: A
     left = itself + fit.penalty - float(kernels @ reach)
     if left <= 0:
         raise UserError(
-            f"own is {itself:g}, but the kernel with the other examples needs more to be positive semidefinite; "
-            "give the kernel of the other with itself"
+            f"own is {itself:g}, but the kernel with the other examples needs more to be positive "
+            "semidefinite; give the kernel of the other with itself"
         )
     new = (label - kernels @ kept) / left
     found = kept - np.outer(reach, new)

@@ -8,7 +8,8 @@ the mean of gradient descent on quadratics, and so the term ‖∇L‖² alone [
 
 References:
     [SDBD] S. Smith, B. Dherin, D. Barrett, S. De, *On the origin of implicit regularization in stochastic
-    gradient descent*, ICLR 2021: the modified loss of shuffled epochs, and its mean square of batch gradients.
+    gradient descent*, ICLR 2021: the modified loss of shuffled epochs, and its mean square of
+    batches' gradients.
     [BD] D. Barrett, B. Dherin, *Implicit gradient regularization*, ICLR 2021, equation 3.
 """
 

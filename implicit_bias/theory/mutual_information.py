@@ -3,8 +3,9 @@
 A layer of a network without noise is a function of its input. Where the input is continuous their mutual
 information is infinite, unless the layer takes countably many values only (a constant layer has none, one of
 signs the entropy of these); where it is one of n equally likely examples it is the layer's entropy, log n
-unless two have the same representation. As long as no two come together, neither changes in training. What is reported to change is the information of something else: the layer in bins, or the layer
-with noise that the network does not have; and either depends on the width of bins or noise.
+unless two have the same representation. As long as no two come together, neither changes in training. What
+is reported to change is the information of something else: the layer in bins, or the layer with noise that
+the network does not have; and either depends on the width of bins or noise.
 
 All values in nats.
 

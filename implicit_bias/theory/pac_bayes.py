@@ -275,7 +275,11 @@ def sampled_risk_bound(risk: Any, draws: Any, delta: Any) -> np.ndarray:
     References:
         [LC]; [DR], section 3.3.
     """
-    seen, level, number = require_bounded(risk, "risk"), fractions("delta", delta), counts("draws", draws)
+    seen, level, number = (
+        require_bounded(risk, "risk"),
+        fractions("delta", delta),
+        counts("draws", draws),
+    )
     together(risk=seen, draws=number, delta=level)
     return kl_inverse(seen, np.log(2 / level) / number)
 

@@ -20,7 +20,6 @@ from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.slots import make_pool
 
-
 POLL_SECONDS = 0.01
 """How often a compiled experiment is asked whether it is done."""
 

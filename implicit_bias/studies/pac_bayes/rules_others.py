@@ -167,8 +167,8 @@ def memorisers(result: xr.Dataset) -> Evidence:
             "point mass" if np.isinf(c) else f"weights times {c:g}": above(values - COIN)
             for c, values in bounds.items()
         },
-        reason="training error 0, true error ½; as weights grow beside fixed noise and priors KL does, and the "
-        "bound goes to 1, which it is for the point mass",
+        reason="training error 0, true error ½; as weights grow beside fixed noise and priors KL does, and "
+        "the bound goes to 1, which it is for the point mass",
         details={
             f"bound at {c:g}": float(np.nanmean(values)) for c, values in bounds.items()
         },
@@ -207,8 +207,8 @@ def compression(result: xr.Dataset) -> Evidence:
     return Evidence(
         {**made, **lower},
         reason="in parts of log n; the proposition is about every activation and estimator, so that a single "
-        "comparison that is refuted is a counterexample to it, also where others leave the verdict on all of them "
-        "open; it names no objective and no noise level, and the "
+        "comparison that is refuted is a counterexample to it, also where others leave the verdict on all "
+        "of them open; it names no objective and no noise level, and the "
         "information of "
         "a deterministic layer is not what any of these estimates",
         details={"training error at the end": _errors(result)},

@@ -88,7 +88,7 @@ class Sharp(Drawn):
                 (), "fraction", "training error of w on labels that are coins"
             ),
             "memoriser_bound": Variable(
-                ("memoriser_scale",), "1", "least PAC-Bayes bound of N(cw, s²I) over fixed widths s, of those w"
+                ("memoriser_scale",), "1", "least PAC-Bayes bound of N(cw, s²I) over fixed widths s"
             ),
         }  # fmt: skip
 
@@ -111,7 +111,9 @@ class Sharp(Drawn):
         return {
             **{f"sharp_{name}": np.asarray([one[name] for one in found]) for name in found[0]},
             "memoriser_train": np.mean(x @ w * labels[1] <= 0),
-            "memoriser_bound": np.asarray([self._memorised(x, labels[1], w, c) for c in MEMORISERS]),
+            "memoriser_bound": np.asarray(
+                [self._memorised(x, labels[1], w, c) for c in MEMORISERS]
+            ),
         }
 
     def _memorised(self, x: np.ndarray, signs: np.ndarray, w: np.ndarray, c: float) -> float:
@@ -165,7 +167,7 @@ class Sharp(Drawn):
     def _bounds(
         self, x: np.ndarray, signs: np.ndarray, w: np.ndarray, widths: np.ndarray
     ) -> tuple[np.ndarray, list[float]]:
-        """Return bounds on the errors of N(w, s²I) by s, each at the best prior variance, and training errors."""
+        """Return bounds on errors of N(w, s²I) by s, each at the best prior variance, and training errors."""
         length = float(np.linalg.norm(w))
         risks = [float(np.mean(gibbs_errors(x, signs, w, s))) for s in widths]
         # The prior of least KL has the variance s² + ‖w‖²/d, up to the grid c e^(−j/b).

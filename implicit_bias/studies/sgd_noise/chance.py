@@ -47,9 +47,7 @@ def sampled(values: np.ndarray) -> list[Sampled]:
     for column in values.reshape(len(values), -1).T:
         kept = column[np.isfinite(column)]
         spread = kept.std(ddof=1) / np.sqrt(kept.size) if kept.size > 1 else np.nan
-        found.append(
-            Sampled(float(kept.mean()) if kept.size else np.nan, float(spread), kept.size)
-        )
+        found.append(Sampled(float(kept.mean()) if kept.size else np.nan, float(spread), kept.size))
     return found
 
 
@@ -106,6 +104,6 @@ def _too_few(parts: list[Sampled], seeds: int, worst: float, tolerance: float) -
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return (
-        f"at {seeds} seeds chance alone may make an error of {worst:.2g}, and {tolerance:g} is allowed; about "
-        f"{high} seeds would do"
+        f"at {seeds} seeds chance alone may make an error of {worst:.2g}, and {tolerance:g} is allowed; "
+        f"about {high} seeds would do"
     )

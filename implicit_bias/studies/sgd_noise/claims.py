@@ -58,7 +58,8 @@ CLAIMS = (
         "w_i smaller for likely corrupted examples",
         f"effect of a wrong label on all training predictions below {penalties.LESS:g} of a right "
         "one's: least "
-        "squares, a network, logistic regression, a network on clusters that are small beside their distances",
+        "squares, a network, logistic regression, a network on clusters that are small beside their "
+        "distances",
         penalties.downweighted,
     ),
     Claim(

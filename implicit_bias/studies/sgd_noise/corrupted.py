@@ -119,16 +119,15 @@ class Corrupted(Drawn):
         rows = []
         for fit in FITS:
             x, valid, test = (
-                middle + WITHIN.get(fit, 1.0) * away for middle, away in (parts_of, valid_of, test_of)
+                middle + WITHIN.get(fit, 1.0) * away
+                for middle, away in (parts_of, valid_of, test_of)
             )
             points = np.concatenate([x, valid, test])
             change = CHANGES.get(fit, SMALL)
             sets = np.concatenate([_changed(labels, change), _changed(right, change)])
             path, base = train(fit, x, sets, order, points, start)
             stop = int(np.argmin(np.mean((base[:, parts[1]] - valid_labels) ** 2, axis=1)))
-            effects = [
-                (ends[1:] - ends[0]) / change for ends in np.split(path[stop], 2)
-            ]
+            effects = [(ends[1:] - ends[0]) / change for ends in np.split(path[stop], 2)]
             counts = np.linalg.norm(effects[0], axis=1)
             apart = np.abs(effects[0] - effects[1]).max() / np.abs(effects[0]).max()
             squares = (base[stop][parts[0]] - labels) ** 2

@@ -99,8 +99,8 @@ def draw_variances(result: xr.Dataset) -> Figure:
 
 
 def _few_ticks(ax: Any, x: np.ndarray) -> None:
-    """Write the least and the largest curvature, and one between."""
-    places = x[[0, len(x) // 2, -1]]
+    """Write all of a few curvatures; of many the least and the largest, and one between."""
+    places = x if len(x) <= 5 else x[[0, len(x) // 2, -1]]
     ax.set_xticks(places, [f"{place:.2g}" for place in places])
 
 

@@ -62,7 +62,7 @@ class Descent(Section):
             )  # fmt: skip
         if self.replaced > self.sizes[0]:
             raise self.refusal(
-                "replaced", "sizes", advice=f"choose at most the smallest size, {self.sizes[0]}: each example is "
+                "replaced", "sizes", advice=f"choose at most the smallest size, {self.sizes[0]}: each is "
                     "replaced once"
             )  # fmt: skip
         if any(self.updates % size for size in self.sizes):
