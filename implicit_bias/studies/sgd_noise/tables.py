@@ -128,8 +128,8 @@ def _moments(result: xr.Dataset) -> Table:
         caption="Distances of an equation's moments from SGD's at t = 2/λmax, relative; geometric means "
             "over seeds "
         "[95 % t-intervals of the logarithm], orders means",
-        notes=("the covariance is itself proportional to η: with the drift of second order, too, it is off by "
-               "a part of the first order, and at these sizes by a larger one",),
+        notes=("the covariance is itself proportional to η: with the drift of second order, too, it is off "
+               "by a part of the first order, and at these sizes by a larger one",),
     )  # fmt: skip
 
 
