@@ -6,6 +6,7 @@ Only this room prints. What a person reads goes to standard output, or to standa
 
 from __future__ import annotations
 
+from implicit_bias.cli.main import command as command
 from implicit_bias.cli.main import main as main
 
-__all__ = ["main"]
+__all__ = ["command", "main"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from implicit_bias.cli import command
 
-from implicit_bias.cli import main
-
-sys.exit(main())
+command()

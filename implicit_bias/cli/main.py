@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from implicit_bias.cli.arguments import parse
 from implicit_bias.cli.shared import Stopped
@@ -63,6 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         advice = "the device's memory is used up; lower --memory or --tile, or use a smaller model"
         return _complain("error", advice, BAD_INPUT)
+
+
+def command() -> NoReturn:
+    """Run the command and end the process.
+
+    Stopped, it does not wait for threads that compile, or for a device that computes what nobody will read:
+    all that was to be saved is.
+    """
+    status = main()
+    if status == STOPPED:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _complain(what: str, message: str, status: int) -> int:

@@ -100,7 +100,13 @@ class Trying:
             finished = [self._finished(partners[seed], trained_kind) for seed in some]
             usable = [all(good for _, good in each.values()) for each in finished]
             given = [{name: partner for name, (partner, _) in each.items()} for each in finished]
-            values = self.experimenter(some, given, usable)
+            try:
+                # A seed can take minutes, and a part of one is of no use.
+                with bench.interrupted.at_once():
+                    values = self.experimenter(some, given, usable)
+            except KeyboardInterrupt:
+                flush()
+                raise
             values["diverged"] = ~np.asarray(usable)
             done += some
             parts.append(values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from implicit_bias.data import Dataset
 from implicit_bias.results.lane_store import MODEL_STATE, PARAMS, LaneStore, leaves_of
+from implicit_bias.studies.interrupts import Interrupts
 from implicit_bias.studies.record import How
 from implicit_bias.studies.reporter import Reporter
 from implicit_bias.training import Lane, Plan, Pool, make_plan
@@ -47,7 +47,7 @@ class Workbench:
     dataset: Dataset
     how: How
     reporter: Reporter
-    interrupted: threading.Event
+    interrupted: Interrupts
     slots: dict[Recipe, int] = field(default_factory=dict)
     _pools: dict[str, Pool] = field(default_factory=dict)
     _saved: float = field(default_factory=time.perf_counter)

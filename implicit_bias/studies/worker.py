@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from implicit_bias.results import provenance
 from implicit_bias.results.assemble import Row, Trial, assemble
 from implicit_bias.results.lane_store import LaneStore
 from implicit_bias.studies.base import Rounds, Stage, Study, Trials
+from implicit_bias.studies.interrupts import Interrupts
 from implicit_bias.studies.lanes import of_shard, unique_lanes
 from implicit_bias.studies.measuring import Measuring
 from implicit_bias.studies.present import import_all
@@ -45,7 +45,7 @@ class Worker:
         how: How,
         shard: tuple[int, int] | None,
         reporter: Reporter,
-        interrupted: threading.Event,
+        interrupted: Interrupts,
     ) -> None:
         self.study, self.settings, self.dataset, self.shard = study, settings, dataset, shard
         self.store = LaneStore(out / "lanes")

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, finite, from_zero, number, positive
+from implicit_bias.theory.sgd_noise import SYMMETRIC
 
 
 def label_noise_strength(step_size: float, noise: float, batch_size: int = 1) -> float:
@@ -40,22 +41,26 @@ def label_noise_strength(step_size: float, noise: float, batch_size: int = 1) ->
     References:
         [DML], section 2.
     """
-    step, spread = float(not_negative("step_size", step_size)), float(not_negative("noise", noise))
-    return step * spread**2 / int(counts("batch_size", batch_size))
+    step, spread = from_zero("step_size", step_size), from_zero("noise", noise)
+    return step * spread**2 / count("batch_size", batch_size)
 
 
 def label_noise_penalty(curvatures: Any, step_size: float) -> float:
     """Return R = −(1/2η) Σ log(1 − ηλ/2) of the Hessian's eigenvalues at weights that fit.
 
     Raises:
-        UserError: The step size is not positive, or not below 2/λmax.
+        UserError: An eigenvalue is negative or not finite, or the step size is not positive, or not below
+            2/λmax.
 
     References:
         [DML], section 2.
     """
-    step, values = float(not_negative("step_size", step_size)), np.asarray(curvatures, np.float64)
-    if step == 0:
-        raise UserError("step_size is 0; choose a positive one")
+    step, values = positive("step_size", step_size), finite("curvatures", curvatures)
+    if values.min() < -SYMMETRIC * np.abs(values).max():
+        raise UserError(
+            f"curvatures holds {values.min():.3g}; give eigenvalues of a squared loss that is fitted, where "
+            "none is below 0"
+        )
     if step * float(values.max()) >= 2:
         raise UserError(
             f"step_size is {step:.6g}, but SGD there is stable only below 2/λmax, which is "
@@ -83,16 +88,19 @@ def imbalance_path(
     Raises:
         UserError: A number is not as above, or the step size is not stable.
     """
-    step = float(not_negative("step_size", step_size))
+    step = from_zero("step_size", step_size)
     spread = label_noise_strength(1.0, noise, batch_size)
-    now = np.abs(np.asarray(imbalance, np.float64))
+    now = np.abs(finite("imbalance", imbalance))
+    target = number("label", label)
+    if target == 0:
+        raise UserError("label is 0, which weights of zero fit; choose another")
     path = [now]
-    for _ in range(int(counts("updates", updates, 0))):
-        damping = 1 - step * np.hypot(now, 2 * label) / 2
+    for _ in range(count("updates", updates, 0)):
+        damping = 1 - step * np.hypot(now, 2 * target) / 2
         if np.any(damping <= 0):
             raise UserError(
                 f"step_size is {step:.6g}, but SGD there is stable only below 2/(u² + v²), which is "
-                f"{2 / float(np.max(np.hypot(now, 2 * label))):.6g}; choose a smaller one"
+                f"{2 / float(np.max(np.hypot(now, 2 * target))):.6g}; choose a smaller one"
             )
         now = now * (1 - step**2 * spread / damping)
         path.append(now)

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import not_negative
+from implicit_bias.theory.checks import count, finite, from_zero
 
 FREE = 1e-9
 """A leverage within this of one: the example is fitted whatever its label, and nothing is left without it."""
@@ -77,7 +76,7 @@ def ridge_fit(x: Any, y: Any, penalty: float) -> RidgeFit:
         UserError: A shape does not fit, α is negative, or α is 0 and inputs do not span all features.
     """
     inputs, labels = _examples(x, y)
-    alpha = float(not_negative("penalty", penalty))
+    alpha = from_zero("penalty", penalty)
     gram = inputs.T @ inputs + alpha * np.eye(inputs.shape[1])
     inverse = _inverse(gram, alpha, "features")
     weights = inverse @ (inputs.T @ labels)
@@ -136,8 +135,7 @@ def replaced_weights(fit: RidgeFit, place: int, x: Any, y: Any) -> np.ndarray:
     """
     others, labels = _examples(x, y)
     m, n = fit.inputs.shape
-    if not 0 <= place < m:
-        raise UserError(f"place is {place}, but there are {m} examples; choose 0 to {m - 1}")
+    place = _place(place, m)
     if others.shape[1] != n or labels.shape[1] != fit.labels.shape[1]:
         raise UserError(
             f"an example that comes has {others.shape[1]} features and {labels.shape[1]} labels, those of "
@@ -161,18 +159,23 @@ def kernel_fit(kernel: Any, y: Any, penalty: float) -> KernelFit:
         penalty: α ≥ 0, beside the sum of squares.
 
     Raises:
-        UserError: K is not a symmetric matrix, a shape does not fit, α is negative, or α is 0 and K has no
-            inverse.
+        UserError: K is not symmetric or not positive semidefinite, a shape does not fit, α is negative, or α
+            is 0 and K has no inverse.
     """
     matrix, labels = _examples(kernel, y, "kernel")
     if matrix.shape[0] != matrix.shape[1]:
         raise UserError(
             f"kernel has shape {matrix.shape}; give a square matrix, examples by examples"
         )
-    off = float(np.abs(matrix - matrix.T).max())
-    if off > ASYMMETRY * float(np.abs(matrix).max()):
+    off, size = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
+    if off > ASYMMETRY * size:
         raise UserError(f"kernel differs from its transpose by {off:.2g}; give a symmetric matrix")
-    alpha = float(not_negative("penalty", penalty))
+    alpha = from_zero("penalty", penalty)
+    least = float(np.linalg.eigvalsh(matrix)[0])
+    if least < -ASYMMETRY * len(matrix) * size:
+        raise UserError(
+            f"kernel has the eigenvalue {least:.3g}; give a positive semidefinite matrix, with none below 0"
+        )
     inverse = _inverse(matrix + alpha * np.eye(len(matrix)), alpha, "examples")
     return KernelFit(labels, inverse, inverse @ labels, alpha)
 
@@ -184,6 +187,9 @@ def left_out_kernel_residuals(fit: KernelFit) -> np.ndarray:
 
 def left_out_coefficients(fit: KernelFit) -> np.ndarray:
     """Return the coefficients of all fits that lack one example, their own being 0.
+
+    Their relative error is about 10⁻¹⁶ times the condition number of K + αI: with the Gaussian kernel on
+    points close together and α of 10⁻¹⁰ of K's largest eigenvalue, six digits.
 
     Args:
         fit: Of all examples.
@@ -213,27 +219,44 @@ def replaced_coefficients(fit: KernelFit, place: int, row: Any, own: float, y: A
         Shape (m, k).
 
     Raises:
-        UserError: There is no such example, or a shape does not fit.
+        UserError: There is no such example, a shape does not fit, or with the other the kernel is not
+            positive semidefinite.
 
     References:
         [SM]; the new example is a border of the matrix.
     """
     m = len(fit.inverse)
-    if not 0 <= place < m:
-        raise UserError(f"place is {place}, but there are {m} examples; choose 0 to {m - 1}")
-    kernels = np.array(row, np.float64)
-    if kernels.shape != (m,):
-        raise UserError(f"row has shape {kernels.shape}, but there are {m} examples; give ({m},)")
+    place, kernels = _place(place, m), finite("row", row, shape=(m,)).copy()
+    itself, label = from_zero("own", own), np.atleast_1d(finite("label", y, axes=(0, 1)))
+    if label.shape != fit.labels.shape[1:]:
+        raise UserError(
+            f"label has shape {label.shape}, but those of the fit {fit.labels.shape[1:]}; give as many"
+        )
     kernels[place] = 0.0
     column = fit.inverse[:, place]
     kept = left_out_coefficients(fit)[place]
     without = fit.inverse - np.outer(column, column) / column[place]
     reach = without @ kernels
-    label = np.atleast_1d(np.asarray(y, np.float64))
-    new = (label - kernels @ kept) / (float(own) + fit.penalty - kernels @ reach)
+    left = itself + fit.penalty - float(kernels @ reach)
+    if left <= 0:
+        raise UserError(
+            f"own is {itself:g}, but the kernel with the other examples needs more to be positive "
+            "semidefinite; give the kernel of the other with itself"
+        )
+    new = (label - kernels @ kept) / left
     found = kept - np.outer(reach, new)
     found[place] = new
     return np.asarray(found)
+
+
+def _place(place: Any, examples: int) -> int:
+    """Return which of the examples is meant."""
+    found = count("place", place, 0)
+    if found >= examples:
+        raise UserError(
+            f"place is {found}, but there are {examples} examples; choose 0 to {examples - 1}"
+        )
+    return found
 
 
 def _left(fit: RidgeFit) -> np.ndarray:
@@ -258,13 +281,7 @@ def _inverse(matrix: np.ndarray, alpha: float, what: str) -> np.ndarray:
 
 
 def _examples(x: Any, y: Any, name: str = "inputs") -> tuple[np.ndarray, np.ndarray]:
-    require_numbers(name, x)
-    require_numbers("labels", y)
-    inputs, labels = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if inputs.ndim != 2 or not inputs.size:
-        raise UserError(
-            f"{name} has shape {inputs.shape}; give a matrix with a row for each example"
-        )
+    inputs, labels = finite(name, x, axes=2), finite("labels", y)
     if labels.ndim not in (1, 2) or len(labels) != len(inputs):
         raise UserError(
             f"labels have shape {labels.shape}, but there are {len(inputs)} examples; give one each"

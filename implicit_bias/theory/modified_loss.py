@@ -8,7 +8,8 @@ the mean of gradient descent on quadratics, and so the term ‖∇L‖² alone [
 
 References:
     [SDBD] S. Smith, B. Dherin, D. Barrett, S. De, *On the origin of implicit regularization in stochastic
-    gradient descent*, ICLR 2021, equations 1 and 3.
+    gradient descent*, ICLR 2021: the modified loss of shuffled epochs, and its mean square of
+    batches' gradients.
     [BD] D. Barrett, B. Dherin, *Implicit gradient regularization*, ICLR 2021, equation 3.
 """
 
@@ -21,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import not_negative
-from implicit_bias.theory.sgd_noise import batch_covariance, symmetric
+from implicit_bias.theory.checks import count, finite, from_zero, number
+from implicit_bias.theory.sgd_noise import batch_covariance, labelled, symmetric
 
 MOST = 7
 """Batches up to which all orders are gone through: 5,040."""
@@ -55,22 +56,47 @@ def batch_losses(x: Any, y: Any, batches: int) -> tuple[Quadratic, ...]:
     Raises:
         UserError: A shape does not fit, or m is no multiple.
     """
-    design, labels = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if design.ndim != 2 or labels.shape != design.shape[:1]:
+    (design, labels), several = labelled(x, y), count("batches", batches)
+    if len(design) % several:
         raise UserError(
-            f"design and labels have shapes {design.shape} and {labels.shape}; give (m, n) and (m,)"
+            f"batches is {several}, but {len(design)} examples are no multiple of it; choose a divisor"
         )
-    if batches < 1 or len(design) % batches:
-        raise UserError(f"batches is {batches}, but {len(design)} examples are no multiple of it")
-    size = len(design) // batches
+    size = len(design) // several
     return tuple(
         Quadratic(part.T @ part / size, part.T @ targets / size)
-        for part, targets in zip(np.split(design, batches), np.split(labels, batches), strict=True)
+        for part, targets in zip(np.split(design, several), np.split(labels, several), strict=True)
     )
 
 
+def checked(parts: Sequence[Quadratic]) -> Sequence[Quadratic]:
+    """Return losses of one number of parameters, at least one.
+
+    Raises:
+        UserError: There is none, one is no :class:`Quadratic`, or their shapes differ.
+    """
+    if not isinstance(parts, Sequence) or not parts:
+        raise UserError("parts is no list of losses, or empty; give those of at least one batch")
+    for part in parts:
+        if not isinstance(part, Quadratic):
+            raise UserError(
+                f"a loss is of type {type(part).__name__}; give Quadratics, as batch_losses returns them"
+            )
+        size = len(symmetric("hessian", part.hessian))
+        finite("linear", part.linear, shape=(size,))
+        if size != len(parts[0].linear):
+            raise UserError(
+                f"losses have {len(parts[0].linear)} and {size} parameters; give those of one model"
+            )
+    return parts
+
+
 def mean_loss(parts: Sequence[Quadratic]) -> Quadratic:
-    """Return the mean of losses."""
+    """Return the mean of losses.
+
+    Raises:
+        UserError: As :func:`checked`.
+    """
+    checked(parts)
     return Quadratic(
         np.mean([part.hessian for part in parts], axis=0),
         np.mean([part.linear for part in parts], axis=0),
@@ -88,12 +114,12 @@ def epoch_loss(
         coefficient: Another number than a quarter, for showing that it is a quarter.
 
     Raises:
-        UserError: The step size is negative.
+        UserError: The step size is negative, a number is not finite, or as :func:`checked`.
 
     References:
-        [SDBD], equation 1.
+        [SDBD].
     """
-    weight = 2 * coefficient * float(not_negative("step_size", step_size))
+    weight = 2 * number("coefficient", coefficient) * from_zero("step_size", step_size)
     whole = mean_loss(parts)
     return Quadratic(
         whole.hessian + weight * np.mean([part.hessian @ part.hessian for part in parts], axis=0),
@@ -105,10 +131,11 @@ def flow_end(loss: Quadratic, start: Any, time: float) -> np.ndarray:
     """Return where gradient flow of a quadratic is at a time, (n,), directions without curvature included.
 
     Raises:
-        UserError: The Hessian is not symmetric, or the time is negative.
+        UserError: The Hessian is not symmetric, a shape does not fit, or the time is negative.
     """
+    checked([loss])
     values, vectors = np.linalg.eigh(symmetric("hessian", loss.hessian))
-    t, begin = float(not_negative("time", time)), np.asarray(start, np.float64)
+    t, begin = from_zero("time", time), finite("start", start, shape=(len(values),))
     slope = vectors.T @ loss.gradient(begin)
     flat = np.abs(values) <= 1e-14 * np.abs(values).max()
     safe = np.where(flat, 1.0, values)
@@ -122,17 +149,21 @@ def epoch_end(parts: Sequence[Quadratic], step_size: float, start: Any) -> np.nd
     Raises:
         UserError: There are too many batches to go through all orders, or the step size is negative.
     """
-    if not 1 <= len(parts) <= MOST:
+    if not 1 <= len(checked(parts)) <= MOST:
         raise UserError(
             f"there are {len(parts)} batches, of which all orders are taken; choose at most {MOST}"
         )
-    step, begin = float(not_negative("step_size", step_size)), np.asarray(start, np.float64)
+    step = from_zero("step_size", step_size)
+    begin = finite("start", start, shape=parts[0].linear.shape)
     ends = []
     for order in permutations(parts):
         w = begin
         for part in order:
-            w = w - step * part.gradient(w)
+            with np.errstate(over="ignore", invalid="ignore"):
+                w = w - step * part.gradient(w)
         ends.append(w)
+    if not np.isfinite(ends).all():
+        raise UserError(f"step_size is {step:g}, with which weights overflow; choose a smaller one")
     return np.asarray(np.mean(ends, axis=0))
 
 
@@ -148,7 +179,7 @@ def mean_square_gradient(gradients: Any, batch_size: int, replacement: bool = Fa
         UserError: As for :func:`implicit_bias.theory.sgd_noise.batch_covariance`.
 
     References:
-        [SDBD], equation 3.
+        [SDBD].
     """
     spread = float(np.trace(batch_covariance(gradients, batch_size, replacement)))
     return float(np.sum(np.mean(np.asarray(gradients, np.float64), axis=0) ** 2)) + spread

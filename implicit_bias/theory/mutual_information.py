@@ -1,9 +1,11 @@
 """Mutual information of a representation with its input and with labels, by estimators that disagree.
 
-A layer is a function of its input. Where the input is continuous their mutual information is infinite; where
-it is one of n equally likely examples it is log n unless two have the same representation. Neither changes
-in training. What is reported to change is the information of something else: the layer in bins, or the layer
-with noise that the network does not have; and either depends on the width of bins or noise.
+A layer of a network without noise is a function of its input. Where the input is continuous their mutual
+information is infinite, unless the layer takes countably many values only (a constant layer has none, one of
+signs the entropy of these); where it is one of n equally likely examples it is the layer's entropy, log n
+unless two have the same representation. As long as no two come together, neither changes in training. What
+is reported to change is the information of something else: the layer in bins, or the layer with noise that
+the network does not have; and either depends on the width of bins or noise.
 
 All values in nats.
 
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, finite, from_zero, not_negative, number
 
 
 class Information(NamedTuple):
@@ -44,18 +46,18 @@ def binned_information(z: Any, labels: Any, bins: int, low: float, high: float) 
         high: Where the last ends.
 
     Raises:
-        UserError: There are no bins, or their range is empty.
+        UserError: There are no bins, their range is empty, or a shape or a number does not fit.
 
     References:
         [ST], section 3.
     """
-    layer = _layer(z)
-    number = int(counts("bins", bins))
-    if not low < high:
-        raise UserError(f"bins run from {low:g} to {high:g}; give an increasing range")
-    place = np.clip(np.floor((layer - low) / (high - low) * number), 0, number - 1).astype(int)
+    layer, some = _layer(z), count("bins", bins)
+    begin, end = number("low", low), number("high", high)
+    if not begin < end:
+        raise UserError(f"bins run from {begin:g} to {end:g}; give an increasing range")
+    place = np.clip(np.floor((layer - begin) / (end - begin) * some), 0, some - 1).astype(int)
     _, cell = np.unique(place, axis=0, return_inverse=True)
-    cell, y = np.ravel(cell), np.unique(np.asarray(labels), return_inverse=True)[1]
+    cell, y = np.ravel(cell), np.unique(_labels(labels, layer), return_inverse=True)[1]
     joint = np.zeros((cell.max() + 1, y.max() + 1))
     np.add.at(joint, (cell, y), 1 / len(layer))
     own, other = joint.sum(axis=1), joint.sum(axis=0)
@@ -75,16 +77,22 @@ def noisy_information(
         draws: Of each input.
 
     Raises:
-        UserError: There is no noise: the information is then log n, or infinite for continuous inputs.
+        UserError: There is no noise: the information is then log n, or infinite for continuous inputs. Or a
+            shape or a number does not fit.
 
     References:
         [G], section 4.
     """
-    layer, sigma, y = _layer(z), _noise(noise), np.asarray(labels)
+    layer, sigma = _layer(z), _noise(noise)
+    y = _labels(labels, layer)
+    if not isinstance(rng, np.random.Generator):
+        raise UserError(
+            f"rng is of type {type(rng).__name__}; give a generator, such as numpy.random.default_rng(0)"
+        )
     n = len(layer)
     same = y[:, None] == y[None, :]
     of_inputs = of_labels = 0.0
-    for _ in range(int(counts("draws", draws))):
+    for _ in range(count("draws", draws)):
         drawn = rng.standard_normal(layer.shape)
         logs = -_squares(layer + sigma * drawn, layer) / (2 * sigma**2)
         whole = _log_sum(logs) - np.log(n)
@@ -124,18 +132,32 @@ def gaussian_channel(variances: Any, noise: float) -> float:
         UserError: A variance is negative, or there is no noise.
     """
     values = not_negative("variances", variances)
+    if not values.size:
+        raise UserError("variances holds none; give that of at least one component")
     return float(np.sum(np.log1p(values / _noise(noise) ** 2)) / 2)
 
 
 def _layer(z: Any) -> np.ndarray:
-    layer = np.asarray(z, np.float64)
-    if layer.ndim != 2 or not len(layer):
+    layer = finite("the layer", z)
+    if layer.ndim != 2:
         raise UserError(f"the layer has shape {layer.shape}; give (inputs, units)")
     return layer
 
 
+def _labels(labels: Any, layer: np.ndarray) -> np.ndarray:
+    """Return one label for each input: numbers or names."""
+    found = np.asarray(labels)
+    if found.shape != (len(layer),):
+        raise UserError(
+            f"labels have shape {found.shape}, but there are {len(layer)} inputs; give one each"
+        )
+    if found.dtype.kind not in "fiubUS" or (found.dtype.kind == "f" and np.isnan(found).any()):
+        raise UserError("labels holds what is no label; give classes, by number or by name")
+    return found
+
+
 def _noise(noise: float) -> float:
-    sigma = float(not_negative("noise", noise))
+    sigma = from_zero("noise", noise)
     if sigma == 0:
         raise UserError(
             "noise is 0, where the information of a layer is infinite, or log n of n inputs, whatever "

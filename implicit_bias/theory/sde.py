@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import not_negative
+from implicit_bias.theory.checks import finite, from_zero, positive, positives
 from implicit_bias.theory.sgd_noise import covariance, curvatures_of, symmetric
 
 
@@ -34,10 +34,8 @@ def process_mean(hessian: Any, start: Any, time: float) -> np.ndarray:
         UserError: H is not positive definite, a shape does not fit, or the time is negative.
     """
     values, vectors = curvatures_of(hessian)
-    begin = np.asarray(start, np.float64)
-    if begin.shape != (len(values),):
-        raise UserError(f"start has shape {begin.shape}; give ({len(values)},)")
-    fall = np.exp(-float(not_negative("time", time)) * values)
+    begin = finite("start", start, shape=(len(values),))
+    fall = np.exp(-from_zero("time", time) * values)
     return np.asarray(vectors @ (fall * (vectors.T @ begin)))
 
 
@@ -61,7 +59,7 @@ def process_covariance(hessian: Any, diffusion: Any, time: float | None = None) 
     values, vectors = curvatures_of(hessian)
     turned = vectors.T @ covariance("diffusion", diffusion, len(values)) @ vectors
     both = values[:, None] + values[None, :]
-    part = 1.0 if time is None else -np.expm1(-float(not_negative("time", time)) * both)
+    part = 1.0 if time is None else -np.expm1(-from_zero("time", time) * both)
     return np.asarray(vectors @ (turned * part / both) @ vectors.T)
 
 
@@ -75,7 +73,7 @@ def second_order_hessian(hessian: Any, step_size: float) -> np.ndarray:
         [LTE], theorem 1.
     """
     matrix = symmetric("hessian", hessian)
-    return np.asarray(matrix + float(not_negative("step_size", step_size)) / 2 * matrix @ matrix)
+    return np.asarray(matrix + from_zero("step_size", step_size) / 2 * matrix @ matrix)
 
 
 def line_density(points: Any, slope: Any, variance: Any, step_size: float) -> np.ndarray:
@@ -98,19 +96,17 @@ def line_density(points: Any, slope: Any, variance: Any, step_size: float) -> np
     References:
         [G], section 5.2.2 (Itô's reading, as updates draw noise where they are).
     """
-    x, force, spread = (np.asarray(given, np.float64) for given in (points, slope, variance))
+    x, force = finite("points", points, axes=1), finite("slope", slope)
+    spread, step = positives("variance", variance), positive("step_size", step_size)
     if x.ndim != 1 or len(x) < 2 or force.shape != x.shape or spread.shape != x.shape:
         raise UserError(
             f"points, slope and variance have shapes {x.shape}, {force.shape} and {spread.shape}; give "
             "lists of one length, of two points at least"
         )
-    step = float(not_negative("step_size", step_size))
     if np.any(np.diff(x) <= 0):
         raise UserError(
             "points do not increase; sort them and leave out those that are there twice"
         )
-    if not np.all(spread > 0) or step == 0:
-        raise UserError("variance and step_size must be positive; leave out points without noise")
     rate = force / spread
     height = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(x))])
     log = -2 / step * height - np.log(spread)

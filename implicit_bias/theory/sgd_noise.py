@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, finite, from_zero, positive
 
 SYMMETRIC = 1e-9
 """Departure from symmetry, and from eigenvalues of at least zero, that counts as rounding."""
@@ -39,12 +38,9 @@ def symmetric(name: str, matrix: Any) -> np.ndarray:
     Raises:
         UserError: It is no square matrix of finite numbers, or not symmetric.
     """
-    require_numbers(name, matrix)
-    given = np.asarray(matrix, np.float64)
-    if given.ndim != 2 or given.shape[0] != given.shape[1] or not given.size:
+    given = finite(name, matrix, axes=2)
+    if given.shape[0] != given.shape[1]:
         raise UserError(f"{name} has shape {given.shape}; give a square matrix")
-    if not np.isfinite(given).all():
-        raise UserError(f"{name} holds numbers that are not finite; give finite ones")
     apart = float(np.max(np.abs(given - given.T)))
     if apart > SYMMETRIC * max(float(np.max(np.abs(given))), np.finfo(float).tiny):
         raise UserError(
@@ -73,6 +69,20 @@ def covariance(name: str, matrix: Any, size: int) -> np.ndarray:
     return given
 
 
+def labelled(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return a design, (m, n), and labels, (m,), as float64.
+
+    Raises:
+        UserError: A number is not finite, or a shape does not fit.
+    """
+    design, labels = finite("design", x, axes=2), finite("labels", y)
+    if labels.shape != design.shape[:1]:
+        raise UserError(
+            f"design and labels have shapes {design.shape} and {labels.shape}; give (m, n) and (m,)"
+        )
+    return design, labels
+
+
 def curvatures_of(hessian: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues, increasing, (n,), and eigenvectors, (n, n), of a positive definite Hessian.
 
@@ -94,9 +104,7 @@ def stable_step(largest: float, step_size: Any) -> float:
     Raises:
         UserError: It is not positive, or not below the limit, which is named.
     """
-    step, limit = float(not_negative("step_size", step_size)), 2 / largest
-    if step == 0:
-        raise UserError("step_size is 0; choose a positive one")
+    step, limit = positive("step_size", step_size), 2 / largest
     if step >= limit:
         raise UserError(
             f"step_size is {step:.6g}, but SGD on this Hessian is stable only below 2/λmax, which is "
@@ -121,7 +129,7 @@ def batch_factor(examples: int, batch_size: int, replacement: bool = False) -> f
     References:
         [Co].
     """
-    m, b = int(counts("examples", examples, 2)), int(counts("batch_size", batch_size))
+    m, b = count("examples", examples, 2), count("batch_size", batch_size)
     if b > m and not replacement:
         raise UserError(
             f"batch_size is {b}, but there are {m} examples; choose at most {m}, or draw with replacement"
@@ -146,12 +154,7 @@ def batch_covariance(gradients: Any, batch_size: int, replacement: bool = False)
     References:
         [Co].
     """
-    require_numbers("gradients", gradients)
-    each = np.asarray(gradients, np.float64)
-    if each.ndim != 2 or not np.isfinite(each).all():
-        raise UserError(
-            f"gradients have shape {each.shape}; give finite numbers, examples by parameters"
-        )
+    each = finite("gradients", gradients, axes=2)
     factor = batch_factor(len(each), batch_size, replacement)
     away = each - each.mean(axis=0)
     return factor / (len(each) - 1) * away.T @ away
@@ -200,7 +203,7 @@ def covariance_after(hessian: Any, noise: Any, step_size: float, updates: int) -
     """
     values, vectors = curvatures_of(hessian)
     last = vectors.T @ stationary_covariance(hessian, noise, step_size) @ vectors
-    left = (1 - float(step_size) * values) ** int(counts("updates", updates, 0))
+    left = (1 - float(step_size) * values) ** count("updates", updates, 0)
     return np.asarray(vectors @ (last * (1 - np.outer(left, left))) @ vectors.T)
 
 
@@ -252,20 +255,14 @@ def least_squares_noise(
     References:
         [ZLMU]; the map without residuals is that of ``minibatch.mean_square_contraction``.
     """
-    require_numbers("design", x)
-    require_numbers("labels", y)
-    design, labels = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if design.ndim != 2 or labels.shape != design.shape[:1]:
-        raise UserError(
-            f"design and labels have shapes {design.shape} and {labels.shape}; give (m, n) and (m,)"
-        )
+    design, labels = labelled(x, y)
     m, n = design.shape
     if n > LARGEST:
         raise UserError(f"the design has {n} features; choose at most {LARGEST}")
     if np.linalg.matrix_rank(design) < n:
         raise UserError(f"the design has lower rank than its {n} features; leave some out")
-    spread = float(not_negative("label_noise", label_noise))
-    b, phi = int(batch_size), batch_factor(m, batch_size, replacement) * m / (m - 1)
+    spread, b = from_zero("label_noise", label_noise), count("batch_size", batch_size)
+    phi = batch_factor(m, b, replacement) * m / (m - 1)
     hessian = design.T @ design / m
     step = stable_step(float(np.linalg.eigvalsh(hessian)[-1]), step_size)
     minimum = np.linalg.lstsq(design, labels, rcond=None)[0]

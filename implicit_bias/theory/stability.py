@@ -11,8 +11,8 @@ References:
     [FV] V. Feldman, J. Vondrák, *Generalization bounds for uniformly stable algorithms*, NeurIPS 2018,
     theorem 1.2.
     [BKZ] O. Bousquet, Y. Klochkov, N. Zhivotovskiy, *Sharper bounds for uniformly stable algorithms*, COLT
-    2020: theorem 4 and its consequence for the gap.
-    [HRS] M. Hardt, B. Recht, Y. Singer, *Train faster, generalize better*, ICML 2016: theorems 3.7 and 3.8.
+    2020: their moment bound for weakly dependent sums, and its consequence for the gap.
+    [HRS] M. Hardt, B. Recht, Y. Singer, *Train faster, generalize better*, ICML 2016.
     [M] C. McDiarmid, *On the method of bounded differences* (1989).
 """
 
@@ -22,20 +22,18 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, fractions, not_negative
-
-
-def positive(name: str, value: Any) -> float:
-    """Return one positive number.
-
-    Raises:
-        UserError: It is none.
-    """
-    number = float(not_negative(name, value))
-    if number == 0:
-        raise UserError(f"{name} is 0; choose a positive one")
-    return number
+from implicit_bias.theory.checks import (
+    count,
+    counts,
+    fractions,
+    from_zero,
+    not_negative,
+    positive,
+    positives,
+    together,
+)
 
 
 def sampling_term(examples: Any, delta: Any, loss_range: float = 1.0) -> np.ndarray:
@@ -53,6 +51,7 @@ def sampling_term(examples: Any, delta: Any, loss_range: float = 1.0) -> np.ndar
         W. Hoeffding (1963), theorem 2, one-sided.
     """
     m, chance = counts("examples", examples), fractions("delta", delta)
+    together(examples=m, delta=chance)
     return np.asarray(positive("loss_range", loss_range) * np.sqrt(np.log(1 / chance) / (2 * m)))
 
 
@@ -74,8 +73,9 @@ def additive_bound(
     Raises:
         UserError: An argument is not as above.
     """
-    epsilon = not_negative("stability", stability)
-    return multiple * epsilon + sampling_term(examples, delta, loss_range)
+    epsilon, term = not_negative("stability", stability), sampling_term(examples, delta, loss_range)
+    together(stability=epsilon, examples_and_delta=term)
+    return np.asarray(from_zero("multiple", multiple) * epsilon + term)
 
 
 def bounded_difference_bound(
@@ -99,6 +99,7 @@ def bounded_difference_bound(
     """
     epsilon, m = not_negative("stability", stability), counts("examples", examples)
     term = sampling_term(m, delta, loss_range)
+    together(stability=epsilon, examples_and_delta=term)
     return epsilon + (2 * m * epsilon / loss_range + 1) * term
 
 
@@ -143,13 +144,14 @@ def feldman_vondrak_bound(
     """
     epsilon, m = not_negative("stability", stability), counts("examples", examples)
     size, chance = positive("loss_range", loss_range), fractions("delta", delta)
+    together(stability=epsilon, examples=m, delta=chance)
     return np.asarray(8 * size * np.sqrt((2 * epsilon / size + 1 / m) * np.log(8 / chance)))
 
 
 def moment_bound(stability: Any, examples: Any, delta: Any, loss_range: float = 1.0) -> np.ndarray:
     """Return ``e (2ε + 24√2 p ε ⌈log₂ m⌉ + 4L √(p/m))`` with p = max(2, ln(1/δ)), under replacement.
 
-    The gap's p-th moment by the concentration inequality of [BKZ], theorem 4, with differences 2ε and
+    The gap's p-th moment by the concentration inequality of [BKZ] with differences 2ε and
     conditional means of at most L; then Markov's inequality. Constants were not meant to be small: the bound
     grows like ε log m · log(1/δ) + L √(log(1/δ)/m), which no other here does.
 
@@ -165,6 +167,7 @@ def moment_bound(stability: Any, examples: Any, delta: Any, loss_range: float = 
     epsilon, m = not_negative("stability", stability), counts("examples", examples, 2)
     size = positive("loss_range", loss_range)
     p = np.maximum(2.0, np.log(1 / fractions("delta", delta)))
+    together(stability=epsilon, examples=m, delta=p)
     chaos = 24 * np.sqrt(2) * p * epsilon * np.ceil(np.log2(m))
     return np.asarray(np.e * (2 * epsilon + chaos + 4 * size * np.sqrt(p / m)))
 
@@ -173,13 +176,17 @@ def vacuous(bound: Any, loss_range: float = 1.0) -> np.ndarray:
     """Say whether a bound on the gap is at least L, so that it holds for every algorithm.
 
     Args:
-        bound: Any shape.
+        bound: At least 0, possibly infinite, any shape.
         loss_range: L > 0.
 
     Raises:
-        UserError: L is not positive.
+        UserError: A bound is negative or no number, or L is not positive.
     """
-    return np.asarray(np.asarray(bound, np.float64) >= positive("loss_range", loss_range))
+    require_numbers("bound", bound)
+    found = np.asarray(bound, np.float64)
+    if not np.all(found >= 0) or not found.size:
+        raise UserError("bound holds a negative number, or none at all; give bounds of at least 0")
+    return np.asarray(found >= positive("loss_range", loss_range))
 
 
 def regularised_stability(lipschitz: float, penalty: Any, examples: Any) -> np.ndarray:
@@ -199,12 +206,9 @@ def regularised_stability(lipschitz: float, penalty: Any, examples: Any) -> np.n
     References:
         [BE], theorem 22, whose λ multiplies ‖w‖² without ½ and is half of this.
     """
-    lam = not_negative("penalty", penalty)
-    if np.any(lam == 0):
-        raise UserError(
-            "penalty is 0, without which nothing bounds stability; choose a positive one"
-        )
-    return np.asarray(positive("lipschitz", lipschitz) ** 2 / (lam * counts("examples", examples)))
+    lam, m = positives("penalty", penalty), counts("examples", examples)
+    together(penalty=lam, examples=m)
+    return np.asarray(positive("lipschitz", lipschitz) ** 2 / (lam * m))
 
 
 def ridge_norm(penalty: Any) -> np.ndarray:
@@ -218,9 +222,7 @@ def ridge_norm(penalty: Any) -> np.ndarray:
     Raises:
         UserError: λ is not positive.
     """
-    lam = not_negative("penalty", penalty)
-    if np.any(lam == 0):
-        raise UserError("penalty is 0, at which weights have no bound; choose a positive one")
+    lam = positives("penalty", penalty)
     return np.asarray(np.where(lam <= 1, 1 / (2 * np.sqrt(lam)), 1 / (1 + lam)))
 
 
@@ -238,11 +240,14 @@ def ridge_movement(penalty: Any, examples: Any) -> np.ndarray:
     Raises:
         UserError: An argument is not as above.
     """
-    lam, m = not_negative("penalty", penalty), counts("examples", examples)
+    lam, m = positives("penalty", penalty), counts("examples", examples)
+    together(penalty=lam, examples=m)
     norm = ridge_norm(lam)
     if np.any(m * lam < 1):
+        each, of = (np.ravel(part) for part in np.broadcast_arrays(lam, m))
+        worst = int(np.argmin(each * of))
         raise UserError(
-            f"penalty is {float(np.min(lam)):g} and examples is {int(np.min(m))}, but the bound needs a "
+            f"penalty is {each[worst]:g} and examples is {of[worst]}, but the bound needs a "
             "product of at least 1; choose a larger penalty or more examples"
         )
     return np.asarray(2 * (1 + norm) / (m * lam + 1))
@@ -261,18 +266,21 @@ def sgd_stability(
         examples: m.
         lipschitz: ρ > 0, of the loss with respect to weights.
         smoothness: β ≥ 0, of its gradient; 0 for linear losses.
-        loss_range: L, which caps the result.
+        loss_range: L > 0, which caps the result; infinite without a cap.
 
     Raises:
         UserError: A step size exceeds 2/β, beyond which steps can move weights apart, or an argument is not
             as above.
 
     References:
-        [HRS], theorem 3.7.
+        [HRS]: stability of stochastic gradient descent on convex losses.
     """
     steps = np.atleast_1d(not_negative("step_sizes", step_sizes))
+    together(step_sizes=steps)
+    if not (isinstance(loss_range, float) and loss_range == np.inf):
+        loss_range = positive("loss_range", loss_range)
     check_expansion(float(steps.max()), smoothness)
-    m = int(counts("examples", examples))
+    m = count("examples", examples)
     return float(min(loss_range, 2 * positive("lipschitz", lipschitz) ** 2 * steps.sum() / m))
 
 
@@ -280,15 +288,15 @@ def check_expansion(step_size: float, smoothness: float) -> None:
     """Refuse a step size with which a step on a convex loss can move two runs apart.
 
     Raises:
-        UserError: It is above 2/β.
+        UserError: It is above 2/β, or a number is negative or not finite.
 
     References:
-        [HRS], lemma 3.6.
+        [HRS]: gradient steps on convex smooth losses do not expand.
     """
-    beta = float(not_negative("smoothness", smoothness))
-    if beta > 0 and step_size > 2 / beta:
+    beta, step = from_zero("smoothness", smoothness), from_zero("step_size", step_size)
+    if beta > 0 and step > 2 / beta:
         raise UserError(
-            f"step_size is {step_size:g}, but steps on losses of smoothness {beta:g} can move runs apart "
+            f"step_size is {step:g}, but steps on losses of smoothness {beta:g} can move runs apart "
             f"above 2/β = {2 / beta:g}; choose a smaller one"
         )
 
@@ -311,10 +319,10 @@ def nonconvex_sgd_stability(
         UserError: An argument is not as above.
 
     References:
-        [HRS], theorem 3.8.
+        [HRS]: stability of stochastic gradient descent on losses that need not be convex.
     """
-    c, m = positive("rate", rate), int(counts("examples", examples, 2))
+    c, m = positive("rate", rate), count("examples", examples, 2)
     curve = positive("smoothness", smoothness) * c
     reach = (2 * c * positive("lipschitz", lipschitz) ** 2) ** (1 / (curve + 1))
-    length = float(counts("steps", steps)) ** (curve / (curve + 1))
+    length = count("steps", steps) ** (curve / (curve + 1))
     return float((1 + 1 / curve) / (m - 1) * reach * length)

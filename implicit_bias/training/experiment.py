@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +19,9 @@ from implicit_bias.training.measurement import FinishedLane, begin_lanes
 from implicit_bias.training.probe import Variable as Variable
 from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.slots import make_pool
+
+POLL_SECONDS = 0.01
+"""How often a compiled experiment is asked whether it is done."""
 
 
 class Experiment(Protocol):
@@ -183,6 +187,9 @@ class Experimenter:
             lanes=spread(lanes, size),
             active=spread(np.asarray([*usable, *[False] * (size - count)]), size),
         )
+        # Python heeds no signal within a wait of JAX's, and this one can take minutes.
+        while not all(value.is_ready() for value in values.values()):
+            time.sleep(POLL_SECONDS)
         return {name: np.asarray(value)[:count] for name, value in values.items()}
 
     def _call_python(

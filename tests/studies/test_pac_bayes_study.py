@@ -256,7 +256,7 @@ def test_a_run_certifies_and_reports(done: runner.Run) -> None:
     assert set(verdicts) == {claim.id for claim in STUDY.claims}
     assert "not-decided" not in verdicts.values()
     assert verdicts["ch11.B.13.implied"] == "supported"
-    assert len(done.presented.tables) == 9
+    assert len(done.presented.tables) == 10
     assert {path.stem for path in (done.out / "figures").glob("*.png")} >= {
         one.name for one in STUDY.drawings
     }
@@ -280,6 +280,9 @@ CHANGED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("dhand.thm-6.2", {"sharp_constant": 2000.0}, "refuted"),
     ("dhand.thm-6.2.valid", {"sharp_valid": 0.4, "sharp_valid_risk": 0.5, "sharp_expansion": 1.3},
      "conditional"),
+    ("ch11.C.18.memoriser", {"memoriser_bound": 0.9}, "supported"),
+    ("ch11.C.18.memoriser", {"memoriser_bound": 0.4}, "refuted"),
+    ("ch11.C.18.memoriser", {"memoriser_train": 0.1}, "not-decided"),
     ("dhand.prop-6.1", {"information_inputs": 1.0}, "refuted"),
     ("dhand.prop-6.1.same-function", {"information_same": 0.0}, "supported"),
     ("dhand.prop-6.1.same-function", {"information_same": 1.5}, "refuted"),
@@ -302,6 +305,7 @@ def test_settings_and_data_that_make_no_sense_are_refused() -> None:
         "have Gaussian sums": {"model": {"parameterisation": "ntk"}},
         "more inputs than examples": {"sharp": {"examples": 10, "inputs": 10}},
         "increasing": {"stated_scales": [0.5, 0.1]},
+        "a prior may not know the examples": {"data": {"standardise": "pixel"}},
     }
     for message, settings in bad.items():
         with pytest.raises(ValidationError, match=message):
@@ -311,3 +315,15 @@ def test_settings_and_data_that_make_no_sense_are_refused() -> None:
     short = PacBayesSettings.model_validate({"prior_share": 0.01})
     with pytest.raises(UserError, match="leaves both at least one batch"):
         lanes(short, short.data.load(), None)
+    many = PacBayesSettings.model_validate({"posterior": {"batch_size": 700}})
+    with pytest.raises(UserError, match=r"posterior\.batch_size is 700, but .* choose at most 649"):
+        lanes(many, many.data.load(), None)
+
+
+def test_bounds_of_a_memoriser_are_above_a_coins_error_and_grow_with_its_weights() -> None:
+    # Breaks if weights of a thousandfold are held against a prior that grows with them.
+    seen = Sharp(20, 40, 0.05).of_seed(1)
+    assert seen["memoriser_train"] == 0
+    assert (seen["memoriser_bound"] > 0.5).all()
+    assert (np.diff(seen["memoriser_bound"][1:]) >= 0).all()
+    assert seen["memoriser_bound"][-1] == 1.0

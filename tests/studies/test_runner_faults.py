@@ -27,6 +27,7 @@ from implicit_bias.results import checkpoint, store
 from implicit_bias.studies import finished, runner, workbench
 from implicit_bias.studies.base import Study
 from implicit_bias.studies.reporter import Silent
+from implicit_bias.training.experiment import Experimenter
 
 pytestmark = pytest.mark.usefixtures("_same_code")
 
@@ -157,6 +158,33 @@ def test_ctrl_c_twice(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         _run(small, tmp_path, At(2, twice))
     assert not (tmp_path / "lanes").exists()
+
+
+# Breaks if an experiment of minutes is waited for, or the seeds before it are lost.
+def test_ctrl_c_within_an_experiment(
+    small: Study, whole: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbench, "CHECKPOINT_SECONDS", float("inf"))
+    plain, calls = Experimenter._call_python, []
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given[1])
+        if len(calls) == 2:
+            _ctrl_c()
+            raise AssertionError("it went on")
+        return plain(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Experimenter, "_call_python", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _run(small, tmp_path)
+    assert "trial" in _left(tmp_path)
+    calls.clear()
+    monkeypatch.setattr(
+        Experimenter, "_call_python", lambda *given: (calls.append(given[1]), plain(*given))[1]
+    )
+    assert _run(small, tmp_path).identical(whole)
+    assert len(calls) == 1
 
 
 # Breaks if an interrupted extension loses the result there was, or recomputes it.

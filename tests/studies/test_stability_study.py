@@ -366,6 +366,7 @@ def test_every_claim_is_planted() -> None:
         ({"bounds": {"delta": 0.0}}, "delta"),
         ({"descent": {"step": 9.0}}, r"2/β = 8"),
         ({"descent": {"updates": 90}}, "multiple of every size"),
+        ({"descent": {"replaced": 51}}, "at most the smallest size, 50"),
         ({"regularised": {"sizes": [10, 20], "penalties": [0.01, 0.1]}}, "least product of 1"),
         ({"interpolation": {"sizes": [50, 20]}}, "sizes"),
     ],

@@ -215,7 +215,10 @@ def test_label_noise_balances_as_fast_as_the_law_says() -> None:
         (lambda: theory.batch_losses(X, Y, 4), "no multiple"),
         (lambda: theory.epoch_end(theory.batch_losses(X, Y, 6) * 2, 0.1, [0, 0]), "at most 7"),
         (lambda: theory.line_density([0, 0, 1], [0, 0, 0], [1, 1, 1], 0.1), "do not increase"),
-        (lambda: theory.line_density([0, 1], [0, 0], [1, 0], 0.1), "must be positive"),
+        (
+            lambda: theory.line_density([0, 1], [0, 0], [1, 0], 0.1),
+            "variance is 0; choose a positive one",
+        ),
         (lambda: theory.label_noise_penalty([3.0], 1.0), "stable only below 2/λmax"),
         (lambda: theory.imbalance_path(3.0, 1.0, 1.0, 0.1, 3), "stable only below"),
     ],

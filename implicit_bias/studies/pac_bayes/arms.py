@@ -46,6 +46,12 @@ def lanes(settings: PacBayesSettings, dataset: Dataset, earlier: xr.Dataset | No
             f"examples the prior has {own} and its bound {n - own}; choose a share, or a batch, that leaves "
             "both at least one batch"
         )
+    drawn = settings.posterior.batch_size
+    if drawn > n - own:
+        raise UserError(
+            f"posterior.batch_size is {drawn}, but of {n} examples the bound of the learned prior counts "
+            f"{n - own}; choose at most {n - own}"
+        )
     chance = 1 / dataset.n_outputs
     made = []
     for arm in ARMS:

@@ -107,11 +107,22 @@ CLAIMS = (
         "ch11.C.18.random-labels",
         "required-control",
         "Dziugaite & Roy 2017, random labels",
-        "Where labels mean nothing no bound lies below the error of guessing, whatever the "
-        "network memorises.",
-        "1.352 (784-600-1, binary, random labels)",
+        "Where labels mean nothing no bound lies below the error of guessing, however far the "
+        "network fits them.",
+        "1.352 (784-600-1, binary, random labels; by a square root, which can exceed one)",
         "the least of the bounds of the law that is trained on random labels above 1 − 1/K",
         networks.random_labels,
+    ),
+    Claim(
+        "ch11.C.18.memoriser",
+        "required-control",
+        "Maurer 2004; labels drawn at random that are all fitted",
+        "Bounds stay valid for a classifier that has memorised labels without meaning, however large its "
+        "weights, and for its point mass.",
+        None,
+        "minimum-norm weights w of labels that are coins, all of which they fit: the least bound of "
+        "N(cw, s²I) over fixed s at every c, and that of the point mass, above a coin's error",
+        others.memorisers,
     ),
     Claim(
         "ch11.S.14",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,6 +29,15 @@ def _bounded(names: tuple[str, ...]) -> tuple[str, ...]:
                 f"{name} is not a loss in [0, 1], which PAC-Bayes bounds need; choose of {', '.join(LOSSES)}",
             )
     return different(names)
+
+
+class DataAsGiven(DataSettings):
+    """Which examples are used, as they are."""
+
+    standardise: Literal["pixel", "global", "none"] = Field(
+        "none",
+        description="none: a prior may not know statistics of the examples that its bound counts",
+    )
 
 
 class PosteriorSettings(Section):
@@ -93,7 +102,7 @@ class InformationSettings(Section):
 class PacBayesSettings(StudySettings):
     """Settings of the PAC-Bayes study."""
 
-    data: DataSettings = DataSettings()
+    data: DataAsGiven = DataAsGiven()
     model: ModelSettings = ModelSettings(widths=(100,))
     delta: Fraction = Field(0.05, description="δ: how often a bound may be wrong")
     losses: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_bounded)] = LOSSES
@@ -130,6 +139,11 @@ class PacBayesSettings(StudySettings):
             raise self.refusal(
                 "data.n_valid", advice="choose 0; a bound needs no examples that are held out"
             )
+        if self.data.standardise != "none":
+            raise self.refusal(
+                "data.standardise", advice="choose none; a prior may not know the examples that its bound "
+                    "counts, and so neither their mean nor their deviation"
+            )  # fmt: skip
         if self.model.name != "dense" or self.model.parameterisation != "standard":
             raise self.refusal(
                 "model.name", "model.parameterisation",

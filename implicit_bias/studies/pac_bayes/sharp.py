@@ -24,6 +24,10 @@ from implicit_bias.training.experiment import Variable
 SCALES = (1.0, 2.0, 5.0, 10.0, 20.0)
 """c."""
 
+MEMORISERS = (1.0, 10.0, 1e3, 1e6, float("inf"))
+"""c of weights that fit labels without meaning, the widths of their noise left as they are; at ∞ the point
+mass."""
+
 KINDS = ("true labels", "random labels")
 """Labels: of true weights, or coins."""
 
@@ -80,12 +84,18 @@ class Sharp(Drawn):
             "sharp_expansion": Variable(
                 each, "1", "rise of the loss by small noise, over s² tr H/2"
             ),
+            "memoriser_train": Variable(
+                (), "fraction", "training error of w on labels that are coins"
+            ),
+            "memoriser_bound": Variable(
+                ("memoriser_scale",), "1", "least PAC-Bayes bound of N(cw, s²I) over fixed widths s"
+            ),
         }  # fmt: skip
 
     @property
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
         """Labels and scales."""
-        return {"sharp_labels": KINDS, "sharp_scale": SCALES}
+        return {"sharp_labels": KINDS, "sharp_scale": SCALES, "memoriser_scale": MEMORISERS}
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Scale the solutions of one seed's data."""
@@ -97,7 +107,23 @@ class Sharp(Drawn):
             self._scaled(x, signs, truth if kind == KINDS[0] else None)
             for kind, signs in zip(KINDS, labels, strict=True)
         ]
-        return {f"sharp_{name}": np.asarray([one[name] for one in found]) for name in found[0]}
+        w = theory.minimum_norm(theory.modes(x), labels[1])
+        return {
+            **{f"sharp_{name}": np.asarray([one[name] for one in found]) for name in found[0]},
+            "memoriser_train": np.mean(x @ w * labels[1] <= 0),
+            "memoriser_bound": np.asarray(
+                [self._memorised(x, labels[1], w, c) for c in MEMORISERS]
+            ),
+        }
+
+    def _memorised(self, x: np.ndarray, signs: np.ndarray, w: np.ndarray, c: float) -> float:
+        """Return the least bound of cw with noise whose widths do not grow with c."""
+        if np.isinf(c):
+            risk = float(np.mean(x @ w * signs <= 0))
+            kl = theory.gaussian_kl(w, 0.0, 0.0, 1.0)
+            return float(theory.kl_bound(risk, kl, len(x), self.delta))
+        bounds, _ = self._bounds(x, signs, c * w, self._widths(w))
+        return float(bounds.min())
 
     def _scaled(self, x: np.ndarray, signs: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
         n = len(x)
@@ -129,8 +155,20 @@ class Sharp(Drawn):
         self, x: np.ndarray, signs: np.ndarray, w: np.ndarray, truth: np.ndarray | None
     ) -> tuple[float, float]:
         """Return the least bound over s and prior variances, and that law's true error."""
+        widths = self._widths(w)
+        bounds, _ = self._bounds(x, signs, w, widths)
+        best = int(np.argmin(bounds))
+        return float(bounds[best]), _law_risk(w, float(widths[best]), truth)
+
+    @staticmethod
+    def _widths(w: np.ndarray) -> np.ndarray:
+        return np.logspace(-2, 1, 25) * float(np.linalg.norm(w)) / np.sqrt(len(w))
+
+    def _bounds(
+        self, x: np.ndarray, signs: np.ndarray, w: np.ndarray, widths: np.ndarray
+    ) -> tuple[np.ndarray, list[float]]:
+        """Return bounds on errors of N(w, s²I) by s, each at the best prior variance, and training errors."""
         length = float(np.linalg.norm(w))
-        widths = np.logspace(-2, 1, 25) * length / np.sqrt(len(w))
         risks = [float(np.mean(gibbs_errors(x, signs, w, s))) for s in widths]
         # The prior of least KL has the variance s² + ‖w‖²/d, up to the grid c e^(−j/b).
         even = widths**2 + length**2 / len(w)
@@ -138,8 +176,7 @@ class Sharp(Drawn):
         priors = np.sqrt(theory.prior_variance(numbers, LARGEST, PRECISION))
         kls = [theory.gaussian_kl(w, s, 0.0, p) for s, p in zip(widths, priors, strict=True)]
         bounds = theory.kl_bound(risks, kls, len(x), theory.prior_delta(numbers, self.delta))
-        best = int(np.argmin(bounds))
-        return float(bounds[best]), _law_risk(w, float(widths[best]), truth)
+        return bounds, risks
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:

@@ -58,7 +58,8 @@ CLAIMS = (
         "w_i smaller for likely corrupted examples",
         f"effect of a wrong label on all training predictions below {penalties.LESS:g} of a right "
         "one's: least "
-        "squares, a network, logistic regression",
+        "squares, a network, logistic regression, a network on clusters that are small beside their "
+        "distances",
         penalties.downweighted,
     ),
     Claim(
@@ -78,7 +79,7 @@ CLAIMS = (
         None,
         f"clean test error at the end at least {penalties.POINTS:g} percentage point above that where "
         "validation "
-        "on such labels is best, every model",
+        "on such labels is best, every model on clusters that overlap",
         penalties.stopping_helps,
         unit="percentage points",
     ),
@@ -219,7 +220,7 @@ CLAIMS = (
     Claim(
         "ch11.def.implicit-reg.modified-loss",
         "required-control",
-        "Smith, Dherin, Barrett & De 2021, equation 1",
+        "Smith, Dherin, Barrett & De 2021, the modified loss",
         "Shuffled epochs descend on L + (η/4) mean ‖∇L_B‖²: to third order, to second with anything else.",
         "3 and 2",
         f"orders in η within {100 * penalties.ORDER:g} %",

@@ -16,6 +16,7 @@ FITS: dict[str, str] = {
     "least squares": "a linear model, squared error",
     "network": "two layers of tanh, squared error, both trained",
     "logistic": "a linear model, logistic loss",
+    "network, clusterable": "the same network, on clusters that are small beside their distances",
 }
 """What is trained."""
 
@@ -23,15 +24,22 @@ CLUSTERS = 4
 """Clusters, of alternating label."""
 
 APART = 3.0
-"""Norm of the clusters' centres; within them every coordinate has variance one."""
+"""Norm of the clusters' centres."""
+
+WITHIN = {"network, clusterable": 0.05}
+"""Standard deviation of every coordinate within clusters, by what is trained; one elsewhere, so that clusters
+of more inputs than ten overlap and no cluster tells a label. Where it is small neighbours do."""
 
 BATCH = 10
 """Examples of an update, in one order for all runs of a seed."""
 
-CHANGE = 1e-4
-"""Change of a label whose effect is measured; of a logistic loss, of its target in units of a flip."""
+CHANGES = {"least squares": 1.0}
+SMALL = 1e-6
+"""Change of a label whose effect is measured, of a logistic loss of its target in units of a flip: one where
+predictions are linear in labels, so that any change gives the derivative to rounding, and small elsewhere,
+so that it is the derivative to six digits."""
 
-STEPS = {"least squares": 0.004, "network": 0.01, "logistic": 0.02}
+STEPS = {"least squares": 0.004, "network": 0.01, "logistic": 0.02, "network, clusterable": 0.01}
 """Step sizes."""
 
 
@@ -92,35 +100,41 @@ class Corrupted(Drawn):
         centres = rng.standard_normal((CLUSTERS, self.inputs))
         centres *= APART / np.linalg.norm(centres, axis=1, keepdims=True)
 
-        def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        def draw(count: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
             which = np.arange(count) % CLUSTERS
-            x = centres[which] + rng.standard_normal((count, self.inputs))
-            return x, np.where(which % 2 == 0, 1.0, -1.0)
+            places = centres[which], rng.standard_normal((count, self.inputs))
+            return places, np.where(which % 2 == 0, 1.0, -1.0)
 
-        x, right = draw(self.examples)
-        valid, valid_right = draw(self.tests)
-        test, test_right = draw(self.tests)
+        parts_of, right = draw(self.examples)
+        valid_of, valid_right = draw(self.tests)
+        test_of, test_right = draw(self.tests)
         wrong = np.zeros(self.examples, bool)
         wrong[rng.permutation(self.examples)[: round(self.flipped * self.examples)]] = True
         labels = np.where(wrong, -right, right)
         valid_labels = np.where(rng.random(self.tests) < self.flipped, -valid_right, valid_right)
         order = np.stack([rng.permutation(self.examples) for _ in range(self.epochs)])
         start = rng.standard_normal((self.inputs + 1, self.width))
-        points = np.concatenate([x, valid, test])
-        parts = np.split(np.arange(len(points)), [len(x), len(x) + len(valid)])
+        count = self.examples + 2 * self.tests
+        parts = np.split(np.arange(count), [self.examples, self.examples + self.tests])
         rows = []
         for fit in FITS:
-            sets = np.concatenate([_changed(labels), _changed(right)])
+            x, valid, test = (
+                middle + WITHIN.get(fit, 1.0) * away
+                for middle, away in (parts_of, valid_of, test_of)
+            )
+            points = np.concatenate([x, valid, test])
+            change = CHANGES.get(fit, SMALL)
+            sets = np.concatenate([_changed(labels, change), _changed(right, change)])
             path, base = train(fit, x, sets, order, points, start)
             stop = int(np.argmin(np.mean((base[:, parts[1]] - valid_labels) ** 2, axis=1)))
-            effects = _effects(path[stop], self.examples)
-            count = np.linalg.norm(effects[0], axis=1)
+            effects = [(ends[1:] - ends[0]) / change for ends in np.split(path[stop], 2)]
+            counts = np.linalg.norm(effects[0], axis=1)
             apart = np.abs(effects[0] - effects[1]).max() / np.abs(effects[0]).max()
             squares = (base[stop][parts[0]] - labels) ** 2
             rows.append(
                 {
-                    "counts_corrupted": count[wrong].mean(),
-                    "counts_clean": count[~wrong].mean(),
+                    "counts_corrupted": counts[wrong].mean(),
+                    "counts_clean": counts[~wrong].mean(),
                     "counts_apart": apart,
                     "stop_epoch": stop + 1.0,
                     "share_stopped": 100 * squares[wrong].sum() / squares.sum(),
@@ -137,15 +151,9 @@ class Corrupted(Drawn):
         return {name: np.asarray([row[name] for row in rows]) for name in self.variables}
 
 
-def _changed(labels: np.ndarray) -> np.ndarray:
+def _changed(labels: np.ndarray, change: float) -> np.ndarray:
     """Return labels, and labels with each one changed, (examples + 1, examples)."""
-    return np.concatenate([labels[None], labels + CHANGE * np.eye(len(labels))])
-
-
-def _effects(ends: np.ndarray, examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a unit of each label changes, about labels as they are and about right ones."""
-    first, second = ends[: examples + 1], ends[examples + 1 :]
-    return (first[1:] - first[0]) / CHANGE, (second[1:] - second[0]) / CHANGE
+    return np.concatenate([labels[None], labels + change * np.eye(len(labels))])
 
 
 def train(
@@ -172,11 +180,11 @@ def train(
     """
     step, sets = STEPS[fit], len(labels)
     found, base = [], []
-    network = fit == "network"
-    inner = np.repeat(start[None, :-1] / np.sqrt(x.shape[1]), sets, axis=0)
-    outer = np.repeat(start[None, -1] / np.sqrt(start.shape[1]), sets, axis=0)
+    network = fit.startswith("network")
     # Its output at first is taken off, so that it begins at zero as the others do.
-    first_inner, first_outer = inner.copy()[0], outer.copy()[0]
+    first_inner, first_outer = start[:-1] / np.sqrt(x.shape[1]), start[-1] / np.sqrt(start.shape[1])
+    inner = np.repeat(first_inner[None], sets, axis=0)
+    outer = np.repeat(first_outer[None], sets, axis=0)
     w = np.zeros((sets, x.shape[1]))
 
     def offset(at: np.ndarray) -> np.ndarray:
@@ -190,7 +198,7 @@ def train(
                 left = (hidden @ outer[:, :, None])[:, :, 0] - offset(part) - targets
                 back = left[:, :, None] * outer[:, None, :] * (1 - hidden**2)
                 outer = outer - step / BATCH * (left[:, None, :] @ hidden)[:, 0]
-                inner = inner - step / BATCH * part.T @ back
+                inner = inner - step / BATCH * (part.T @ back)
             elif fit == "logistic":
                 # −y·s(−yf) of labels ±1 is s(f) − (1 + y)/2, which takes labels between as well.
                 left = 1 / (1 + np.exp(-(w @ part.T))) - (1 + targets) / 2

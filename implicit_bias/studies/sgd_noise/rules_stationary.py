@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from implicit_bias.results.claims import Evidence, Finding, identity
+from implicit_bias.results.claims import Evidence, Finding
 from implicit_bias.results.statistics import Comparison
 from implicit_bias.studies.comparisons import above, agreement, below
 from implicit_bias.studies.rows import by_seed, exponents, has
+from implicit_bias.studies.sgd_noise.chance import Sampled, sampled, sampled_identity
 from implicit_bias.studies.sgd_noise.moments import EQUATIONS, UPDATES
 from implicit_bias.studies.sgd_noise.stationary import CASES, SMALL_STEPS
 from implicit_bias.studies.sgd_noise.wells import GROUNDS, RING, WELLS
@@ -55,10 +56,16 @@ def white_error(result: xr.Dataset, case: str) -> tuple[float, float]:
 def exact_covariances(result: xr.Dataset) -> Finding:
     """Hold simulated covariances against the discrete Lyapunov equation and its kin."""
     found = {case: white_error(result, case) for case in CASES}
-    return identity(
-        [one[0] for one in found.values()],
+    parts = {}
+    for case, one in found.items():
+        white = case_values(result, "white", case)
+        size = white.shape[-1]
+        count = int(np.isfinite(white).all(axis=(1, 2)).sum())
+        # Entries on the diagonal have twice the variance of others, of which there are two each.
+        parts[case] = Sampled(*one, count, size * (size + 1) // 2)
+    return sampled_identity(
+        parts,
         LAW,
-        n_seeds=len(by_seed(result, "stationary", "gibbs_error")),
         reason="relative, whitened by the law, so that all directions count; mean over seeds",
         distances={case: float(f"{one[0]:.3g}") for case, one in found.items()},
         sampling_errors={case: float(f"{one[1]:.3g}") for case, one in found.items()},
@@ -163,14 +170,13 @@ def basins(result: xr.Dataset) -> Evidence:
 def densities(result: xr.Dataset) -> Finding:
     """Hold shares of time against (1/c) exp(−(2/η)∫L′/c)."""
     away = [
-        np.nanmean(by_seed(result, "wells", "mass", ground=name))
-        - np.nanmean(by_seed(result, "wells", "mass_law", ground=name))
+        by_seed(result, "wells", "mass", ground=name)
+        - by_seed(result, "wells", "mass_law", ground=name)
         for name in GROUNDS
     ]
-    return identity(
-        away,
+    return sampled_identity(
+        sampled(np.stack(away, axis=1)),
         SHARE,
-        n_seeds=len(by_seed(result, "wells", "mass")),
         reason="share of time less that of the density; steps are not small, which the density does not know",
         **_masses(result),
     )

@@ -55,7 +55,7 @@ CLAIMS = (
     Claim(
         "ch11.thm-1.4.sgd",
         "identity",
-        "Hardt, Recht & Singer 2016, theorem 3.7",
+        "Hardt, Recht & Singer 2016, convex losses",
         "One example changes what stochastic gradient descent ends with, on convex smooth losses "
         "of slope ρ, by at "
         "most 2ρ²Σ η/m in any loss; linear losses attain it.",

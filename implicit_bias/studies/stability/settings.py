@@ -60,6 +60,11 @@ class Descent(Section):
             raise self.refusal(
                 "step", advice=f"choose at most 2/β = {2 / SMOOTHNESS:g}, where steps move no runs apart"
             )  # fmt: skip
+        if self.replaced > self.sizes[0]:
+            raise self.refusal(
+                "replaced", "sizes", advice=f"choose at most the smallest size, {self.sizes[0]}: each is "
+                    "replaced once"
+            )  # fmt: skip
         if any(self.updates % size for size in self.sizes):
             raise self.refusal(
                 "updates", "sizes", advice="choose a multiple of every size, so that all are seen as often"
