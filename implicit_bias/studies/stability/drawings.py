@@ -43,12 +43,12 @@ def draw_bounds(result: xr.Dataset) -> Figure:
                 lw=1.3,
                 label=bound,
             )
-        for algorithm, aside in (("memoriser", 0.86), ("switch", 1.0), ("mean", 1.16)):
+        for algorithm, size in (("memoriser", 10), ("switch", 5), ("mean", 6)):
             names = [case for case, (kind, _) in CASES.items() if kind == algorithm]
             x = np.asarray([known(result, "stability", case=case)[0] for case in names])
             values = np.stack([known(result, "quantile", case=case) for case in names], axis=1)
             look = looks[algorithm]
-            ax.plot(aside * x, values.mean(axis=0), look.marker, color=look.colour, mfc="white", ms=6,
+            ax.plot(x, values.mean(axis=0), look.marker, color=look.colour, mfc="none", ms=size,
                     label=f"{algorithm}: gap at {1 - delta:g}", zorder=5)  # fmt: skip
         figures.reference_line(ax, 1.0, "range of the loss: vacuous above")
         ax.set_xscale("log")
@@ -59,8 +59,7 @@ def draw_bounds(result: xr.Dataset) -> Figure:
 
     figure = figures.panels([f"m = {m}, δ = {delta:g}"], draw, width=4.6, height=3.6)
     figures.legend(figure)
-    figures.note(figure, f"Markers: means over {len(known(result, 'draws'))} seeds, beside each "
-                 "other where ε is the same.")  # fmt: skip
+    figures.note(figure, f"Markers: means over {len(known(result, 'draws'))} seeds.")
     return figure
 
 
