@@ -236,6 +236,15 @@ def test_run_for_a_person(fake: list[dict[str, Any]], capsys: Captured) -> None:
     assert capsys.readouterr().out.replace("a library prints\n", "") == ""
 
 
+# Breaks if a study in double precision is headed by the type of lanes that it does not train.
+@pytest.mark.parametrize(("target", "said"), [(TARGET, True), ("mirror-descent", False)])
+def test_the_head_names_a_type_of_lanes_alone(
+    target: str, said: bool, fake: list[dict[str, Any]], capsys: Captured
+) -> None:
+    assert main(["run", target, "--out", "o"]) == 0
+    assert ("float32" in capsys.readouterr().out) is said
+
+
 # Breaks if float64 or the cache's folder do not reach JAX before the run.
 def test_run_prepares_jax(
     fake: list[dict[str, Any]], workplace: Path, monkeypatch: pytest.MonkeyPatch

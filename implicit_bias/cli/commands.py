@@ -263,14 +263,18 @@ def _config(asked: Namespace) -> tuple[Study, StudySettings, str]:
 def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) -> None:
     """Prepare JAX, before the first array is made, and head what follows with what it is about."""
     from implicit_bias import runtime
+    from implicit_bias.studies.base import Trials
 
     devices = runtime.configure(
         float64=settings.dtype == "float64", compilation_cache=compilation_cache(screen)
     )
     seeds = f"{settings.seeds} seed" + ("s" if settings.seeds != 1 else "")
+    # Trials choose their own precision: float32 is that of lanes.
+    lanes = any(not isinstance(stage, Trials) for stage in study.wanted(settings))
+    dtype = f"{settings.dtype}, " if lanes or settings.dtype == "float64" else ""
     screen.say_first(
         f"implicit-bias {implicit_bias.__version__}: {study.title} ({study.name}, {scale}); "
-        f"{settings.data.name}, {seeds}, {settings.dtype}, {devices}"
+        f"{settings.data.name}, {seeds}, {dtype}{devices}"
     )
 
 

@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.arguments import require_number, require_numbers
+from implicit_bias.arguments import require_number
 from implicit_bias.errors import UserError
+from implicit_bias.theory.checks import finite, number
 
 NEWTON_STEPS = 2000
 """Most steps of a projection; from α = 1e-300 it takes a few hundred."""
@@ -41,6 +42,9 @@ LONGEST = 2.0
 
 RESIDUAL = 1e-12
 """Largest |Xw − y| relative to |y| at which a projection is found."""
+
+LEAST_POWER = 1.01
+"""Exponent from which (∇ψ)⁻¹, of power 1/(p − 1), has numbers in double precision."""
 
 POSITIVE = 1e-9
 """Weight relative to the largest from which a solution counts as positive."""
@@ -87,14 +91,19 @@ def p_norm_potential(p: Any) -> Potential:
     """Return ψ = Σ |w|ᵖ/p.
 
     Args:
-        p: Exponent, above 1.
+        p: Exponent, from 1.01 on.
 
     Raises:
-        UserError: It is not.
+        UserError: It is no such number.
     """
     require_number("p", p)
     if not 1 < p < np.inf:
         raise UserError(f"p is {p:g}; choose a finite p > 1 (at 1 the potential has no inverse)")
+    if p < LEAST_POWER:
+        raise UserError(
+            f"p is {p:g}; choose at least {LEAST_POWER:g}, as powers 1/(p − 1) leave double "
+            "precision nearer to 1"
+        )
     q = p / (p - 1)
 
     def slope(z: np.ndarray) -> np.ndarray:
@@ -116,7 +125,7 @@ def bregman_projection(x: Any, y: Any, start: Any, potential: Potential) -> Proj
     """Return the solution of Xw = y that is nearest to a start.
 
     Args:
-        x: Inputs X, shape (m, n), of rank m.
+        x: Inputs X, shape (m, n), of any rank above 0; multipliers are unique where it is m.
         y: Labels, shape (m,).
         start: w₀, shape (n,) or one number for all weights; within the potential's domain.
         potential: What measures distance.
@@ -125,23 +134,35 @@ def bregman_projection(x: Any, y: Any, start: Any, potential: Potential) -> Proj
         The projection, with |Xw − y| ≤ 1e-12 |y| about.
 
     Raises:
-        UserError: The start is outside the domain, or no w of the domain has Xw = y.
-        ArithmeticError: Rounding keeps Newton's method from finding it.
+        UserError: The start is outside the domain or of another shape, or no w of the domain has Xw = y.
+        ArithmeticError: Rounding keeps Newton's method from finding it, as for p-norms of p near 1 or large.
     """
     x, y = linear_system(x, y)
-    w0 = np.broadcast_to(np.asarray(start, np.float64), x.shape[1:])
-    if not np.isfinite(w0).all() or (potential.positive and w0.min() <= 0):
+    given = finite("start", start)
+    if given.shape not in ((), x.shape[1:]):
         raise UserError(
-            f"the start holds {w0[~(np.isfinite(w0) & (w0 > 0))][0]:g}; the {potential.name} needs positive "
-            "weights to start from"
+            f"start has shape {given.shape}, but there are {x.shape[1]} features; give one number, or "
+            "one for each"
         )
+    w0 = np.broadcast_to(given, x.shape[1:])
+    if potential.positive and w0.min() <= 0:
+        raise UserError(
+            f"the start holds {w0.min():g}; the {potential.name} needs positive weights to start from"
+        )
+    # Rows that follow from others have no multipliers of their own: an orthonormal basis of what they span.
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    u = u[:, s > s[0] * max(x.shape) * float(np.finfo(np.float64).eps)]
+    deficient = u.shape[1] < len(y)
+    if deficient and np.linalg.norm(u @ (u.T @ y) - y) > 1e-9 * np.linalg.norm(y):
+        raise UserError("no w has Xw = y; choose fewer examples, or inputs of full rank")
     if potential.positive:
         _require_positive(x, y)
-    elif np.linalg.norm(x @ np.linalg.lstsq(x, y, rcond=None)[0] - y) > 1e-9 * np.linalg.norm(y):
-        raise UserError("no w has Xw = y; choose fewer examples, or inputs of full rank")
+    if deficient:
+        x, y = u.T @ x, u.T @ y
     z0 = potential.dual(w0)
     nu = np.zeros(len(y)) if potential.positive else _first_guess(x, y, z0, potential)
-    return _newton(x, y, z0, nu, potential)
+    found = _newton(x, y, z0, nu, potential)
+    return Projection(found.weights, u @ found.multipliers) if deficient else found
 
 
 def small_start_projection(x: Any, y: Any, log_start: float, multipliers: Any) -> Projection:
@@ -158,19 +179,27 @@ def small_start_projection(x: Any, y: Any, log_start: float, multipliers: Any) -
         The projection.
 
     Raises:
-        UserError: Shapes do not fit.
+        UserError: Shapes do not fit, a number is not finite, or ``log_start`` is not negative.
         ArithmeticError: Newton's method does not get there.
     """
     x, y = linear_system(x, y)
-    guess = -log_start * np.asarray(multipliers, np.float64)
-    return _newton(x, y, np.full(x.shape[1], float(log_start)), guess, entropy_potential())
+    log = number("log_start", log_start)
+    if log >= 0:
+        raise UserError(
+            f"log_start is {log:g}, of a start that is not small; choose a negative one, or use "
+            "bregman_projection"
+        )
+    guess = -log * finite("multipliers", multipliers, shape=y.shape)
+    return _newton(x, y, np.full(x.shape[1], log), guess, entropy_potential())
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _newton(
     x: np.ndarray, y: np.ndarray, z0: np.ndarray, nu: np.ndarray, potential: Potential
 ) -> Projection:
     """Minimise Σ ψ*(z₀ + Xᵀν) − y·ν over ν."""
-    scale = max(float(np.abs(y).max()), 1e-300)
+    # Labels that are all zero are reached to the rounding of what there is at the start.
+    scale = float(np.abs(y).max()) or float(np.abs(x @ potential.primal(z0)).max()) or 1.0
     value = _dual_value(x, y, z0 + nu @ x, nu, potential)
     for _ in range(NEWTON_STEPS):
         z = z0 + nu @ x
@@ -179,7 +208,10 @@ def _newton(
             break
         curvature = (x * potential.slope(z)) @ x.T
         ridge = 1e-14 * np.trace(curvature) / len(y) * np.eye(len(y))
-        step = np.linalg.solve(curvature + ridge, missing)
+        try:
+            step = np.linalg.solve(curvature + ridge, missing)
+        except np.linalg.LinAlgError:
+            break
         if potential.positive:
             step *= min(1.0, LONGEST / float(np.abs(step @ x).max()))
         gain, size = float(missing @ step), 1.0
@@ -195,7 +227,8 @@ def _newton(
     w = potential.primal(z0 + nu @ x)
     if not np.abs(x @ w - y).max() <= 1e-8 * scale:
         raise ArithmeticError(
-            f"the {potential.name} projection could not be found in double precision"
+            f"the {potential.name} projection could not be found in double precision; p-norms of p from 1.05 "
+            "to 4 mostly can"
         )
     return Projection(w, nu)
 
@@ -223,9 +256,16 @@ def simplex_projection(x: Any, y: Any, start: Any) -> Projection:
 
 
 def entropy(weights: Any) -> float:
-    """Return H(w) = −Σ w log w of weights that are not negative, in nats."""
-    w = np.asarray(weights, np.float64)
-    if w.min(initial=0.0) < 0:
+    """Return H(w) = −Σ w log w of weights that are not negative, in nats.
+
+    Args:
+        weights: w ≥ 0, any shape, at least one.
+
+    Raises:
+        UserError: One is negative or not finite, or there is none.
+    """
+    w = finite("weights", weights)
+    if w.min() < 0:
         raise UserError(f"weights hold {w.min():g}; the entropy is that of weights from 0 on")
     return float(-np.sum(w[w > 0] * np.log(w[w > 0])))
 
@@ -242,7 +282,7 @@ def _first_guess(x: np.ndarray, y: np.ndarray, z0: np.ndarray, potential: Potent
 
     At the origin the curvature of a p-norm is zero, or infinite.
     """
-    nu = np.linalg.solve(x @ x.T, y)
+    nu = np.linalg.lstsq(x @ x.T, y, rcond=None)[0]
     factors = np.geomspace(1e-6, 1e6, 241)
     values = [_dual_value(x, y, z0 + f * nu @ x, f * nu, potential) for f in factors]
     return np.asarray(factors[int(np.nanargmin(values))] * nu)
@@ -277,15 +317,13 @@ def linear_system(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and labels as float64.
 
     Raises:
-        UserError: They are no matrix and a label for each of its rows, or not finite.
+        UserError: They are no matrix and a label for each of its rows, not finite, or inputs are all zero.
     """
-    require_numbers("inputs", x)
-    require_numbers("labels", y)
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 2 or y.shape != x.shape[:1] or not x.size:
+    x, y = finite("inputs", x), finite("labels", y)
+    if x.ndim != 2 or y.shape != x.shape[:1]:
         raise UserError(
             f"inputs have shape {x.shape} and labels {y.shape}; give a matrix and one label a row"
         )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise UserError("inputs or labels hold a value that is not finite; leave it out")
+    if not x.any():
+        raise UserError("inputs are all zero, so that labels decide nothing; give others")
     return x, y

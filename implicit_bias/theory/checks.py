@@ -185,6 +185,20 @@ def spectrum_of(values: Any) -> np.ndarray:
     return array
 
 
+def rows(name: str, values: Any, size: int, what: str = "features") -> np.ndarray:
+    """Return finite numbers as float64, (…, size), possibly no row of them.
+
+    Raises:
+        UserError: The last axis is another one, or a number is not finite or too large to be squared.
+    """
+    array = _array(name, values)
+    if not array.ndim or array.shape[-1] != size:
+        raise UserError(
+            f"{name} has shape {array.shape}, but there are {size} {what}; give as many"
+        )
+    return finite(name, array) if array.size else array
+
+
 def _array(name: str, values: Any) -> np.ndarray:
     require_numbers(name, values)
     return np.asarray(values, np.float64)

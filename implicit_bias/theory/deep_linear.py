@@ -12,8 +12,9 @@ w′ = w^{L−1}(c − w^L) [SMG], which parts into integrals that are known.
 References:
     [SMG] A. Saxe, J. McClelland, S. Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep
         linear neural networks*, ICLR 2014.
-    [DHL] S. Du, W. Hu, J. Lee, *Algorithmic regularization in learning deep homogeneous models*, NeurIPS
-    2018. [A18] S. Arora, N. Cohen, E. Hazan, *On the optimization of deep networks*, ICML 2018.
+    [DHL] S. Du, W. Hu, J. Lee, *Algorithmic regularization in learning deep homogeneous models*,
+        NeurIPS 2018.
+    [A18] S. Arora, N. Cohen, E. Hazan, *On the optimization of deep networks*, ICML 2018.
     [A19] S. Arora, N. Cohen, W. Hu, Y. Luo, *Implicit regularization in deep matrix factorization*,
         NeurIPS 2019.
 """
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, finite, not_negative, positive, together
 
 Layers = Sequence[np.ndarray]
 """W_1, …, W_L, the one next to the inputs first; W_l has shape (n_l, n_{l−1})."""
@@ -41,10 +42,9 @@ def product_of(layers: Layers) -> np.ndarray:
     """Return W_L ⋯ W_1.
 
     Raises:
-        UserError: There is no layer, or one does not fit the layer before it.
+        UserError: There is no layer, or one is no finite matrix or does not fit the layer before it.
     """
-    if not len(layers):
-        raise UserError("there are no layers; give at least one matrix")
+    layers = layers_of(layers)
     for place, (before, after) in enumerate(itertools.pairwise(layers)):
         if before.shape[0] != after.shape[1]:
             raise UserError(
@@ -64,10 +64,17 @@ def layer_gradients(layers: Layers, slope: np.ndarray) -> list[np.ndarray]:
     Returns:
         One array a layer, of its shape.
 
+    Raises:
+        UserError: The slope is not of the product's shape.
+
     References:
         [A18], section 4.
     """
     outer = [np.asarray(slope)]
+    # Flows call this at every step: no more is looked at than shapes.
+    wanted = (*np.shape(layers[-1])[:1], *np.shape(layers[0])[1:])
+    if outer[0].shape != wanted:
+        raise UserError(f"slope has shape {outer[0].shape}; give that of the product, {wanted}")
     for layer in reversed(layers[1:]):
         outer.append(layer.T @ outer[-1])
     outer.reverse()
@@ -89,10 +96,15 @@ def product_velocity(product: np.ndarray, slope: np.ndarray, depth: int) -> np.n
         slope: ∇ℓ(W).
         depth: L.
 
+    Raises:
+        UserError: They are no finite matrices of one shape, or the depth is no whole number from 1 on.
+
     References:
         [A18], theorem 1.
     """
-    steps = int(counts("depth", depth))
+    steps = count("depth", depth)
+    product = finite("product", product, axes=2)
+    slope = finite("slope", slope, shape=product.shape)
     u, s, vt = np.linalg.svd(product)
     left, right = np.zeros(u.shape[0]), np.zeros(vt.shape[0])
     left[: s.size] = right[: s.size] = s
@@ -105,11 +117,16 @@ def product_velocity(product: np.ndarray, slope: np.ndarray, depth: int) -> np.n
 
 
 def imbalance(layers: Layers) -> float:
-    """Return the largest ‖W_{l+1}ᵀW_{l+1} − W_l W_lᵀ‖_F; 0 for one layer."""
+    """Return the largest ‖W_{l+1}ᵀW_{l+1} − W_l W_lᵀ‖_F; 0 for one layer.
+
+    Raises:
+        UserError: As :func:`product_of`.
+    """
+    product_of(layers)
     return max(
         (
             float(np.linalg.norm(after.T @ after - before @ before.T))
-            for before, after in itertools.pairwise(layers)
+            for before, after in itertools.pairwise(layers_of(layers))
         ),
         default=0.0,
     )
@@ -128,8 +145,8 @@ def balanced_layers(product: Any, depth: int) -> list[np.ndarray]:
     References:
         [A19], procedure 1.
     """
-    w = matrix_of("product", product)
-    steps = int(counts("depth", depth))
+    w = finite("product", product, axes=2)
+    steps = count("depth", depth)
     u, s, vt = np.linalg.svd(w, full_matrices=False)
     root = s ** (1 / steps)
     if steps == 1:
@@ -156,11 +173,13 @@ def mode_time(start: Any, end: Any, target: Any, depth: int, strength: Any = 1.0
     References:
         [SMG], section 1.1 (L = 2: equation 8) and its supplement for more layers.
     """
-    steps = int(counts("depth", depth))
-    s0, s1, c, rate = np.broadcast_arrays(
-        not_negative("start", start), not_negative("end", end),
-        not_negative("target", target), not_negative("strength", strength),
-    )  # fmt: skip
+    steps = count("depth", depth)
+    given = {
+        "start": not_negative("start", start), "end": not_negative("end", end),
+        "target": not_negative("target", target), "strength": not_negative("strength", strength),
+    }  # fmt: skip
+    together(**given)
+    s0, s1, c, rate = np.broadcast_arrays(*given.values())
     bad = ~((s0 > 0) & (s0 <= s1) & (s1 < c) & (rate > 0))
     if np.any(bad):
         raise UserError(
@@ -204,9 +223,13 @@ def mode_path(
     Raises:
         UserError: As :func:`mode_time`, or a time is negative.
     """
-    t = not_negative("time", times)
-    mode_time(start, start, target, depth, strength)
-    c, rate = float(target), float(strength)
+    t, depth = not_negative("time", times), count("depth", depth)
+    start, c, rate = (
+        positive("start", start),
+        positive("target", target),
+        positive("strength", strength),
+    )
+    mode_time(start, start, c, depth, rate)
     if depth == 1:
         return c - (c - start) * np.exp(-rate * t)
     begin = np.log(start) - np.log(c - start)
@@ -233,18 +256,21 @@ def second_mode(depth: int, start: float, share: float, learnt: float = 0.9) -> 
         start: σ₀ of the product, below ``share``.
         share: Target of the weaker mode, between 0 and 1.
         learnt: What of the stronger mode is there, between 0 and 1, above ``start``.
+
+    Raises:
+        UserError: As :func:`mode_time`.
     """
+    share, learnt = positive("share", share), positive("learnt", learnt)
     time = mode_time(start, learnt, 1.0, depth)
     return float(mode_path(time, start, share, depth) / share)
 
 
-def matrix_of(name: str, given: Any) -> np.ndarray:
-    """Return a finite matrix as float64.
+def layers_of(layers: Any) -> list[np.ndarray]:
+    """Return layers as float64.
 
     Raises:
-        UserError: It is none.
+        UserError: There is none, or one is no finite matrix.
     """
-    array = np.asarray(given, np.float64)
-    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
-        raise UserError(f"{name} has shape {array.shape}; give a matrix of finite numbers")
-    return array
+    if not isinstance(layers, list | tuple | np.ndarray) or not len(layers):
+        raise UserError("there are no layers; give a list of at least one matrix")
+    return [finite(f"layer {place}", layer, axes=2) for place, layer in enumerate(layers, 1)]

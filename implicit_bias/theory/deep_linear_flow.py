@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.deep_linear import Layers, layer_gradients, product_of
+from implicit_bias.theory.checks import count, finite, positive
+from implicit_bias.theory.deep_linear import Layers, layer_gradients, layers_of, product_of
 
 Slope = Callable[[np.ndarray], tuple[float, np.ndarray]]
 """From the product W to the loss and its gradient by W."""
@@ -72,12 +74,22 @@ def network_flow(
         The path.
 
     Raises:
-        UserError: The layers do not fit each other, or the method is unknown.
+        UserError: The layers do not fit each other, the method is unknown, times do not increase, or a number
+            is not positive.
     """
     from scipy import integrate
 
     if method not in METHODS:
         raise UserError(f"method is {method!r}; choose one of {', '.join(METHODS)}")
+    product_of(layers)
+    layers = layers_of(layers)
+    tolerance, most_steps = positive("tolerance", tolerance), count("most_steps", most_steps)
+    if longest != math.inf:
+        longest = positive("longest", longest)
+    if times is not None and np.size(times):
+        times = finite("times", times, axes=1)
+        if times[0] < 0 or np.any(np.diff(times) <= 0):
+            raise UserError("times must be increasing, from 0 on")
     shapes = [np.shape(layer) for layer in layers]
     ends = [0, *np.cumsum([math.prod(shape) for shape in shapes]).tolist()]
     places = list(itertools.pairwise(ends))
@@ -96,8 +108,7 @@ def network_flow(
         loss = slope(w)[0]
         return w, loss, until(w, loss)
 
-    begin = np.concatenate([np.ravel(layer).astype(np.float64) for layer in layers])
-    product_of(layers)
+    begin = np.concatenate([np.ravel(layer) for layer in layers])
     kept: list[tuple[float, np.ndarray, float]] = []
     wanted = None if times is None else list(np.asarray(times, np.float64))
     w, loss, short = judged(begin)
@@ -157,7 +168,12 @@ def _product(layers: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def fitted(loss: float) -> Callable[[np.ndarray, float], float]:
-    """Return ``until`` of a loss: the flow ends where it has fallen to it."""
+    """Return ``until`` of a loss: the flow ends where it has fallen to it.
+
+    Raises:
+        UserError: The loss is no positive number.
+    """
+    loss = positive("loss", loss)
     return lambda w, now: math.log(loss) - math.log(max(now, 1e-300))
 
 
@@ -167,8 +183,15 @@ def squared_error(x: Any, y: Any) -> Slope:
     Args:
         x: Inputs as columns, shape (d, examples).
         y: Targets as columns, shape (k, examples).
+
+    Raises:
+        UserError: They are no finite matrices, or not of the same number of columns.
     """
-    inputs, targets = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    inputs, targets = finite("x", x, axes=2), finite("y", y, axes=2)
+    if inputs.shape[1] != targets.shape[1]:
+        raise UserError(
+            f"x has shape {inputs.shape} and y {targets.shape}; give one column of each an example"
+        )
 
     def slope(w: np.ndarray) -> tuple[float, np.ndarray]:
         missed = w @ inputs - targets
@@ -183,8 +206,14 @@ def sensed_error(measurements: Any, values: Any) -> Slope:
     Args:
         measurements: A_i, shape (m, k, d).
         values: b, shape (m,).
+
+    Raises:
+        UserError: Shapes do not fit, or a number is not finite.
     """
-    given, wanted = np.asarray(measurements, np.float64), np.asarray(values, np.float64)
+    given = finite("measurements", measurements)
+    if given.ndim != 3:
+        raise UserError(f"measurements has shape {given.shape}; give one matrix each, (m, k, d)")
+    wanted = finite("values", values, shape=given.shape[:1])
     rows = given.reshape(len(given), -1)
 
     def slope(w: np.ndarray) -> tuple[float, np.ndarray]:
@@ -199,10 +228,18 @@ def completed_error(seen: Any, target: Any) -> Slope:
 
     Args:
         seen: True where an entry is seen, shape (k, d).
-        target: T; what is not seen does not count.
+        target: T, shape (k, d); what is not seen does not count, and may be NaN.
+
+    Raises:
+        UserError: Shapes do not fit, or a target that is seen is not finite.
     """
     mask = np.asarray(seen, bool)
-    wanted = np.where(mask, np.asarray(target, np.float64), 0.0)
+    require_numbers("target", target)
+    if mask.shape != np.shape(target):
+        raise UserError(
+            f"seen has shape {mask.shape} and target {np.shape(target)}; give one shape"
+        )
+    wanted = finite("target", np.where(mask, np.asarray(target, np.float64), 0.0), axes=2)
 
     def slope(w: np.ndarray) -> tuple[float, np.ndarray]:
         missed = np.where(mask, w - wanted, 0.0)

@@ -24,13 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
-from implicit_bias.theory.deep_linear import matrix_of
+from implicit_bias.theory.checks import count, finite, positive
 
 MOST_EXPONENT = 300.0
 """p beyond which e^{2p} is no number for a step of the solver. Far below 0 weights are 0: where positive
-weights
-that fit have zeros that are forced, p has no lower bound."""
+weights that fit have zeros that are forced, p has no lower bound."""
 
 
 class DiagonalLimit(NamedTuple):
@@ -68,8 +66,12 @@ def diagonal_limit(
     References:
         [W20], theorems 1 and 3.
     """
-    design, labels = matrix_of("x", x), np.asarray(y, np.float64)
-    scale, power = check_alpha(alpha), check_depth(depth)
+    design, labels = finite("x", x, axes=2), finite("y", y)
+    scale, power, tolerance = (
+        check_alpha(alpha),
+        check_depth(depth),
+        positive("tolerance", tolerance),
+    )
     if labels.shape != design.shape[:1]:
         raise UserError(
             f"y has shape {labels.shape}; give one label for each of {len(design)} rows"
@@ -192,13 +194,13 @@ def q_alpha(weights: Any, alpha: float) -> np.ndarray:
         Shape (…).
 
     Raises:
-        UserError: α is not positive.
+        UserError: α is not positive, or a weight is not finite.
 
     References:
         [W20], theorem 1.
     """
     scale = check_alpha(alpha)
-    z = np.asarray(weights, np.float64) / scale**2
+    z = _entries(weights) / scale**2
     # 2 − √(4 + z²) without loss of digits for small z.
     curved = -(z**2) / (2 + np.sqrt(4 + z**2))
     return scale**2 * np.sum(curved + z * np.arcsinh(z / 2), axis=-1)
@@ -208,9 +210,9 @@ def kernel_share(weights: Any, alpha: float, depth: int = 2) -> np.ndarray:
     """Return how far entries have left the kernel's regime: |β|/α^D, small where training is lazy.
 
     Raises:
-        UserError: α or the depth cannot be used.
+        UserError: α or the depth cannot be used, or a weight is not finite.
     """
-    return np.abs(np.asarray(weights, np.float64)) / check_alpha(alpha) ** check_depth(depth)
+    return np.abs(finite("weights", weights)) / check_alpha(alpha) ** check_depth(depth)
 
 
 def check_alpha(alpha: Any, name: str = "alpha") -> float:
@@ -229,7 +231,7 @@ def check_alpha(alpha: Any, name: str = "alpha") -> float:
         raise UserError(
             f"{name} is {alpha}; choose a scale of initial weights above 0, such as 0.01"
         )
-    return float(not_negative(name, value))
+    return positive(name, value)
 
 
 def check_depth(depth: Any) -> int:
@@ -238,4 +240,11 @@ def check_depth(depth: Any) -> int:
     Raises:
         UserError: It is none.
     """
-    return int(counts("depth", depth, 2))
+    return count("depth", depth, 2)
+
+
+def _entries(weights: Any) -> np.ndarray:
+    w = finite("weights", weights)
+    if not w.ndim:
+        raise UserError(f"weights is {w:g}; give a list of them")
+    return w

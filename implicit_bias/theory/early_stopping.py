@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, counts, from_zero, not_negative, rows
 
 SHRINKAGE_RATIO = 1.298425607525639
 """Largest (1 − e^(−x))(1 + x)/x over x > 0, at x = 1.7933; the least is 1 ([A]: 1.2985)."""
@@ -123,14 +124,14 @@ def descent_shrinkage(values: Any, step_size: float, updates: Any) -> np.ndarray
         UserError: An eigenvalue is negative, all are 0, the step size is too large or not positive, or T is
             not a whole number.
     """
-    s, count = _spectrum(values), counts("updates", updates, 0)
-    eta, limit = float(not_negative("step_size", step_size)), 2 / float(s.max())
+    s, done = _spectrum(values), counts("updates", updates, 0)
+    eta, limit = from_zero("step_size", step_size), 2 / float(s.max())
     if not 0 < eta < limit:
         raise UserError(
             f"step_size is {eta:g}, but descent converges only between 0 and 2/λmax = {limit:g}; choose one "
             "in between"
         )
-    return 1 - (1 - eta * s) ** count[..., None]
+    return 1 - (1 - eta * s) ** done[..., None]
 
 
 def descent_ratio(updates: int, most: float = 1.0) -> float:
@@ -146,18 +147,17 @@ def descent_ratio(updates: int, most: float = 1.0) -> float:
     Raises:
         UserError: T is not a positive whole number, or ``most`` is out of range.
     """
-    count = int(counts("updates", updates))
-    top = float(not_negative("most", most))
+    done, top = count("updates", updates), from_zero("most", most)
     if not 0 < top <= 2:
         raise UserError(
             f"most is {top:g}; descent converges for ηs up to 2, choose a number in (0, 2]"
         )
 
     def ratio(u: np.ndarray) -> np.ndarray:
-        return (1 - (1 - u) ** count) * (1 + u * count) / (u * count)
+        return (1 - (1 - u) ** done) * (1 + u * done) / (u * done)
 
     # The maximum is where uT is of order 1, or at the end where the step overshoots.
-    return _largest(ratio, np.unique(np.r_[np.geomspace(1e-3 / count, top, 4000), top]))
+    return _largest(ratio, np.unique(np.r_[np.geomspace(1e-3 / done, top, 4000), top]))
 
 
 def path_risk(values: Any, power: Any, variance: float, shrinkage: Any) -> PathRisk:
@@ -186,7 +186,7 @@ def path_risk(values: Any, power: Any, variance: float, shrinkage: Any) -> PathR
         raise UserError(
             f"power has shape {squares.shape} and the eigenvalues {s.shape}; give one for each eigenvalue"
         )
-    v, f = float(not_negative("variance", variance)), np.asarray(shrinkage, np.float64)
+    v, f = from_zero("variance", variance), rows("shrinkage", shrinkage, len(s), "eigenvalues")
     bias = np.sum(squares * (1 - f) ** 2, axis=-1)
     spread = np.where(s > 0, f**2 / np.where(s > 0, s, 1.0), 0.0)
     return PathRisk(bias, v * np.sum(spread, axis=-1))
@@ -285,6 +285,7 @@ def _spectrum(values: Any) -> np.ndarray:
 
 def _times(name: str, values: Any) -> np.ndarray:
     """Return numbers from 0 to ∞, both included."""
+    require_numbers(name, values)
     array = np.asarray(values, np.float64)
     return np.where(
         array == np.inf, np.inf, not_negative(name, np.where(array == np.inf, 0.0, array))

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import not_negative
+from implicit_bias.theory.checks import LARGE, finite, from_zero, not_negative, rows
 
 
 class Modes(NamedTuple):
@@ -52,16 +51,10 @@ def modes(x: Any, tolerance: float | None = None) -> Modes:
             float64 times the larger side, as in NumPy's ``matrix_rank``.
 
     Raises:
-        UserError: The design is no matrix of finite numbers, is all zero, or the tolerance is negative.
+        UserError: The design is no matrix of finite numbers, is all zero, or too small or large to be
+            squared; or the tolerance is not between 0 and 1.
     """
-    require_numbers("design", x)
-    matrix = np.asarray(x, np.float64)
-    if matrix.ndim != 2 or not matrix.size:
-        raise UserError(f"design has shape {matrix.shape}; give a matrix, examples by features")
-    if not np.isfinite(matrix).all():
-        raise UserError(
-            "design holds numbers that are not finite; leave out or mend those examples"
-        )
+    matrix = finite("design", x, axes=2)
     if not matrix.any():
         raise UserError(
             f"design of shape {matrix.shape} is all zero, so that labels decide nothing; give one with an "
@@ -69,8 +62,17 @@ def modes(x: Any, tolerance: float | None = None) -> Modes:
         )
     if tolerance is None:
         tolerance = max(matrix.shape) * float(np.finfo(np.float64).eps)
-    fraction = float(not_negative("tolerance", tolerance))
+    fraction = from_zero("tolerance", tolerance)
+    if fraction >= 1:
+        raise UserError(
+            f"tolerance is {fraction:g}, which leaves no singular value; choose less than 1"
+        )
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    if values[0] < 1 / LARGE:
+        raise UserError(
+            f"design has {values[0]:g} as its largest singular value, whose square is no number in double "
+            "precision; multiply design and labels by a factor"
+        )
     kept = values > fraction * values[0]
     return Modes(left[:, kept], values[kept], right[kept].T)
 
@@ -106,13 +108,9 @@ def row_part(design: Modes, w: Any) -> np.ndarray:
         w: Shape (…, n).
 
     Raises:
-        UserError: The shape does not fit.
+        UserError: The shape does not fit, or a weight is not finite.
     """
-    weights = np.asarray(w, np.float64)
-    if not weights.ndim or weights.shape[-1] != len(design.right):
-        raise UserError(
-            f"weights have shape {weights.shape} and the design {len(design.right)} features; give as many"
-        )
+    weights = rows("weights", w, len(design.right))
     return (weights @ design.right) @ design.right.T
 
 
@@ -163,7 +161,7 @@ def labels_of(design: Modes, y: Any) -> np.ndarray:
     """Return labels as float64, (m,).
 
     Raises:
-        UserError: Their shape does not fit.
+        UserError: Their shape does not fit, or one is not finite.
     """
     return _vector("labels", y, len(design.left), "examples")
 
@@ -172,15 +170,14 @@ def start_of(design: Modes, start: Any) -> np.ndarray:
     """Return a starting point as float64, (n,); 0 for None.
 
     Raises:
-        UserError: Its shape does not fit.
+        UserError: Its shape does not fit, or an entry is not finite.
     """
     features = len(design.right)
     return np.zeros(features) if start is None else _vector("start", start, features, "features")
 
 
 def _vector(name: str, values: Any, size: int, what: str) -> np.ndarray:
-    require_numbers(name, values)
-    vector = np.asarray(values, np.float64)
+    vector = finite(name, values)
     if vector.shape != (size,):
         raise UserError(
             f"{name} has shape {vector.shape}, but there are {size} {what}; give ({size},)"

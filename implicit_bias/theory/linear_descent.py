@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import counts, finite, from_zero, not_negative, positive, rows
 from implicit_bias.theory.least_squares import (
     Modes,
     labels_of,
@@ -32,6 +32,9 @@ from implicit_bias.theory.least_squares import (
     row_part,
     start_of,
 )
+
+ASYMMETRY = 1e-10
+"""Largest difference from its transpose, relative to its largest entry, at which a metric is symmetric."""
 
 
 def step_limit(design: Modes, momentum: float = 0.0, nesterov: bool = False) -> float:
@@ -64,9 +67,7 @@ def check_step(
         UserError: It is not positive, or not below the limit, which is named.
     """
     limit = step_limit(design, momentum, nesterov)
-    step = float(not_negative("step_size", step_size))
-    if step == 0:
-        raise UserError("step_size is 0; choose a positive one")
+    step = positive("step_size", step_size)
     if step >= limit:
         name = (
             "2/λmax" if not momentum else
@@ -101,7 +102,7 @@ def mode_factors(
     """
     beta, lam = _momentum(momentum), not_negative("curvature", curvatures)
     t = counts("updates", updates, 0)[..., None].astype(np.float64)
-    step = float(not_negative("step_size", step_size))
+    step = from_zero("step_size", step_size)
     q = 1 - step * lam
     if beta == 0:
         with np.errstate(over="ignore"):
@@ -200,7 +201,7 @@ def contraction(
         UserError: A number is not as in :func:`mode_factors`.
     """
     beta = _momentum(momentum)
-    q = 1 - float(not_negative("step_size", step_size)) * design.curvatures
+    q = 1 - from_zero("step_size", step_size) * design.curvatures
     trace, product = ((1 + beta) * q, beta * q) if nesterov else (q + beta, beta + 0 * q)
     root = np.sqrt((trace**2 - 4 * product).astype(complex))
     return float(np.max(np.abs([(trace + root) / 2, (trace - root) / 2])))
@@ -241,16 +242,18 @@ def preconditioned_limit(design: Modes, y: Any, metric: Any, start: Any = None) 
         Shape (n,).
 
     Raises:
-        UserError: A shape does not fit, or P is not positive definite.
+        UserError: A shape does not fit, or P is not symmetric and positive definite.
 
     References:
         S. Gunasekar et al., *Characterizing implicit bias in terms of optimization geometry*, ICML 2018,
         section 2.
     """
     labels, begin = labels_of(design, y), start_of(design, start)
-    n, given = len(begin), np.asarray(metric, np.float64)
+    n, given = len(begin), finite("metric", metric)
     if given.shape not in ((n,), (n, n)):
         raise UserError(f"metric has shape {given.shape}; give ({n},) or ({n}, {n})")
+    if np.abs(given - given.T).max() > ASYMMETRY * np.abs(given).max():
+        raise UserError("metric is not symmetric; give a symmetric one, such as (P + Pᵀ)/2")
     try:
         factor = np.linalg.cholesky(np.diag(given) if given.ndim == 1 else given)
     except np.linalg.LinAlgError:
@@ -273,14 +276,15 @@ def leaves_row_space(design: Modes, w: Any, start: Any = None) -> np.ndarray:
     Raises:
         UserError: A shape does not fit.
     """
-    moved = np.asarray(w, np.float64) - start_of(design, start)
+    begin = start_of(design, start)
+    moved = rows("weights", w, len(begin)) - begin
     outside = np.linalg.norm(moved - row_part(design, moved), axis=-1)
     length = np.linalg.norm(moved, axis=-1)
     return np.where(length > 0, outside / np.where(length > 0, length, 1), 0.0)
 
 
 def _momentum(momentum: Any) -> float:
-    beta = float(not_negative("momentum", momentum))
+    beta = from_zero("momentum", momentum)
     if beta >= 1:
         raise UserError(f"momentum is {beta:g}; choose at least 0 and less than 1")
     return beta

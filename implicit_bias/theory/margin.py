@@ -33,8 +33,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError, unknown
+from implicit_bias.theory.checks import LARGE, count, finite, rows
 
 Norm = Literal["l1", "l2", "linf"]
 
@@ -45,8 +45,8 @@ TIGHT = 1e-9
 """Relative slack up to which an example counts as a support vector, and a margin as zero."""
 
 CLEAR = 1e-7
-"""Cosine, up to constants, that must be exceeded on all examples: linear programmes are "
-"solved to about this."""
+"""Cosine, up to constants, that must be exceeded on all examples: linear programmes are solved to about
+this."""
 
 ACTIVE = 1e-8
 """Multiplier relative to the largest from which it counts as positive."""
@@ -92,7 +92,7 @@ def signed_examples(inputs: Any, labels: Any, *, bias: bool = True) -> np.ndarra
     Raises:
         UserError: Shapes do not fit, or a label is neither −1 nor 1.
     """
-    x, y = _matrix("inputs", inputs), np.asarray(labels, np.float64)
+    x, y = finite("inputs", inputs, axes=2), finite("labels", labels)
     if y.shape != x.shape[:1]:
         raise UserError(
             f"labels have shape {y.shape}, but there are {len(x)} inputs; give one each"
@@ -111,12 +111,15 @@ def separable(signed: Any) -> bool:
         signed: Z, shape (n, d).
 
     Raises:
-        UserError: It is no matrix of finite numbers.
+        UserError: It is no matrix of finite numbers whose squares are numbers as well.
     """
-    z = _matrix("signed examples", signed)
+    z = examples_of(signed)
     # Whether it exists does not depend on the rows' lengths; rounding does.
-    lengths = np.linalg.norm(z, axis=1)
-    return bool(lengths.min() > 0) and _linear_margin(z / lengths[:, None], "linf")[0] > CLEAR
+    sizes = np.abs(z).max(axis=1, keepdims=True)
+    if sizes.min() == 0:
+        return False
+    units = z / sizes
+    return _linear_margin(units / np.linalg.norm(units, axis=1, keepdims=True), "linf")[0] > CLEAR
 
 
 def require_separable(signed: Any, what: str = "the examples") -> np.ndarray:
@@ -129,7 +132,7 @@ def require_separable(signed: Any, what: str = "the examples") -> np.ndarray:
     Raises:
         UserError: No direction classifies all of them rightly: they have no margin.
     """
-    z = _matrix("signed examples", signed)
+    z = examples_of(signed)
     if not separable(z):
         raise UserError(
             f"{what} ({z.shape[0]} of {z.shape[1]} features) are not linearly separable: no weights classify "
@@ -159,13 +162,15 @@ def hard_margin(signed: Any, free: int = 0) -> HardMargin:
     from scipy.optimize import nnls
 
     z = require_separable(signed)
-    if not 0 <= free < z.shape[1]:
+    if count("free", free, 0) >= z.shape[1]:
         raise UserError(
             f"free is {free}; choose 0 to {z.shape[1] - 1}, fewer than there are columns"
         )
     scale = float(np.linalg.norm(z, axis=1).max())
     counted = np.arange(z.shape[1]) < z.shape[1] - free
-    scaled = z / scale * np.where(counted, 1.0, STRONG)[None, :]
+    # In units of the longest example: solvers compare with numbers of their own.
+    z = z / scale
+    scaled = z * np.where(counted, 1.0, STRONG)[None, :]
     system = np.concatenate([scaled.T, np.ones((1, len(z)))])
     target = np.append(np.zeros(z.shape[1]), 1.0)
     dual, _ = nnls(system, target, maxiter=30 * max(system.shape))
@@ -177,7 +182,8 @@ def hard_margin(signed: Any, free: int = 0) -> HardMargin:
     support = slack <= max(TIGHT, 10 * float(np.abs(slack[chosen]).max()))
     alpha = np.zeros(len(z))
     alpha[chosen] = np.maximum(multipliers, 0.0)
-    return HardMargin(weights, 1 / float(np.linalg.norm(weights[counted])), alpha, support)
+    margin = scale / float(np.linalg.norm(weights[counted]))
+    return HardMargin(weights / scale, margin, alpha / scale**2, support)
 
 
 def norm_margin(signed: Any, norm: str = "l2") -> tuple[float, np.ndarray]:
@@ -198,13 +204,14 @@ def norm_margin(signed: Any, norm: str = "l2") -> tuple[float, np.ndarray]:
     References:
         [G], equation 3; for ℓ1, boosting's margin.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
+    check_norm(norm)
     z = require_separable(signed)
     if norm == "l2":
         found = hard_margin(z)
         return found.margin, found.weights * found.margin
-    return _linear_margin(z, norm)
+    size = float(np.abs(z).max())
+    margin, weights = _linear_margin(z / size, norm)
+    return margin * size, weights
 
 
 def margins_in(signed: Any, weights: Any, norm: str = "l2") -> np.ndarray:
@@ -219,11 +226,11 @@ def margins_in(signed: Any, weights: Any, norm: str = "l2") -> np.ndarray:
         Shape (…); NaN where w = 0.
 
     Raises:
-        UserError: The norm is unknown.
+        UserError: The norm is unknown, a number is not finite, or shapes do not fit.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
-    w, z = np.asarray(weights, np.float64), _matrix("signed examples", signed)
+    check_norm(norm)
+    z = examples_of(signed)
+    w = rows("weights", weights, z.shape[1])
     sizes = np.linalg.norm(w, NORMS[norm], axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(sizes > 0, np.min(w @ z.T, axis=-1) / sizes, np.nan)
@@ -238,8 +245,15 @@ def angles_to(weights: Any, direction: Any) -> np.ndarray:
 
     Returns:
         Shape (…); NaN where w = 0.
+
+    Raises:
+        UserError: A number is not finite, shapes do not fit, or the direction is zero.
     """
-    w, u = np.asarray(weights, np.float64), np.asarray(direction, np.float64)
+    u = finite("direction", direction, axes=1)
+    w = rows("weights", weights, len(u))
+    if not u.any():
+        raise UserError("direction is zero, to which there is no angle; give another")
+    u = u / np.abs(u).max()
     u = u / np.linalg.norm(u)
     along = w @ u
     across = np.linalg.norm(w - along[..., None] * u, axis=-1)
@@ -265,15 +279,19 @@ def limit_offset(signed: Any, solution: HardMargin) -> np.ndarray:
     References:
         [S], theorem 3 (there with step size η: α/η for α).
     """
-    z = _matrix("signed examples", signed)
+    z = examples_of(signed)
+    if len(z) != len(solution.support):
+        raise UserError(
+            f"signed examples are {len(z)} and the solution is one of {len(solution.support)}; give those it "
+            "was found from"
+        )
     if not solution.generic:
         raise UserError(
-            "a support vector has multiplier zero, so that w − ŵ log t has no limit; choose data "
-            "whose support "
-            "vectors all push"
+            "a support vector has multiplier zero, so that w − ŵ log t has no limit; choose data whose "
+            "support vectors all push"
         )
-    rows = z[solution.support]
-    return np.linalg.lstsq(rows, -np.log(solution.multipliers[solution.support]), rcond=None)[0]
+    vectors = z[solution.support]
+    return np.linalg.lstsq(vectors, -np.log(solution.multipliers[solution.support]), rcond=None)[0]
 
 
 class Rates(NamedTuple):
@@ -345,11 +363,27 @@ def _linear_margin(z: np.ndarray, norm: str) -> tuple[float, np.ndarray]:
     return float(found.x[-1]), weights
 
 
-def _matrix(name: str, values: Any) -> np.ndarray:
-    require_numbers(name, values)
-    array = np.asarray(values, np.float64)
-    if array.ndim != 2 or not array.size:
-        raise UserError(f"{name} have shape {array.shape}; give a matrix, one example a row")
-    if not np.isfinite(array).all():
-        raise UserError(f"{name} hold a value that is not finite; leave it out")
-    return array
+def examples_of(signed: Any) -> np.ndarray:
+    """Return signed examples as float64, (n, d).
+
+    Raises:
+        UserError: They are no matrix of finite numbers, or, unless all are zero, too small to be squared.
+    """
+    z = finite("signed examples", signed, axes=2)
+    largest = float(np.abs(z).max())
+    if 0 < largest < 1 / LARGE:
+        raise UserError(
+            f"signed examples are at most {largest:g}, whose square is no number in double precision; "
+            "multiply the inputs by a factor"
+        )
+    return z
+
+
+def check_norm(norm: Any) -> None:
+    """Refuse what is no name in :data:`NORMS`.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise unknown("norm", norm, NORMS)

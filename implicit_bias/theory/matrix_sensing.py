@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, finite, from_zero, not_negative
 
 RELAXATION = 1.7
 """Share of a step of the iteration that is made; below 2, and above 1 measured to save two fifths."""
@@ -60,10 +60,11 @@ def nuclear_minimum(
         most: Iterations after which it ends in any case; look at ``gap``.
 
     Raises:
-        UserError: Shapes do not fit, or nothing meets the constraints.
+        UserError: Shapes do not fit, a number is not finite, or nothing meets the constraints.
     """
-    given, wanted = np.asarray(measurements, np.float64), np.asarray(values, np.float64)
-    if given.ndim != 3 or wanted.shape != given.shape[:1] or not given.size:
+    given, wanted = finite("measurements", measurements), finite("values", values)
+    tolerance, most = from_zero("tolerance", tolerance), count("most", most)
+    if given.ndim != 3 or wanted.shape != given.shape[:1]:
         raise UserError(
             f"measurements have shape {given.shape} and values {wanted.shape}; give (m, k, d) and (m,)"
         )
@@ -131,7 +132,7 @@ def low_rank(rng: np.random.Generator, rows: int, columns: int, rank: int) -> np
     Raises:
         UserError: The rank is above the dimension.
     """
-    k, d = int(counts("rows", rows)), int(counts("columns", columns))
+    k, d = count("rows", rows), count("columns", columns)
     r = check_rank(rank, k, d)
     w = rng.standard_normal((k, r)) @ rng.standard_normal((r, d))
     return w / np.linalg.norm(w, 2)
@@ -143,7 +144,7 @@ def check_rank(rank: Any, rows: int, columns: int) -> int:
     Raises:
         UserError: It is no whole number from 1 on, or above the dimension.
     """
-    r = int(counts("rank", rank))
+    r = count("rank", rank)
     if r > min(rows, columns):
         raise UserError(
             f"rank is {r}, above the dimension of a {rows} × {columns} matrix; choose at most "

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import count, from_zero
 from implicit_bias.theory.least_squares import Modes, modes
 
 Matrices = Callable[[np.ndarray], np.ndarray]
@@ -65,7 +65,7 @@ def mean_square_contraction(design: Modes, batch_size: int, step_size: float) ->
     References:
         [MBB], section 4, has bounds.
     """
-    eta = float(not_negative("step_size", step_size))
+    eta = from_zero("step_size", step_size)
     drift, spread = _second_moment(design, batch_size)
     return _largest(
         design.rank, lambda second: second - eta * drift * second + eta**2 * spread(second)
@@ -89,7 +89,7 @@ def mean_square_limit(design: Modes, batch_size: int) -> float:
 
 def _second_moment(design: Modes, batch_size: int) -> tuple[np.ndarray, Matrices]:
     """Return A, elementwise, and B of the second moment's map, in modes."""
-    m, b = len(design.left), int(counts("batch_size", batch_size))
+    m, b = len(design.left), count("batch_size", batch_size)
     if b > m:
         raise UserError(f"batch_size is {b}, but there are {m} examples; choose at most {m}")
     scores, place = design.left * design.values, np.arange(m)

@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.errors import UserError, unknown
-from implicit_bias.theory.checks import counts, not_negative
-from implicit_bias.theory.margin import NORMS
+from implicit_bias.errors import UserError
+from implicit_bias.theory.checks import counts, finite, from_zero, positive
+from implicit_bias.theory.margin import check_norm, examples_of
 
 
 def logistic_step_limit(signed: Any, loss: str = "logistic") -> float:
@@ -40,14 +40,14 @@ def logistic_step_limit(signed: Any, loss: str = "logistic") -> float:
         loss: ``logistic``; the exponential loss has no such number, as its curvature has no bound.
 
     Raises:
-        UserError: The loss is another one, or all inputs are zero.
+        UserError: The loss is another one, or inputs are all zero or no matrix of finite numbers.
     """
     if loss != "logistic":
         raise UserError(f"loss is {loss!r}, whose curvature has no bound; choose 'logistic'")
-    largest = float(np.linalg.norm(np.asarray(signed, np.float64), 2)) ** 2
-    if largest == 0:
+    z = examples_of(signed)
+    if not z.any():
         raise UserError("all inputs are zero, so that no step changes anything; give others")
-    return 8 / largest
+    return 8 / float(np.linalg.norm(z, 2)) ** 2
 
 
 def plain_steps(
@@ -68,24 +68,24 @@ def plain_steps(
         Shape (recorded, d), float64.
 
     Raises:
-        UserError: A step size or count cannot be used, or JAX has no 64-bit types now.
+        UserError: Examples, a step size, counts or a start cannot be used, weights overflow, or JAX has no
+            64-bit types now.
     """
-    at = counts("recorded", recorded, least=0)
-    if np.any(np.diff(at) <= 0):
-        raise UserError("recorded must be increasing numbers of steps")
-    if not float(not_negative("step_size", step_size)) > 0:
-        raise UserError("step_size is 0, with which nothing moves; choose a positive one")
-    scaled = jnp.asarray(np.asarray(signed, np.float64))
+    z, at = examples_of(signed), _increasing(recorded)
+    size = jnp.asarray(positive("step_size", step_size))
+    begin = np.zeros(z.shape[1])
+    if start is not None:
+        begin = finite("start", start, shape=begin.shape)
+    scaled = jnp.asarray(z)
     if scaled.dtype != jnp.float64:
         raise UserError("JAX has no 64-bit types now; enable them with jax.enable_x64(True)")
-    w = jnp.zeros(scaled.shape[1]) if start is None else jnp.asarray(np.asarray(start, np.float64))
-    size, steps, found = jnp.asarray(float(step_size)), jnp.asarray(0), []
+    w, steps, found = jnp.asarray(begin), jnp.asarray(0), []
     for last in at:
         _, _, steps, w, _ = jax.lax.while_loop(
             _unfinished, _one_step, (scaled, size, steps, w, jnp.asarray(int(last)))
         )
         found.append(np.asarray(w))
-    return np.stack(found)
+    return _all_finite(np.stack(found), step_size)
 
 
 def _unfinished(carry: Any) -> jax.Array:
@@ -116,7 +116,7 @@ def normalised_steps(
         Shape (recorded, d).
 
     Raises:
-        UserError: A number cannot be used.
+        UserError: Examples or a number cannot be used, or weights overflow.
     """
     return _steps(signed, step_size, recorded, decay, lambda p: p)
 
@@ -125,6 +125,8 @@ def steepest_steps(
     signed: Any, norm: str, step_size: float, recorded: Sequence[int], *, decay: float = 0.5
 ) -> np.ndarray:
     """Return the weights of steepest descent in a norm, with steps of given length, from zero.
+
+    Where p vanishes, as it can on examples that are not separable, there is no direction and w stays.
 
     Args:
         signed: Z, shape (n, d).
@@ -137,10 +139,9 @@ def steepest_steps(
         Shape (recorded, d).
 
     Raises:
-        UserError: The norm is unknown, or a number cannot be used.
+        UserError: The norm is unknown, examples or a number cannot be used, or weights overflow.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
+    check_norm(norm)
     return _steps(signed, step_size, recorded, decay, {"l1": _l1, "l2": _l2, "linf": np.sign}[norm])
 
 
@@ -152,18 +153,18 @@ def _l1(p: np.ndarray) -> np.ndarray:
 
 
 def _l2(p: np.ndarray) -> np.ndarray:
-    direction: np.ndarray = p / np.sqrt(p @ p)
-    return direction
+    size = np.abs(p).max()
+    if size == 0:
+        return p
+    direction: np.ndarray = p / size
+    return np.asarray(direction / np.sqrt(direction @ direction))
 
 
 def _steps(
     signed: Any, step_size: float, recorded: Sequence[int], decay: float, direction: Any
 ) -> np.ndarray:
-    z = np.asarray(signed, np.float64)
-    at = counts("recorded", recorded, least=0)
-    if np.any(np.diff(at) <= 0):
-        raise UserError("recorded must be increasing numbers of steps")
-    c, a = float(not_negative("step_size", step_size)), float(not_negative("decay", decay))
+    z, at = examples_of(signed), _increasing(recorded)
+    c, a = positive("step_size", step_size), from_zero("decay", decay)
     sizes = c * np.arange(1, int(at[-1]) + 1) ** -a
     w, found, wanted = np.zeros(z.shape[1]), [], set(at.tolist())
     for k in range(int(at[-1]) + 1):
@@ -171,7 +172,23 @@ def _steps(
             found.append(w.copy())
         if k == at[-1]:
             break
-        margins = z @ w
-        q = np.exp(margins.min() - margins)
-        w += sizes[k] * direction((q @ z) / q.sum())
-    return np.stack(found)
+        with np.errstate(over="ignore", invalid="ignore"):
+            margins = z @ w
+            q = np.exp(margins.min() - margins)
+            w += sizes[k] * direction((q @ z) / q.sum())
+    return _all_finite(np.stack(found), step_size)
+
+
+def _increasing(recorded: Any) -> np.ndarray:
+    at = counts("recorded", recorded, least=0)
+    if at.ndim != 1 or not at.size or np.any(np.diff(at) <= 0):
+        raise UserError("recorded must be increasing numbers of steps, at least one")
+    return at
+
+
+def _all_finite(path: np.ndarray, step_size: Any) -> np.ndarray:
+    if not np.isfinite(path).all():
+        raise UserError(
+            f"step_size is {step_size:g}, with which weights overflow; choose a smaller one"
+        )
+    return path

@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.theory.checks import not_negative
-from implicit_bias.theory.margin import require_separable
+from implicit_bias.theory.checks import finite, positive, rows
+from implicit_bias.theory.margin import examples_of, require_separable
 
 FlowLoss = Literal["logistic", "exponential"]
 LOSSES = ("logistic", "exponential")
@@ -67,11 +68,12 @@ def log_loss(signed: Any, weights: Any, loss: str = "logistic") -> np.ndarray:
         Shape (…).
 
     Raises:
-        UserError: The loss is unknown.
+        UserError: The loss is unknown, a number is not finite, or shapes do not fit.
     """
     if loss not in LOSSES:
         raise unknown("loss", loss, LOSSES)
-    terms = log_losses(np.asarray(weights) @ np.asarray(signed).T, loss)
+    z = examples_of(signed)
+    terms = log_losses(rows("weights", weights, z.shape[1]) @ z.T, loss)
     return np.logaddexp.reduce(terms, axis=-1)
 
 
@@ -111,7 +113,7 @@ def flow_path(
     for kind, given, known in (("loss", loss, LOSSES), ("method", method, METHODS)):
         if given not in known:
             raise unknown(kind, given, known)
-    w0 = np.zeros(z.shape[1]) if start is None else np.asarray(start, np.float64)
+    w0 = np.zeros(z.shape[1]) if start is None else finite("start", start)
     if w0.shape != (z.shape[1],):
         raise UserError(f"start has shape {w0.shape}, but there are {z.shape[1]} features")
     if loss == "exponential" and -(z @ w0).min() > MOST_MARGIN:
@@ -119,9 +121,11 @@ def flow_path(
             f"start has a margin of {(z @ w0).min():.3g}, where the exponential loss overflows; start at one "
             f"of at least {-MOST_MARGIN:g}"
         )
-    not_negative("tolerance", tolerance)
-    taus = np.logaddexp(0.0, np.atleast_1d(np.asarray(log_times, np.float64)))
-    if taus.ndim != 1 or not np.isfinite(taus).all() or np.any(np.diff(taus) <= 0):
+    tolerance = positive("tolerance", tolerance)
+    require_numbers("log_times", log_times)
+    logs = np.atleast_1d(np.asarray(log_times, np.float64))
+    taus = np.logaddexp(0.0, np.where(np.isnan(logs), np.inf, logs))
+    if taus.ndim != 1 or not taus.size or not np.isfinite(taus).all() or np.any(np.diff(taus) <= 0):
         raise UserError("log_times must be increasing finite numbers, or begin with −inf")
 
     def velocity(tau: float, w: np.ndarray) -> np.ndarray:

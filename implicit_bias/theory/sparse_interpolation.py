@@ -22,6 +22,7 @@ import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.theory.bregman import linear_system
+from implicit_bias.theory.checks import finite, rows
 
 SUPPORT = 1e-9
 """Weight relative to the largest from which it counts as not zero."""
@@ -66,9 +67,11 @@ def least_l1(x: Any, y: Any, *, nonnegative: bool = False) -> SparseSolution:
         The solution; weights, and multipliers where they are unique, to rounding.
 
     Raises:
-        UserError: There is no such w.
+        UserError: There is no such w, or labels are all zero.
     """
     x, y = linear_system(x, y)
+    if not y.any():
+        raise UserError("labels are all zero, which w = 0 fits; give others")
     n = x.shape[1]
     columns = x if nonnegative else np.concatenate([x, -x], axis=1)
     found = _programme(np.ones(columns.shape[1]), columns, y, nonnegative)
@@ -91,8 +94,13 @@ def l1_excess(weights: Any, x: Any, solution: SparseSolution) -> np.ndarray:
         weights: Shape (…, n).
         x: Inputs, shape (m, n).
         solution: From :func:`least_l1`.
+
+    Raises:
+        UserError: A number is not finite, or shapes do not fit.
     """
-    w, along = np.asarray(weights, np.float64), solution.multipliers @ np.asarray(x, np.float64)
+    shape = (len(solution.multipliers), len(solution.weights))
+    along = solution.multipliers @ finite("inputs", x, shape=shape)
+    w = rows("weights", weights, shape[1])
     # On the support |x·ν| = 1 to rounding, which would hide what is smaller than that.
     along = np.where(solution.support, np.sign(solution.weights), along)
     return np.asarray(np.sum(np.abs(w) - w * along, axis=-1))
@@ -148,6 +156,7 @@ class LassoPath(NamedTuple):
 
     def at(self, norms: Any) -> np.ndarray:
         """Return weights where ‖w‖₁ takes given values, shape (values, n)."""
+        norms = finite("norms", norms)
         return np.stack([np.interp(norms, self.norms, one) for one in self.weights.T], axis=-1)
 
 
@@ -157,6 +166,9 @@ def lasso_path(x: Any, y: Any) -> LassoPath:
     Args:
         x: Inputs, shape (m, n).
         y: Labels, shape (m,).
+
+    Raises:
+        UserError: A number is not finite, or shapes do not fit.
     """
     from sklearn.linear_model import lars_path
 

@@ -163,7 +163,7 @@ def test_as_the_start_goes_to_zero_the_least_1_norm_is_left_at_its_rate() -> Non
             "no w has Xw = y",
         ),
         (lambda x, y: theory.simplex_projection(x, y[:2], 1.0), "give a matrix and one label a row"),
-        (lambda x, y: theory.least_l1(x, y * np.nan), "not finite"),
+        (lambda x, y: theory.least_l1(x, y * np.nan), "labels holds nan"),
         (lambda x, y: theory.entropy([0.5, -0.1]), "weights hold -0.1"),
     ],
 )  # fmt: skip

@@ -115,14 +115,14 @@ def test_bad_inputs_get_one_line() -> None:
     calls: list[tuple[Any, str]] = [
         (lambda: theory.modes(np.zeros((3, 5))), "design of shape (3, 5) is all zero"),
         (lambda: theory.modes(np.ones(3)), "design has shape (3,); give a matrix"),
-        (lambda: theory.modes([[1.0, np.nan]]), "design holds numbers that are not finite"),
+        (lambda: theory.modes([[1.0, np.nan]]), "design holds nan; give finite numbers"),
         (lambda: theory.modes(x, -1.0), "tolerance is -1"),
         (lambda: theory.ridge_solutions(design, y, -0.1), "penalty is -0.1; choose finite numbers of"),
         (lambda: theory.ridge_solutions(design, y, [1.0, -2.0]), "penalty is -2"),
         (lambda: theory.minimum_norm(design, y[:2]), "labels has shape (2,), but there are 3 examples"),
         (lambda: theory.minimum_norm(design, y, y), "start has shape (3,), but there are 5 features"),
         (lambda: theory.least_squares_flow(design, y, -1.0), "time is -1"),
-        (lambda: theory.row_part(design, y), "weights have shape (3,) and the design 5 features"),
+        (lambda: theory.row_part(design, y), "weights has shape (3,), but there are 5 features"),
     ]  # fmt: skip
     for call, said in calls:
         with pytest.raises(UserError) as caught:

@@ -116,7 +116,7 @@ def test_data_that_cannot_be_used_give_one_line() -> None:
     assert theory.separable([[1e-6, 1e-6], [1e3, 2.0]])
     with pytest.raises(UserError, match="give −1 and 1"):
         theory.signed_examples(x, [0, 1, 1, 0])
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="examples holds nan"):
         theory.separable([[np.nan, 1.0]])
     with pytest.raises(UserError, match="free is 3"):
         theory.hard_margin(theory.signed_examples([[1.0, 1.0]], [1]), free=3)

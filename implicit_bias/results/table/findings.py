@@ -86,8 +86,9 @@ def effect_text(finding: Any) -> str:
             return error
         low_text, high_text = (format_number(bound, digits=2) for bound in interval)
         if interval[0] == -interval[1]:
-            return f"{error} (within ±{high_text})"
-        return f"{error} (≤ {high_text})" if low <= 0 else f"{error} ({low_text} to {high_text})"
+            return f"{error} (allowed ±{high_text})"
+        allowed = f"≤ {high_text}" if low <= 0 else f"{low_text} to {high_text}"
+        return f"{error} (allowed {allowed})"
     details = field(finding, "details") or {}
     arm = (details.get("arms") or {}).get(details.get("headline"), {})
     text = format_estimate(effect, *(interval or (None, None)), margin=arm.get("boundary"))

@@ -174,10 +174,10 @@ def _depths(result: xr.Dataset) -> Table:
         [
             "least nuclear norm",
             geometric(by_seed(result, "depths", "depth_minimum_error")),
-            "",
+            "n/a",
             mean(by_seed(result, "depths", "depth_minimum_rank")),
-            "",
-            "",
+            "n/a",
+            "n/a",
         ]
     )
     return make_table(
@@ -244,7 +244,7 @@ def _ranks(result: xr.Dataset) -> Table:
         [
             "network, layer by layer",
             mean(by_seed(result, "ranks", "rank_trained_truth")),
-            mean(line[:, 0]), mean(line.min(axis=1)), mean(line[:, -1]), "", "",
+            mean(line[:, 0]), mean(line.min(axis=1)), mean(line[:, -1]), "n/a", "n/a",
             int(by_seed(result, "ranks", "rank_trained_exact").min()),
         ]
     )  # fmt: skip

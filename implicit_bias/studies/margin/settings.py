@@ -49,7 +49,8 @@ class Steps(Section):
     def _stable(self) -> Steps:
         if self.step >= 1:
             raise self.refusal(
-                "step", advice="choose less than 1: that is 2/β = 8/λ_max(ZᵀZ), the stability limit"
+                "step",
+                advice="it is in units of 2/β = 8/λ_max(ZᵀZ), the stability limit; choose less than 1",
             )
         return self
 

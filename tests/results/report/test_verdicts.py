@@ -16,7 +16,7 @@ def test_verdicts_are_words_as_well_as_colours(page: Page) -> None:
         "1.61",
         "difference ≥ 0.5 points",
         "not decided",
-        "error 0.0030 (within ±0.020)",
+        "error 0.0030 (allowed ±0.020)",
     ):
         assert words in page.text
     chips = [one["class"] for one in page.all("span") if "chip" in str(one.get("class"))]

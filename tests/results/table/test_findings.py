@@ -19,7 +19,7 @@ def test_verdict_table() -> None:
     table = verdict_table(findings)
     assert table.rows[0][:4] == ("a.b", "conditional: at equal epochs", "1.60 [1.20, 2.00]", "10")
     assert table.rows[1][:3] == ("a.c", "not-decided: arm not run", "–")
-    assert table.rows[2][2] == "error 0.0030 (within ±0.020)"
+    assert table.rows[2][2] == "error 0.0030 (allowed ±0.020)"
     # The JSON form, after a round trip, reads the same.
     assert verdict_table(json.loads(json.dumps(to_json(findings)))) == table
     assert "published" in verdict_table(findings, detailed=True).columns
@@ -46,7 +46,7 @@ def test_unbounded_interval_in_json_reads_as_infinite() -> None:
 def test_controls_show_their_tolerance_only_if_they_have_one() -> None:
     # Breaks if a control's tolerance is shown as an interval of its effect, or the other way round.
     by_error = {"kind": "required-control", "effect": 0.003, "interval": [-0.02, 0.02]}
-    assert effect_text(by_error) == "error 0.0030 (within ±0.020)"
+    assert effect_text(by_error) == "error 0.0030 (allowed ±0.020)"
     compared = {**by_error, "details": {"arms": {"a": {}}}}
     assert effect_text(compared) == "0.003 [-0.020, 0.020]"
 

@@ -115,7 +115,7 @@ def test_estimates_stay_on_one_line(width: int) -> None:
 
 def test_no_number_is_broken_where_it_fits() -> None:
     # Breaks if a power of ten or a percentage starts a line of its own.
-    table = make_table(["claim", "effect"], [["a.b", "error 5.3 × 10⁻¹⁵ (within ±1.0 × 10⁻¹⁰)"]])
+    table = make_table(["claim", "effect"], [["a.b", "error 5.3 × 10⁻¹⁵ (allowed ±1.0 × 10⁻¹⁰)"]])
     for width in range(24, 60):
         lines = to_text(table, width=width).split("\n")
         assert any("5.3 × 10⁻¹⁵" in line for line in lines)
