@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,15 @@ USUAL_EPS = 1e-5
 HIDDEN = 2
 UNITS = 8
 OUTPUTS = 3
+
+
+class Drawn(NamedTuple):
+    """A network as drawn, and a batch."""
+
+    params: Any
+    state: Any
+    x: jax.Array
+    y: jax.Array
 
 
 @dataclass(frozen=True)
@@ -108,19 +117,21 @@ class Invariance(Experiment):
         found: dict[str, list[Any]] = {name: [] for name in self.variables}
         for network in self.networks:
             norm, images = NETWORKS[network]
-            cases = [self._case(norm, images, case, seed) for case in CASES]
+            drawn = self._drawn(norm, images, seed)
+            cases = [self._case(norm, images, case, drawn) for case in CASES]
             for name in cases[0]:
                 found[name].append([case[name] for case in cases])
-            for name, value in self._followed(norm, images, seed).items():
+            for name, value in self._followed(norm, images, drawn).items():
                 found[name].append(value)
         return {name: np.asarray(values) for name, values in found.items()}
 
-    def _case(self, norm: NormName, images: bool, case: str, seed: int) -> dict[str, float]:
+    def _case(self, norm: NormName, images: bool, case: str, drawn: Drawn) -> dict[str, float]:
         """Return the errors of a case, the largest over its layers and the factors."""
         eps = {DEFAULT_EPS: USUAL_EPS, LARGE_EPS: self.large_eps}.get(case, 0.0)
         # What takes no statistics of a batch is the same network in training and in evaluation.
         running = case == EVALUATION and norm == "batch"
-        of, start = self._begin(norm, images, seed, eps, "running" if running else "batch")
+        of = _function(drawn, small_network(norm, images, eps), "running" if running else "batch")
+        start = drawn.params
         errors: dict[str, list[float]] = {
             name: []
             for name in ("loss_error", "tangent_error", "gradient_error", "sharpness_error")
@@ -153,9 +164,9 @@ class Invariance(Experiment):
                 errors["sharpness_error"].append(abs(factor**2 * sharp / top - 1))
         return {name: max(values) for name, values in errors.items()}
 
-    def _followed(self, norm: NormName, images: bool, seed: int) -> dict[str, float]:
+    def _followed(self, norm: NormName, images: bool, drawn: Drawn) -> dict[str, float]:
         """Follow descent: squared norms grow by the gradients', directions move on the sphere."""
-        of, start = self._begin(norm, images, seed, 0.0, "batch")
+        of, start = _function(drawn, small_network(norm, images, 0.0), "batch"), drawn.params
         params, step, nothing = start, self.step_size, np.zeros(HIDDEN + 1)
         added = np.zeros(HIDDEN + 1)
         sphere = 0.0
@@ -180,24 +191,26 @@ class Invariance(Experiment):
             "sphere_error": sphere,
         }
 
-    def _begin(
-        self, norm: NormName, images: bool, seed: int, eps: float, statistics: Statistics
-    ) -> tuple[Any, Any]:
-        """Return loss, gradient and Hessian as functions of parameters and decays; and parameters."""
+    def _drawn(self, norm: NormName, images: bool, seed: int) -> Drawn:
+        """Draw what does not depend on ε."""
         rng = np.random.default_rng([seed, ROLES["data"]])
         shape = (4, 4, 2) if images else (6,)
         x = jnp.asarray(rng.standard_normal((self.examples, *shape)))
         y = jnp.asarray(rng.integers(OUTPUTS, size=self.examples))
-        model = small_network(norm, images, eps)
-        params, state = model.init(role_key(seed, "initialisation"), x[0])
+        model = small_network(norm, images, 0.0)
+        return Drawn(*model.init(role_key(seed, "initialisation"), x[0]), x, y)
 
-        def of(params: Any, decays: np.ndarray) -> Any:
-            return _compiled(
-                model=model, statistics=statistics, state=state, params=params, x=x, y=y,
-                decays=jnp.asarray(decays),
-            )  # fmt: skip
 
-        return of, params
+def _function(drawn: Drawn, model: Network, statistics: Statistics) -> Any:
+    """Return loss, gradient and Hessian as a function of parameters and decays."""
+
+    def of(params: Any, decays: np.ndarray) -> Any:
+        return _compiled(
+            model=model, statistics=statistics, state=drawn.state, params=params, x=drawn.x,
+            y=drawn.y, decays=jnp.asarray(decays),
+        )  # fmt: skip
+
+    return of
 
 
 def derivatives(

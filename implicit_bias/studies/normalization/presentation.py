@@ -57,15 +57,14 @@ LOOKS = figures.categorical(NORMS)
 
 def draw_invariance(result: xr.Dataset) -> Figure:
     """Draw the errors of invariance in every case, a panel a quantity."""
-    titles = dict(
-        zip(ERRORS, ("loss", "⟨∇L, W⟩ = 0", "gradient ∝ 1/a", "λmax ∝ 1/a²"), strict=True)
-    )
+    titles = ("loss", "⟨∇L, W⟩ = 0", "∇L ∝ 1/a", "λmax ∝ 1/a²")
+    panels = dict(zip(titles, ERRORS, strict=True))
     names, least = networks_of(result), 1e-16
     looks = figures.categorical(names)
 
-    def draw(ax: Any, name: str) -> None:
+    def draw(ax: Any, panel: str) -> None:
         for place, network in enumerate(names):
-            values = [np.nanmax(exact(result, name, network, case)) for case in CASES]
+            values = [np.nanmax(exact(result, panels[panel], network, case)) for case in CASES]
             at = np.arange(len(CASES)) + 0.12 * (place - (len(names) - 1) / 2)
             look = looks[network]
             ax.plot(
@@ -77,11 +76,8 @@ def draw_invariance(result: xr.Dataset) -> Figure:
         ax.set_ylim(least / 3, 100)
         ax.set_xticks(range(len(CASES)), CASES, rotation=35, ha="right")
         ax.set_ylabel("largest relative error")
-        ax.set_title(titles[name], fontsize=9)
 
-    figure = figures.panels(list(ERRORS), draw, columns=2, width=3.4, height=2.4)
-    for ax, name in zip(figure.axes, ERRORS, strict=False):
-        ax.set_title(titles[name])
+    figure = figures.panels(titles, draw, columns=2, width=3.4, height=2.4)
     figures.legend(figure)
     figures.note(
         figure,

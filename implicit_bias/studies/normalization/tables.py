@@ -20,7 +20,7 @@ from implicit_bias.studies.normalization.rows import (
     steepest,
 )
 from implicit_bias.studies.normalization.rules import ERRORS
-from implicit_bias.studies.rows import geometric_mean, has
+from implicit_bias.studies.rows import geometric_mean, has, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr

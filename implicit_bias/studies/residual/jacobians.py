@@ -114,9 +114,10 @@ class BlockJacobians(Experiment):
             whole = np.linalg.svd(last @ stack @ weights[0], compute_uv=False)
             singular = np.linalg.svd(stack, compute_uv=False)
             epsilon = max(norms)
-            found["stack_largest"].append(float(np.log(singular[0])))
-            found["stack_smallest"].append(float(np.log(max(singular[-1], np.finfo(float).tiny))))
-            found["exact_conditioning"].append(float(np.log(whole[0] / np.median(whole))))
+            found["stack_largest"].append(_log_ratio(singular[0], 1.0))
+            condition = _log_ratio(singular[0], singular[-1])
+            found["stack_smallest"].append(found["stack_largest"][-1] - condition)
+            found["exact_conditioning"].append(_log_ratio(whole[0], float(np.median(whole))))
             found["branch_norm"].append(epsilon)
             found["bound_excess"].append(excess(singular, epsilon, depth) if skip else np.nan)
             found["passed_error"].append(max(passed))
@@ -187,4 +188,14 @@ def excess(singular: np.ndarray, epsilon: float, depth: int) -> float:
 
 
 def _relative(found: np.ndarray, true: np.ndarray) -> float:
-    return float(np.linalg.norm(found - true) / np.linalg.norm(true))
+    """Return the relative error; 0 where both are nothing, as behind units that are all off."""
+    size = np.linalg.norm(true)
+    apart = np.linalg.norm(found - true)
+    return float(apart / size) if size else float(np.where(apart, np.inf, 0.0))
+
+
+def _log_ratio(first: float, second: float) -> float:
+    """Return log(first/second), the second at least what double precision resolves; NaN of nothing."""
+    if not first:
+        return np.nan
+    return float(np.log(first / max(second, np.finfo(float).eps * first)))

@@ -58,19 +58,14 @@ class Blocks:
                 "examples",
             ),
         }  # fmt: skip
-        twice = {
-            "conditioning": "σ1/σ_median of ∂f/∂x, geometric mean over test examples",
-            "kernel_condition": "largest over median eigenvalue of the empirical NTK on test "
-            "examples",
+        start = {
+            "conditioning": "σ1/σ_median of ∂f/∂x before training, geometric mean over test examples",
+            "kernel_condition": "largest over median eigenvalue of the tangent kernel before training",
         }
         return {
             **evaluation_variables("nats"),
             **{name: Variable((), units, what) for name, (units, what) in scalars.items()},
-            **{
-                f"{name}_{moment}": Variable((), "1", f"{what}, {moment} training")
-                for name, what in twice.items()
-                for moment in MOMENTS
-            },
+            **{name: Variable((), "1", what) for name, what in start.items()},
             **{
                 f"change_{moment}": Variable(
                     ("block",), "1", f"‖h_{{l+1}} − h_l‖/‖h_l‖ on test examples, {moment} training"
@@ -105,18 +100,21 @@ class Blocks:
             spread = jnp.sum(jnp.square(outputs - outputs.mean(axis=0)[None, :]))
             values["sensitivity"] = jnp.sqrt(jnp.sum(jnp.square(jacobian)) / spread)
             absent = jnp.full((), jnp.nan, spread.dtype)
+            stack = isinstance(model, Stack)
             for moment, there in zip(MOMENTS, (lane.initial, params), strict=True):
                 change = jnp.full((self.deepest,), absent)
-                condition = kernel = absent
                 if isinstance(model, Stack):
                     found = changes(model.hidden(there, state, x))
                     change = change.at[: model.depth].set(found)
-                    own = jacobian if moment == "after" else input_jacobians(model, there, state, x)
-                    condition = conditioning(own)
-                    kernel = eigenvalue_ratio(kernels.empirical_ntk(model, there, x, state=state))
                 values[f"change_{moment}"] = change
-                values[f"conditioning_{moment}"] = condition
-                values[f"kernel_condition_{moment}"] = kernel
+            before = lane.initial
+            values["conditioning"] = (
+                conditioning(input_jacobians(model, before, state, x)) if stack else absent
+            )
+            values["kernel_condition"] = (
+                eigenvalue_ratio(kernels.empirical_ntk(model, before, x, state=state))
+                if stack else absent
+            )  # fmt: skip
         return values
 
 

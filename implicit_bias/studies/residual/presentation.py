@@ -122,8 +122,8 @@ def _across_depths(
 def draw_conditioning(result: xr.Dataset) -> Figure:
     """Draw conditioning before training against depth: Jacobian and tangent kernel."""
     parts = {
-        "Jacobian": ("conditioning_before", "σ1/σ_median of ∂f/∂x"),
-        "tangent kernel": ("kernel_condition_before", "λ1/λ_median of the kernel"),
+        "Jacobian": ("conditioning", "σ1/σ_median of ∂f/∂x"),
+        "tangent kernel": ("kernel_condition", "λ1/λ_median of the kernel"),
     }
 
     def values_of(name: str) -> Values:

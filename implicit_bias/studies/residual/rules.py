@@ -93,7 +93,7 @@ def conditioning(result: xr.Dataset) -> Evidence:
         for kind in SHORTCUTS:
             for name, words in (("conditioning", "Jacobian"), ("kernel_condition", "kernel")):
                 plain, own = (
-                    of_cell(result, Cell(DENSE, which, deepest, norm), f"{name}_before")
+                    of_cell(result, Cell(DENSE, which, deepest, norm), name)
                     for which in ("plain", kind)
                 )
                 made[f"{words}: plain to {kind}, {_norm(norm)}"] = larger(

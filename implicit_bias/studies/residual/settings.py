@@ -29,7 +29,10 @@ KINDS: dict[str, str] = {
 CONV_KINDS = ("plain", "residual")
 """Convolutional networks, as published: branches have no factor."""
 
-Depths = Annotated[tuple[Count, ...], Field(min_length=2), AfterValidator(increasing)]
+Depths = Annotated[
+    tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=2), AfterValidator(increasing)
+]
+"""With one block branches of all factors are one."""
 
 
 def branch(kind: str, depth: int) -> tuple[float, float]:

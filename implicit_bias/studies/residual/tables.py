@@ -57,7 +57,7 @@ def _blocks(result: xr.Dataset) -> Table:
                 ]
                 rows.append([
                     depth, norm, kind, *map(_mean, changes),
-                    *(_geometric(of_cell(result, cell, f"{name}_before"))
+                    *(_geometric(of_cell(result, cell, name))
                       for name in ("conditioning", "kernel_condition")),
                 ])  # fmt: skip
     return make_table(
