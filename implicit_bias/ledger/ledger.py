@@ -100,6 +100,12 @@ class Ledger:
         Raises:
             UserError: The file cannot be written.
         """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"folder {path.parent} cannot be made ({error.strerror}); name another with --out"
+            ) from error
         content = {
             "schema": SCHEMA,
             "scale": self.scale,

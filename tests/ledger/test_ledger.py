@@ -60,9 +60,13 @@ def test_a_row_moves_with_the_finding_it_is_made_of() -> None:
 
 def test_a_ledger_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     made = Ledger("laptop", (judged(ENTRY, "laptop", FOUND, "laptop", {"seeds": 5}),))
-    made.save(tmp_path / "ledger.json")
-    assert ledger.load(tmp_path) == made
-    assert ledger.load(tmp_path / "ledger.json") == made
+    folder = tmp_path / "new" / "folder"  # it is made where it is not there
+    made.save(folder / "ledger.json")
+    assert ledger.load(folder) == made
+    assert ledger.load(folder / "ledger.json") == made
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        made.save(tmp_path / "file" / "ledger.json")
     assert made.counts() == {
         "supported": 1, "refuted": 0, "conditional": 0, "inconclusive": 0, "not-decided": 0,
     }  # fmt: skip
