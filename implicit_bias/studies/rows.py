@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -126,8 +127,14 @@ def geometric_mean(values: np.ndarray) -> Estimate:
     Args:
         values: Shape (seeds,); what is not positive is left out.
     """
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
+    usable = np.where(values > 0, values, np.nan)
+    # Of the ratios to one of them, so that equal numbers have exactly themselves as their mean.
+    scale = usable[usable > 0][0] if (usable > 0).any() else 1.0
+    found = mean_interval(np.log(usable / scale))
+    most = 700.0 - math.log(scale)
+    value, low, high = (
+        scale * float(np.exp(min(x, most))) for x in (found.value, found.low, found.high)
+    )
     return replace(found, value=value, low=low, high=high)
 
 

@@ -245,13 +245,6 @@ class StudySettings(Section):
         Seeds are left out so that more seeds extend a finished run instead of starting another.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "keep_params"})
-        # Runs made before there were these choices keep their hash.
-        if self.data.classes is None:
-            del content["data"]["classes"]
-        if content["data"].get("augmentation") == "none":
-            del content["data"]["augmentation"]
-        if not self.model.options:
-            del content["model"]["options"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def to_json(self) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def make_plan(
         recipe.loss.check(dataset.task, _outputs(recipe, dataset))
         if recipe.augmentation is not None:
             recipe.augmentation.check(dataset.input_shape, dataset.name)
-        lane_bytes, parameters = _lane_size(recipe, dataset, members)
+        stored, beside, parameters = _lane_size(recipe, dataset, members)
         products = model_cost(recipe.model, dataset.input_shape, recipe.dtype).multiply_adds
         choice = table.choose(backend, recipe, products / max(parameters, 1))
         wanted = strategy or choice.strategy
@@ -263,6 +263,7 @@ def make_plan(
             )
         width = (tile or choice.tile) if wanted == "vmap" else 1
         count = min(devices or present, max(1, math.ceil(len(members) / width)))
+        lane_bytes = _copies(backend, devices or present) * stored + beside
         needs = footprint(recipe, dataset)
         layout = _layout(wanted, width, count, lane_bytes, needs, memory)
         working = _working_bytes(needs, layout)
@@ -369,8 +370,17 @@ def _slots(lanes: int, lane_bytes: int, memory: int, layout: Layout) -> int:
     return (rounded if rounded <= spare else tiles) * layout.tile
 
 
-def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tuple[int, int]:
-    """Return the bytes of one lane between segments, and its parameter count.
+def _copies(backend: str, devices: int) -> int:
+    """Return how often the state of lanes is in a device's memory at once.
+
+    As input and output of a segment; and where what devices hold is gathered for a checkpoint in the memory
+    that they share, once more. One CPU's arrays are written from where they are.
+    """
+    return 3 if backend == "cpu" and devices > 1 else 2
+
+
+def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tuple[int, int, int]:
+    """Return the bytes of one lane's state, those of its examples, mask and start, and its parameter count.
 
     Raises:
         UserError: A lane's mask or start does not have the shape of the parameters.
@@ -391,8 +401,7 @@ def _lane_size(recipe: Recipe, dataset: Dataset, members: Sequence[Lane]) -> tup
         given += max(_checked_bytes("mask", lane.mask, lane, state.params) for lane in members)
     if recipe.started:
         given += max(_checked_bytes("start", lane.start, lane, state.params) for lane in members)
-    # Input, output and the copy being checkpointed can be alive at once.
-    return 3 * stored + examples + given, parameters
+    return stored, examples + given, parameters
 
 
 def _checked_bytes(what: str, given: Any, lane: Lane, params: Any) -> int:

@@ -196,13 +196,7 @@ class Recipe:
 
     def describe(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready data; equal recipes give equal descriptions."""
-        # What is as it always was is not said, so that lanes keep the identities they had.
-        started = {"started": True} if self.started else {}
-        later: dict[str, Any] = {"first_update": self.first_update} if self.first_update else {}
-        if self.augmentation is not None:
-            later["augmentation"] = self.augmentation.describe()
-        if self.precision is not None:
-            later["precision"] = self.precision
+        augmentation = self.augmentation
         return {
             "model": self.model.describe(),
             "loss": self.loss.name,
@@ -215,8 +209,10 @@ class Recipe:
             "micro_batch": self.micro_batch,
             "gradient_noise": self.gradient_noise,
             "masked": self.masked,
-            **started,
-            **later,
+            "started": self.started,
+            "first_update": self.first_update,
+            "augmentation": None if augmentation is None else augmentation.describe(),
+            "precision": self.precision,
             "dtype": self.dtype,
         }
 

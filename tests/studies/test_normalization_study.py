@@ -118,9 +118,8 @@ def test_invariance_holds_where_it_is_said_to_and_nowhere_else() -> None:
     assert found["growth_error"].max() < 1e-13
     assert found["growth_output"].min() > 1e-5
     assert found["sphere_error"].max() < 1e-13
-    assert squares({f"layer_{i}": {"weight": jnp.full((2, 2), i + 1.0)} for i in range(HIDDEN + 1)}).tolist() == [
-        4, 16, 36
-    ]  # fmt: skip
+    layers = {f"layer_{i}": {"weight": jnp.full((2, 2), i + 1.0)} for i in range(HIDDEN + 1)}
+    assert squares(layers).tolist() == [4, 16, 36]
 
 
 def test_followed_updates_are_those_written_out() -> None:

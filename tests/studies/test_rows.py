@@ -171,6 +171,9 @@ def test_geometric_means_leave_out_what_is_not_positive() -> None:
     expected = np.exp([logs.mean(), interval.low, interval.high])
     np.testing.assert_allclose([found.value, found.low, found.high], expected)
     assert found.n == 3
+    # Breaks if the mean of equal numbers is another number, whose axis no figure can draw.
+    same = geometric_mean(np.array([10.0, 10.0]))
+    assert (same.value, same.low, same.high) == (10.0, 10.0, 10.0)
 
 
 @dataclass(frozen=True)

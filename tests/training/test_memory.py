@@ -92,18 +92,23 @@ def test_backward_passes_keep_activations():
 
 
 CHILD = """
-import ctypes, gc, json, re, sys
+import ctypes, gc, json, pathlib, re, sys
 from implicit_bias import runtime
 runtime.configure(cpu_devices=int(sys.argv[1]))
 import jax, numpy as np
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
+from implicit_bias.results import checkpoint
 from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
 from implicit_bias.training.ahead import compile_chunks
 from implicit_bias.training.slots import make_pool
 
 def memory(of):
     return 1024 * int(re.search(of + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+def keep(progress):
+    state = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(progress.snapshot().state))}
+    checkpoint.save(pathlib.Path(sys.argv[2]) / "running.ckpt", state, {})
 
 found = {}
 for name, shape, model in (
@@ -122,7 +127,7 @@ for name, shape, model in (
     ctypes.CDLL(None).malloc_trim(0)
     open("/proc/self/clear_refs", "w").write("5")  # the peak is now what there is
     before = memory("VmRSS")
-    train_chunk(program, lanes, data, pool=pool)
+    train_chunk(program, lanes, data, pool=pool, segment_updates=1, on_segment=keep)
     found[name] = program.peak_bytes, memory("VmHWM") - before
 print(json.dumps(found))
 """
@@ -130,13 +135,13 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
 @pytest.mark.parametrize("devices", [1, 2])
-def test_processes_take_what_is_predicted(devices):
-    # Breaks if the state of lanes, the activations of a backward pass, or evaluation is forgotten, or a
-    # device. With the compiler's usual settings, not those of the tests.
+def test_processes_take_what_is_predicted(tmp_path, devices):
+    # Breaks if the state of lanes, its copy for a checkpoint, the activations of a backward pass, or
+    # evaluation is forgotten, or a device. With the compiler's usual settings, not those of the tests.
     usual = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(devices)], capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parents[2], env={**usual, "JAX_PLATFORMS": "cpu"},
+        [sys.executable, "-c", CHILD, str(devices), str(tmp_path)], capture_output=True, text=True,
+        check=False, cwd=Path(__file__).parents[2], env={**usual, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for name, (predicted, taken) in json.loads(done.stdout).items():

@@ -161,18 +161,20 @@ def test_ten_thousand_lanes_are_cut_to_a_bounded_size(dataset: Dataset):
     assert max(map(len, program.chunks)) * program.lane_bytes <= 2**20
 
 
+@pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
-def test_a_lane_is_as_large_as_the_engine_makes_it(dataset: Dataset, masked):
-    # Breaks if the optimiser's state, the targets or the mask are left out of the budget.
+def test_a_lane_is_as_large_as_the_engine_makes_it(dataset: Dataset, masked, devices):
+    # Breaks if the optimiser's state, the targets or the mask are left out of the budget, or the copy that
+    # is made where devices share a memory.
     recipe = make_recipe(optimizer=optimizers.get("adam"), masked=masked, n_valid=7)
     lane = make_lane(0, 1, recipe=recipe, mask=mask_of() if masked else None)
-    plan = make_plan([lane], dataset, devices=1)
+    plan = make_plan([lane], dataset, devices=devices)
     (program,) = plan.programs
     assert program.parameters == PARAMETERS
-    # Adam holds the parameters, two moments and a counter; three copies can be alive at once.
+    # Adam holds the parameters, two moments and a counter.
     state = 3 * 4 * PARAMETERS + 4
     examples = 40 * (4 + 4) + 7 * 4  # an index and a class number each; an index each
-    assert program.lane_bytes == 3 * state + examples + masked * PARAMETERS
+    assert program.lane_bytes == (1 + devices) * state + examples + masked * PARAMETERS
     if not masked:
         seen = []
         train_chunk(program, [lane], dataset, on_segment=lambda p: seen.append(p.snapshot()))

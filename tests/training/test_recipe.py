@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from implicit_bias import losses, models, optimizers
+from implicit_bias.data.augmentation import Augmentation
 from implicit_bias.errors import UserError
 from implicit_bias.ranges import Setting
 from implicit_bias.training import Budget, Lane, Recipe, epochs
@@ -218,6 +219,8 @@ RECIPE_CHANGES = {
     "started": True,
     "first_update": 3,
     "dtype": "float64",
+    "augmentation": Augmentation(),
+    "precision": "bf16",
 }
 
 
