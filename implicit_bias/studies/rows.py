@@ -131,7 +131,7 @@ def geometric_mean(values: np.ndarray) -> Estimate:
     # Of the ratios to one of them, so that equal numbers have exactly themselves as their mean.
     scale = usable[usable > 0][0] if (usable > 0).any() else 1.0
     found = mean_interval(np.log(usable / scale))
-    most = 700.0 - math.log(scale)
+    most = 700.0 - max(math.log(scale), 0.0)
     value, low, high = (
         scale * float(np.exp(min(x, most))) for x in (found.value, found.low, found.high)
     )

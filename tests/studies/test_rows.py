@@ -174,6 +174,9 @@ def test_geometric_means_leave_out_what_is_not_positive() -> None:
     # Breaks if the mean of equal numbers is another number, whose axis no figure can draw.
     same = geometric_mean(np.array([10.0, 10.0]))
     assert (same.value, same.low, same.high) == (10.0, 10.0, 10.0)
+    # Breaks if the upper end of a wide interval is beyond what numbers reach.
+    wide = geometric_mean(np.array([1e-30, 1e30]))
+    assert 0.0 <= wide.low < wide.value < wide.high < np.inf
 
 
 @dataclass(frozen=True)
