@@ -2,7 +2,7 @@
 
 python scripts/keep_ledger.py RUN [RUN ...] [--configs configs]
 
-Writes ``configs/<study>/results/<config>.ledger.json``, from which the README's table, ``implicit-bias explain``
+Writes ``configs/<study>/results/<config>.ledger.json``, which the README's table, ``implicit-bias explain``
 and ``implicit_bias.ledger.shipped`` read; a run whose settings are no shipped config's is refused.
 """
 
