@@ -13,8 +13,8 @@ from implicit_bias.ledger import Ledger
 from implicit_bias.results.table import to_markdown
 
 README = Path(__file__).parents[1] / "README.md"
-RAN = """Verdicts of the laptop runs that come with the package; the header of each config says when, on what machine
-and for how long it ran:"""
+RAN = """Verdicts of the laptop runs that come with the package; the header of each config says when, on what
+machine and for how long it ran:"""
 BEGIN, END = "<!-- ledger: made by `python scripts/readme.py` -->", "<!-- end of ledger -->"
 
 
