@@ -13,6 +13,8 @@ from implicit_bias.ledger import Ledger
 from implicit_bias.results.table import to_markdown
 
 README = Path(__file__).parents[1] / "README.md"
+RAN = """Verdicts of the laptop runs that come with the package; the header of each config says when, on what
+machine and for how long it ran:"""
 BEGIN, END = "<!-- ledger: made by `python scripts/readme.py` -->", "<!-- end of ledger -->"
 
 
@@ -21,7 +23,7 @@ def summary(made: Ledger) -> str:
     if not made.rows:
         return "No runs come with this version: `implicit-bias verify --scale laptop` makes them."
     table = dataclasses.replace(ledger.counts_table(made), caption="")
-    return to_markdown(table)
+    return f"{RAN}\n\n{to_markdown(table)}"
 
 
 def updated(text: str, made: Ledger) -> str:
