@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -173,15 +172,13 @@ def test_geometric_means_leave_out_what_is_not_positive() -> None:
     np.testing.assert_allclose([found.value, found.low, found.high], expected)
     assert found.n == 3
     # Breaks if the mean of equal numbers is another number, whose axis no figure can draw.
-    # Small numbers, and an interval wider than there are numbers, do not overflow.
-    wide = geometric_mean(np.exp([-80.0, 80.0]))
-    assert (wide.value, wide.low) == (pytest.approx(1.0), 0.0)
-    assert math.log(wide.high) == pytest.approx(700.0)
     same = geometric_mean(np.array([10.0, 10.0]))
     assert (same.value, same.low, same.high) == (10.0, 10.0, 10.0)
-    # Breaks if the upper end of a wide interval is beyond what numbers reach.
-    wide = geometric_mean(np.array([1e-30, 1e30]))
-    assert 0.0 <= wide.low < wide.value < wide.high < np.inf
+    # Breaks if an end of a wide interval is beyond what numbers reach.
+    for ends in ((1e-30, 1e30), (1e30, 1e-30)):
+        wide = geometric_mean(np.array(ends))
+        assert 0.0 <= wide.low < wide.value < wide.high < np.inf
+        assert wide.value == pytest.approx(1.0)
 
 
 @dataclass(frozen=True)
