@@ -121,8 +121,8 @@ def get(id: str) -> Entry:
     for candidate in (id, *_parents(id)):
         if candidate in known:
             return known[candidate]
-    close = difflib.get_close_matches(id, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(id, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise UserError(
         f"unknown claim {id!r}{hint} (`implicit-bias explain` without an id lists all {len(known)})"
     )
