@@ -22,6 +22,7 @@ from implicit_bias.ledger.registry import Entry as Entry
 from implicit_bias.ledger.registry import get as get
 from implicit_bias.ledger.registry import registry as registry
 from implicit_bias.ledger.registry import select as select
+from implicit_bias.ledger.shipped import caption as caption
 from implicit_bias.ledger.shipped import figures_of as figures_of
 from implicit_bias.ledger.shipped import keep as keep
 from implicit_bias.ledger.shipped import shipped as shipped
