@@ -116,6 +116,10 @@ def get(id: str) -> Entry:
 
     Raises:
         UserError: There is no such id.
+
+    Example:
+        >>> get("ch11.A.4").study
+        'minimum-norm'
     """
     known = registry()
     for candidate in (id, *_parents(id)):
@@ -140,6 +144,10 @@ def select(
 
     Raises:
         UserError: A name is not known.
+
+    Example:
+        >>> [entry.id for entry in select(["dhand"], studies=["stability", "mirror-descent"])]
+        ['dhand.mirror', 'dhand.coord']
     """
     documents, ids, studies = tuple(documents), tuple(ids), tuple(studies)
     for name in documents:
