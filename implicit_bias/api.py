@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from implicit_bias.errors import UserError
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -49,9 +51,27 @@ def run(
     from implicit_bias.studies import runner
     from implicit_bias.studies.config import load_config
 
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UserError(
+            f"settings is a {type(settings).__name__}; give a mapping, such as {{'updates': 100}}"
+        )
     given = dict(settings or {}) | ({} if seeds is None else {"seeds": seeds})
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    overrides = [f"{key}={_written(key, value)}" for key, value in given.items()]
     found, checked, size = load_config(study, scale, overrides)
     folder = Path(out) if out is not None else runner.default_folder(found, checked)
     done = runner.run(found, checked, folder, scale=size, reporter=reporter)
     return done.result.assign_attrs(folder=str(folder))
+
+
+def _written(key: str, value: Any) -> str:
+    """Write a setting as the command would be given it."""
+    import numpy as np
+
+    try:
+        # JSON has numbers and lists where arrays and NumPy's own numbers are given.
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        return json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"setting {key!r} is {value!r} ({error}); give numbers, texts, lists or mappings"
+        ) from error

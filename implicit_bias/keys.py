@@ -54,6 +54,12 @@ def role_key(seed: int | jax.Array, role: Role, replicate: jax.Array | None = No
 
     Returns:
         A typed scalar key.
+
+    Example:
+        >>> bool(role_key(0, "data_order") == role_key(0, "data_order"))
+        True
+        >>> bool(role_key(0, "data_order") == role_key(0, "initialisation"))
+        False
     """
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), ROLES[role])
     if replicate is None:

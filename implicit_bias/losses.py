@@ -212,6 +212,10 @@ def get(spec: object) -> Loss:
 
     Raises:
         UserError: For an unknown name, or an object that is no loss.
+
+    Example:
+        >>> get("squared").unit
+        'squared output'
     """
     found = spec
     if isinstance(spec, str):

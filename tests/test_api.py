@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +33,30 @@ def test_names_are_listed_and_wrong_ones_refused() -> None:
         ib.run("stabilty")
     with pytest.raises(AttributeError):
         _ = ib.nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"study": "stabilty"}, "did you mean 'stability'"),
+        ({"study": "stability", "scale": "huge"}, "no size 'huge'"),
+        ({"study": "stability", "seeds": 0}, "seeds"),
+        ({"study": "stability", "seeds": "many"}, "seeds"),
+        ({"study": "stability", "settings": {"updats": 3}}, "updats"),
+        ({"study": "stability", "settings": {"regularised.draws": "few"}}, "regularised.draws"),
+        ({"study": "stability", "settings": {"regularised.penalties": {1, 2}}}, "give numbers, texts"),
+        ({"study": "stability", "settings": ["updates"]}, "settings is a list; give a mapping"),
+        ({"study": "stability", "out": "file"}, "file"),
+        ({"study": "nowhere.yaml"}, "nowhere.yaml"),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_is_said_in_one_line(
+    given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if it is found out after minutes, or told as a traceback of the library's insides."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    with pytest.raises(ib.UserError, match=re.escape(said)) as caught:
+        ib.run(given.pop("study"), **given)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in Path().iterdir()) == ["file"]

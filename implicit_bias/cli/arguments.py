@@ -144,6 +144,10 @@ def _parser() -> argparse.ArgumentParser:
         "--figures", choices=("pdf", "svg"), help="write the studies' figures as such files too"
     )
     command.add_argument("--all", action="store_true", help="print a row a claim, however many")
+    command.add_argument(
+        "--strict", action="store_true",
+        help="end with status 2 if a study could not be run or a row lacks what its kind demands",
+    )  # fmt: skip
     _layout(command)
     _json(command)
 
@@ -159,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("compare", ledger_commands.compare, "what changed between two ledgers")
     command.add_argument("before", metavar="DIR", help="folder of a ledger")
     command.add_argument("after", metavar="DIR", help="folder of another")
+    command.add_argument("--across", action="store_true", help="compare ledgers of different sizes")
     _json(command)
 
     data = top.add_parser("data", help="datasets: list them, prepare them")

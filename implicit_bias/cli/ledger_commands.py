@@ -49,8 +49,15 @@ def verify(asked: Namespace) -> None:
         _show(screen, made, entries, whole=len(made.rows) <= 40 or asked.all)
         screen.say(f"Left in {out}: ledger.json, {page.name}; runs of studies in {out / 'runs'}")
         screen.say(f"Took {duration(time.monotonic() - began)}. Open {page}")
-        content = {"scale": made.scale, "out": str(out), "counts": made.counts()}
+        content: dict[str, Any] = {"scale": made.scale, "out": str(out), "counts": made.counts()}
+        missed = ledger.shortfalls(made, entries)
+        for line in missed:
+            screen.say(f"Missed: {line}")
+        content["missed"] = list(missed)
         print_json(asked, {**content, "rows": [asdict(row) for row in made.rows]})
+        if missed and asked.strict:
+            number = f"{len(missed)} shortfall" + ("s" if len(missed) > 1 else "")
+            raise UserError(f"{number} in {out}: {'; '.join(missed)}")
 
 
 def explain(asked: Namespace) -> None:
@@ -81,21 +88,24 @@ def compare(asked: Namespace) -> None:
         from implicit_bias import ledger
 
         before, after = (ledger.load(Path(one)) for one in (asked.before, asked.after))
+        if not asked.across:
+            ledger.comparable(before, after)
         changes = ledger.compare(before, after)
         if changes:
             screen.show(ledger.changes_table(changes))
         else:
-            screen.say(f"Nothing changed in {len(after.rows)} claims.")
+            number = f"{len(after.rows)} claim" + ("s" if len(after.rows) != 1 else "")
+            screen.say(f"Nothing changed in {number}.")
         print_json(asked, {"changes": [asdict(change) for change in changes]})
 
 
 def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path) -> Ledger:
     from implicit_bias import ledger, runtime
 
+    ledger.writable(out)
     cache = compilation_cache(screen)
-    screen.say(
-        f"implicit-bias {implicit_bias.__version__}: {len(entries)} claims at size {asked.scale}"
-    )
+    number = f"{len(entries)} claim" + ("s" if len(entries) != 1 else "")
+    screen.say(f"implicit-bias {implicit_bias.__version__}: {number} at size {asked.scale}")
 
     def prepare(study: Study, settings: StudySettings) -> None:
         runtime.configure(float64=settings.dtype == "float64", compilation_cache=cache)

@@ -78,6 +78,11 @@ def load(
     Raises:
         UserError: There is no such dataset, it is not prepared, its file is damaged, or an option
             is wrong.
+
+    Example:
+        >>> from implicit_bias import data
+        >>> data.load("digits")
+        Dataset('digits', classification, 10 classes, 64 float32, 1297 train + 500 test)
     """
     if not isinstance(name, str) or not name:
         raise UserError(f"the dataset is {name!r}; give a name, a file or module:attribute")

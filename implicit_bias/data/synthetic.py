@@ -59,6 +59,10 @@ def linear_regression(
 
     Raises:
         UserError: A size or the noise is out of range, or the teacher has the wrong shape.
+
+    Example:
+        >>> linear_regression(n_train=50, dim=200)
+        Dataset('linear-regression', regression, 1 targets, 200 float32, 50 train + 1000 test)
     """
     _sizes(n_train=n_train, n_test=n_test, dim=dim, n_outputs=n_outputs)
     _at_least_zero(noise=noise)

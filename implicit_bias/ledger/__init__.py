@@ -6,18 +6,23 @@ one. This room stands above the studies: it composes them, and none of them know
 """
 
 from implicit_bias.ledger.compare import Change as Change
+from implicit_bias.ledger.compare import comparable as comparable
 from implicit_bias.ledger.compare import compare as compare
+from implicit_bias.ledger.demands import lacking as lacking
+from implicit_bias.ledger.demands import shortfalls as shortfalls
 from implicit_bias.ledger.export import export_figures as export_figures
 from implicit_bias.ledger.ledger import Ledger as Ledger
 from implicit_bias.ledger.ledger import Row as Row
 from implicit_bias.ledger.ledger import combine as combine
 from implicit_bias.ledger.ledger import load as load
+from implicit_bias.ledger.ledger import writable as writable
 from implicit_bias.ledger.page import write_page as write_page
 from implicit_bias.ledger.registry import DOCUMENTS as DOCUMENTS
 from implicit_bias.ledger.registry import Entry as Entry
 from implicit_bias.ledger.registry import get as get
 from implicit_bias.ledger.registry import registry as registry
 from implicit_bias.ledger.registry import select as select
+from implicit_bias.ledger.shipped import caption as caption
 from implicit_bias.ledger.shipped import figures_of as figures_of
 from implicit_bias.ledger.shipped import keep as keep
 from implicit_bias.ledger.shipped import shipped as shipped

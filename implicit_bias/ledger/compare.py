@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from implicit_bias.errors import UserError
 from implicit_bias.ledger.ledger import Ledger, Row
 
 What = Literal["verdict", "effect", "new", "gone"]
@@ -27,6 +28,22 @@ class Change:
     what: What
     before: Row | None
     after: Row | None
+
+
+def comparable(before: Ledger, after: Ledger) -> None:
+    """Refuse ledgers of two sizes: what differs then is the sizes, and not what was changed between them.
+
+    Ledgers put together of several sizes are taken as they are.
+
+    Raises:
+        UserError: Their sizes differ.
+    """
+    scales = before.scale, after.scale
+    if "mixed" not in scales and scales[0] != scales[1]:
+        raise UserError(
+            f"the first ledger is of size {scales[0]} and the second of size {scales[1]}; compare two of one "
+            "size, or let sizes differ with --across"
+        )
 
 
 def compare(before: Ledger, after: Ledger) -> tuple[Change, ...]:

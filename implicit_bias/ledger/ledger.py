@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -100,12 +101,7 @@ class Ledger:
         Raises:
             UserError: The file cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"folder {path.parent} cannot be made ({error.strerror}); name another with --out"
-            ) from error
+        writable(path.parent)
         content = {
             "schema": SCHEMA,
             "scale": self.scale,
@@ -114,6 +110,22 @@ class Ledger:
         write_atomic(
             path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         )
+
+
+def writable(out: Path) -> None:
+    """Make the folder of a ledger, and see that something can be written there.
+
+    Raises:
+        UserError: It cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"folder {out} cannot be made or written to ({error.strerror}); name another with --out"
+        ) from error
 
 
 def load(path: Path) -> Ledger:

@@ -11,7 +11,7 @@ import implicit_bias
 from implicit_bias.ledger.filters import FILTER_STYLE, SCRIPT, controls
 from implicit_bias.ledger.ledger import Ledger, Row
 from implicit_bias.ledger.registry import DOCUMENTS, Entry
-from implicit_bias.ledger.shipped import figures_of
+from implicit_bias.ledger.shipped import caption, figures_of
 from implicit_bias.ledger.tables import counts_table, explanation, shown_effect, verdict_words
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.results.report import Figure, chip, escaped, figure_html, style_sheet
@@ -190,7 +190,7 @@ def _pictures(rows: Sequence[Row], known: dict[str, Entry], out: Path) -> dict[P
 def _caption(file: Path, ids: Sequence[str], known: dict[str, Entry]) -> str:
     study = known[ids[0]].study
     named = ", ".join(ids[:12]) + (" …" if len(ids) > 12 else "")
-    return f"Study {study}, {file.stem.replace('-', ' ')}: {named}"
+    return f"{caption(study, file.stem)} Study {study}; claims {named}".strip()
 
 
 def _documents(rows: Sequence[Row]) -> str:

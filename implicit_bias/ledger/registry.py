@@ -116,13 +116,17 @@ def get(id: str) -> Entry:
 
     Raises:
         UserError: There is no such id.
+
+    Example:
+        >>> get("ch11.A.4").study
+        'minimum-norm'
     """
     known = registry()
     for candidate in (id, *_parents(id)):
         if candidate in known:
             return known[candidate]
-    close = difflib.get_close_matches(id, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(id, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise UserError(
         f"unknown claim {id!r}{hint} (`implicit-bias explain` without an id lists all {len(known)})"
     )
@@ -140,6 +144,10 @@ def select(
 
     Raises:
         UserError: A name is not known.
+
+    Example:
+        >>> [entry.id for entry in select(["dhand"], studies=["stability", "mirror-descent"])]
+        ['dhand.mirror', 'dhand.coord']
     """
     documents, ids, studies = tuple(documents), tuple(ids), tuple(studies)
     for name in documents:

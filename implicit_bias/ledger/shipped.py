@@ -8,6 +8,7 @@ from pathlib import Path
 from implicit_bias.ledger.ledger import Ledger, Row, combine, load
 from implicit_bias.ledger.registry import Entry, select
 from implicit_bias.studies.config import config_root
+from implicit_bias.studies.present import VERDICTS
 
 SUFFIX = ".ledger.json"
 
@@ -50,7 +51,7 @@ def keep(ledger: Ledger, root: Path) -> list[Path]:
 
 
 def figures_of(entry: Entry, row: Row, folder: Path | None) -> list[Path]:
-    """Return the files of the figures that show a claim.
+    """Return the files of the figures that show a claim: its own, or what there is of its run.
 
     Args:
         entry: The claim.
@@ -59,10 +60,19 @@ def figures_of(entry: Entry, row: Row, folder: Path | None) -> list[Path]:
     """
     if folder is None:
         home = config_root() / row.study.replace("-", "_") / "results"
-        return sorted(file for file in home.glob(f"{row.config}-*.png"))
+        own = home / f"{row.config}-{entry.figure}.png"
+        return [own] if own.is_file() else sorted(home.glob(f"{row.config}-*.png"))
     path = row.run.get("path")
     if path is None:
         return []
     drawn = folder / path / "figures"
     own = drawn / f"{entry.figure}.png"
-    return [own] if entry.figure and own.is_file() else sorted(drawn.glob("verdicts.png"))
+    return [own] if own.is_file() else sorted(drawn.glob("verdicts.png"))
+
+
+def caption(study: str, figure: str) -> str:
+    """Return the caption of a study's figure; empty where the study has none of that name."""
+    from implicit_bias import studies
+
+    found = (one.caption for one in studies.get(study).drawings if one.name == figure)
+    return next(found, VERDICTS if figure == "verdicts" else "")

@@ -8,6 +8,7 @@ from typing import Any
 from implicit_bias.ledger.compare import Change
 from implicit_bias.ledger.ledger import VERDICTS, Ledger, Row
 from implicit_bias.ledger.registry import DOCUMENTS, Entry
+from implicit_bias.ledger.shipped import caption
 from implicit_bias.results.table import Table, effect_text, make_table, published_text
 
 LONGEST = 90
@@ -105,6 +106,8 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
         if row.config:
             told.append(("config", f"configs/{row.study.replace('-', '_')}/{row.config}.yaml"))
         told += [(f"also {id}", verdict) for id, verdict in row.follow_ups.items()]
+    if entry.figure:
+        told.append(("figure", f"{entry.figure}: {caption(entry.study, entry.figure)}"))
     told.append(("would flip", entry.flips))
     told += [("reference", text) for text in entry.literature]
     return [(head, text) for head, text in told if text]

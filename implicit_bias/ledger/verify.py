@@ -17,7 +17,17 @@ from typing import Any
 
 import implicit_bias
 from implicit_bias.errors import UserError
-from implicit_bias.ledger.ledger import Ledger, Row, combine, judged, load, not_decided
+from implicit_bias.ledger.demands import NOT_RUN
+from implicit_bias.ledger.ledger import (
+    VERDICTS,
+    Ledger,
+    Row,
+    combine,
+    judged,
+    load,
+    not_decided,
+    writable,
+)
 from implicit_bias.ledger.registry import SCALES, Entry, Scale
 from implicit_bias.results import claims as claims_module
 from implicit_bias.studies import runner
@@ -101,10 +111,12 @@ def verify(
         KeyboardInterrupt: Ctrl-C; what was done is saved.
     """
     reporter = reporter or Silent()
+    writable(out)  # found out now, and not after the runs
     rows: dict[str, Row] = {}
     jobs = plan(entries, scale)
     for number, job in enumerate(jobs, 1):
-        reporter.say(f"{number}/{len(jobs)} {job.study}, {len(job.entries)} claims")
+        claims = f"{len(job.entries)} claim" + ("s" if len(job.entries) != 1 else "")
+        reporter.say(f"{number}/{len(jobs)} {job.study}, {claims}")
         rows |= {row.id: row for row in _run(job, out, scale, how, reporter, prepare)}
     for entry in entries:
         if entry.id not in rows:
@@ -141,7 +153,7 @@ def _run(
         done = runner.run(study, settings, folder, scale=label, how=how, reporter=reporter)
     except UserError as error:
         reporter.say(f"{job.study} was not run: {error}")
-        return [not_decided(entry, f"not run: {error}", job.config) for entry in job.entries]
+        return [not_decided(entry, f"{NOT_RUN}{error}", job.config) for entry in job.entries]
     findings = claims_module.to_json(list(done.presented.findings))
     about = described(done.out) | {"path": os.path.relpath(done.out, out)}
     return _rows(job.entries, scale, findings, job.config, about)
@@ -159,10 +171,13 @@ def described(folder: Path) -> dict[str, Any]:
         if not record["complete"]:
             raise ValueError("it is not finished")
         return {key: record[key] for key in kept} | {"study": record["study"]}
+    except FileNotFoundError:
+        why = "it has neither run.json nor ledger.json" if folder.is_dir() else "it does not exist"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} holds no finished run ({error}); name a folder that `run` or `verify` made"
-        ) from error
+        why = str(error)
+    raise UserError(
+        f"{folder} holds no finished run ({why}); name a folder that `run` or `verify` made"
+    )
 
 
 def merged(entries: Sequence[Entry], folders: Sequence[Path], out: Path) -> Ledger:
@@ -183,16 +198,38 @@ def _read(entries: Sequence[Entry], folder: Path, out: Path) -> Ledger:
     if folder.is_file() or (folder / "ledger.json").exists():
         return _seen_from(load(folder), folder, out)
     about = described(folder) | {"path": os.path.relpath(folder, out)}
-    try:
-        findings = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder} has no readable claims.json ({error}); make it with `implicit-bias report {folder}`"
-        ) from error
+    findings = _findings(folder)
     own = [entry for entry in entries if entry.study == about["study"]]
     scale = next((one for one in SCALES if one == about["scale"]), None)
     rows = _rows(own, scale, findings, _config_of(about), about)
     return Ledger(str(about["scale"]), tuple(rows))
+
+
+def _findings(folder: Path) -> list[dict[str, Any]]:
+    """Return what a run found, as ``results.claims.write_claims`` left it.
+
+    Raises:
+        UserError: The file is not there, or is no such list.
+    """
+    try:
+        found = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+        for one in found:
+            if not isinstance(one["id"], str) or one["verdict"] not in VERDICTS:
+                raise ValueError(f"{one['id']!r} has the verdict {one['verdict']!r}")
+            numbers = [one.get("effect"), *(one.get("interval") or (None, None))]
+            if len(numbers) != 3 or any(
+                not isinstance(number, int | float | None) for number in numbers
+            ):
+                raise ValueError(f"effect and interval of {one['id']} are {numbers}")
+    except FileNotFoundError:
+        why = "there is none"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        return list(found)
+    raise UserError(
+        f"{folder} has no readable claims.json ({why}); make it with `implicit-bias report {folder}`"
+    )
 
 
 def _seen_from(ledger: Ledger, folder: Path, out: Path) -> Ledger:

@@ -80,6 +80,10 @@ def get(spec: object) -> Optimizer:
 
     Raises:
         UserError: For an unknown name, or an object that is no optimiser.
+
+    Example:
+        >>> get("sam(heavy_ball)").name
+        'sam(heavy_ball)'
     """
     found = spec
     if isinstance(spec, str):

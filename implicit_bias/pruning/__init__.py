@@ -47,6 +47,10 @@ def get(spec: object) -> Pruner:
 
     Raises:
         UserError: For an unknown name, or an object that is no pruner.
+
+    Example:
+        >>> get("magnitude").name
+        'magnitude'
     """
     found = spec
     if isinstance(spec, str):

@@ -155,6 +155,10 @@ def judge(
     Returns:
         ``supported`` if the whole interval lies beyond that, ``refuted`` if the whole interval lies
         short of it, ``inconclusive`` otherwise, which includes an interval that touches it.
+
+    Example:
+        >>> judge(Estimate(0.5, 0.2, 0.8, n=5, level=0.95, method="t"), smallest_effect=0.1)
+        'supported'
     """
     boundary = origin + direction * smallest_effect
     above, below = estimate.above(boundary), estimate.below(boundary)

@@ -51,6 +51,10 @@ def get(name: str) -> Study:
 
     Raises:
         UserError: There is no such study.
+
+    Example:
+        >>> get("stability")
+        Study('stability', 8 stages, 21 claims)
     """
     if name not in STUDIES and ":" not in name:
         raise unknown("study", name, STUDIES)

@@ -130,6 +130,9 @@ class Study:
     methods: str = ""
     origin: str = ""
 
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {len(self.stages)} stages, {len(self.claims)} claims)"
+
     def wanted(self, settings: StudySettings) -> tuple[Stage | Rounds | Trials, ...]:
         """Return the stages that settings ask for: all but trials they leave out."""
         return tuple(

@@ -144,7 +144,12 @@ def read_config(path: Path) -> Config:
 
 
 def sizes(study: str) -> dict[str, Path]:
-    """Return the configs shipped for a study: ``smoke``, ``laptop``, ``full``, then any others."""
+    """Return the configs shipped for a study: ``smoke``, ``laptop``, ``full``, then any others.
+
+    Example:
+        >>> list(sizes("stability"))
+        ['smoke', 'laptop']
+    """
     folder = config_root() / study.replace("-", "_")
     found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     ordered = [name for name in SCALES if name in found]

@@ -51,6 +51,9 @@ class Presented:
     files: Sequence[Path]
     anew: bool = True
 
+    def __repr__(self) -> str:
+        return f"Presented({_summary(self.findings).rstrip('.')}; {len(self.files)} files)"
+
 
 def read_presented(files: Sequence[Path]) -> Presented | None:
     """Return what was made from a result before, or None if its verdicts cannot be read.

@@ -46,6 +46,9 @@ class Run:
     already_done: bool = False
     note: str = ""
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.out)!r}, {self.result.sizes['lane']} lanes, {self.presented!r})"
+
 
 def default_folder(
     study: Study, settings: StudySettings, shard: tuple[int, int] | None = None

@@ -112,6 +112,10 @@ def separable(signed: Any) -> bool:
 
     Raises:
         UserError: It is no matrix of finite numbers whose squares are numbers as well.
+
+    Example:
+        >>> separable([[1.0, 2.0], [2.0, -1.0]]), separable([[1.0, 0.0], [-1.0, 0.0]])
+        (True, False)
     """
     z = examples_of(signed)
     # Whether it exists does not depend on the rows' lengths; rounding does.

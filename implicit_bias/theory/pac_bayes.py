@@ -69,6 +69,10 @@ def binary_kl(q: Any, p: Any) -> np.ndarray:
 
     Raises:
         UserError: A number is not a probability.
+
+    Example:
+        >>> float(binary_kl(0.5, 0.25).round(4))  # (ln 2 + ln 2/3)/2
+        0.1438
     """
     from scipy.special import rel_entr
 

@@ -40,14 +40,18 @@ class Experiment(Protocol):
     """
 
     @property
-    def compiled(self) -> bool:  # noqa: D102
+    def compiled(self) -> bool:
+        """Whether a call is compiled."""
         return False
 
     @property
-    def variables(self) -> Mapping[str, Variable]: ...  # noqa: D102
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured, by name."""
+        ...
 
     @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]:  # noqa: D102
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Values along each dimension of its own."""
         return {}
 
     def partners(self, lanes: Sequence[Lane]) -> Mapping[str, Lane]:

@@ -46,10 +46,14 @@ class Measurement(Protocol):
     """
 
     @property
-    def variables(self) -> Mapping[str, Variable]: ...  # noqa: D102
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured, by name."""
+        ...
 
     @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]: ...  # noqa: D102
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Values along each dimension of its own."""
+        ...
 
     def __call__(
         self, model: Model, loss: Loss, pool: Pool, lane: FinishedLane

@@ -78,6 +78,14 @@ class Program:
         """Nominal work in 10⁹ floating-point operations."""
         return self.work(sum(lane.updates for chunk in self.chunks for lane in chunk))
 
+    def __repr__(self) -> str:
+        layout = self.layout
+        return (
+            f"Program({self.recipe.optimizer.name}, batch {self.recipe.batch_size}, {self.n_lanes} lanes in "
+            f"{len(self.chunks)} chunks, {layout.strategy} on {layout.devices} devices, "
+            f"{self.parameters} parameters)"
+        )
+
     def work(self, updates: int) -> float:
         """Return the nominal work of updates: 6 operations for each parameter, example and gradient.
 
@@ -132,6 +140,14 @@ class Plan:
     def peak_bytes(self) -> int:
         """Predicted memory at the peak of training, beside that of the process and the compiler."""
         return self.data_bytes + max((program.peak_bytes for program in self.programs), default=0)
+
+    def __repr__(self) -> str:
+        if not self.programs:
+            return f"Plan(nothing to train, {self.dataset.name})"
+        return (
+            f"Plan({self.n_lanes} lanes in {len(self.programs)} programs, {self.dataset.name}, training "
+            f"{_duration(self.seconds)}, {self.peak_bytes / 1e6:.3g} MB)"
+        )
 
     def lanes(self) -> Iterator[Lane]:
         """Iterate over all lanes in the order they run."""

@@ -48,10 +48,14 @@ class Probe(Protocol):
     """
 
     @property
-    def variables(self) -> Mapping[str, Variable]: ...  # noqa: D102
+    def variables(self) -> Mapping[str, Variable]:
+        """What is measured, by name."""
+        ...
 
     @property
-    def coordinates(self) -> Mapping[str, Sequence[Any]]: ...  # noqa: D102
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Values along each dimension of its own."""
+        ...
 
     def start(self, params: Params) -> Any:
         """Return what is carried before the first probe: a pytree of arrays, from parameters at the start."""

@@ -87,5 +87,12 @@ class Trained:
     logs: Mapping[str, np.ndarray]
     probed: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        quantities = ", ".join([*self.logs, *self.probed])
+        return (
+            f"Trained({len(self.lanes)} lanes, {int(np.sum(self.diverged))} diverged, "
+            f"{int(np.sum(self.reached))} stopped early; logs of {quantities})"
+        )
+
 
 Hook = Callable[[Progress], None]

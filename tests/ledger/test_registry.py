@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from importlib import resources
 from pathlib import Path
 
 import pytest
+import yaml
 
 from implicit_bias import ledger
 from implicit_bias.errors import UserError
@@ -38,11 +42,17 @@ def test_an_entry_lacks_nothing(entry: ledger.Entry) -> None:
 
 
 def test_figures_named_are_drawn_by_their_study() -> None:
+    """Breaks if a figure is renamed in its study, not said by ``explain``, or no claim has one."""
     from implicit_bias import studies
 
     for entry in ledger.registry().values():
         drawn = {drawing.name for drawing in studies.get(entry.study).drawings}
         assert not entry.figure or entry.figure in drawn, f"{entry.id}: {entry.figure}"
+        told = dict(ledger.explanation(entry, None))
+        assert told.get("figure", "").startswith(entry.figure)
+        assert not entry.figure or ledger.caption(entry.study, entry.figure) in told["figure"]
+    named = {(entry.study, entry.figure) for entry in ledger.registry().values() if entry.figure}
+    assert {study for study, _ in named} == {entry.study for entry in ledger.registry().values()}
 
 
 def test_selection_by_document_id_and_study() -> None:
@@ -65,3 +75,55 @@ def test_unknown_names_are_one_line(asked: dict[str, list[str]], said: str) -> N
     with pytest.raises(UserError, match=said.replace("?", r"\?")) as caught:
         ledger.select(**asked)
     assert "\n" not in str(caught.value)
+
+
+REFERENCE = re.compile(
+    r"(?P<authors>\S.+) \((?P<year>\d{4})\), (?P<title>[^.?]+[.?]) (?P<place>\S.+)"
+)
+"""Authors, year, title, and where it appeared."""
+
+VENUE = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+/\d{7})|[A-Z].+")
+
+
+def references() -> dict[str, str]:
+    content = yaml.safe_load(
+        resources.files("implicit_bias.ledger").joinpath("registry.yaml").read_text("utf-8")
+    )
+    found: dict[str, str] = content["references"]
+    return found
+
+
+@pytest.mark.parametrize(("key", "text"), references().items())
+def test_a_reference_has_authors_year_title_and_place(key: str, text: str) -> None:
+    """Breaks if a reader could not find the paper, or its key is not that of author and year."""
+    parts = REFERENCE.fullmatch(text)
+    assert parts is not None, text
+    assert VENUE.fullmatch(parts["place"]), parts["place"]
+    surnames = [
+        unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+        for word in re.findall(r"[^\W\d_-]+", parts["authors"])
+    ]
+    short = re.fullmatch(rf"([a-z]+){parts['year']}[a-z]*", key)
+    assert short is not None, f"{key}: {parts['year']}"
+    assert short[1] in {"".join(surnames[at:to]) for at in range(len(surnames))
+                        for to in range(at + 1, len(surnames) + 1)} | LISTS, surnames  # fmt: skip
+
+
+LISTS = {"lioymak"}
+"""Keys made of two authors', where one surname is in several."""
+
+
+def test_references_are_each_one_paper_and_cited() -> None:
+    """Breaks if one paper is written twice, in two spellings, or is there for nothing."""
+    known = references()
+    parts = {key: REFERENCE.fullmatch(text) for key, text in known.items()}
+    for what in ("title", "place"):
+        said = [
+            found[what].lower()
+            for found in parts.values()
+            if found is not None and (what == "title" or found[what].startswith("arXiv"))
+        ]
+        assert len(set(said)) == len(said), what
+    cited = {text for entry in ledger.registry().values() for text in entry.literature}
+    assert cited == set(known.values())
+    assert list(known) == sorted(known)
