@@ -36,8 +36,6 @@ def counted_operations(jaxpr: Any) -> tuple[float, float]:
             kernel = equation.invars[1].aval.shape
             channels = kernel[parameters["dimension_numbers"].rhs_spec[0]]
             flops += 2.0 * made * math.prod(kernel) / channels
-        elif name == "convolution_product":
-            flops += parameters["product"].operations(*(v.aval.shape for v in equation.invars))
         elif name == "convolution_product":  # of models.convolution, which counts for itself
             shapes = (variable.aval.shape for variable in equation.invars)
             flops += parameters["product"].operations(*shapes)

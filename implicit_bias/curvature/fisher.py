@@ -30,6 +30,7 @@ def true_fisher(
     params: Params,
     data: Batch,
     *,
+    predictions: int = 1,
     chunk_size: int | None = None,
     weights: jax.Array | None = None,
     linearize: bool = True,
@@ -50,11 +51,19 @@ def true_fisher(
     - A function from outputs (c, k) to the log-probabilities of the m values that a target can
       take, (c, m): ``F = sum_y p_y s_y s_yᵀ`` with the scores ``s_y = d log p_y / d f``.
 
+    An example of several predictions, such as every next token of a text, has independent targets, whose
+    Fisher matrices add up. The library's losses take their mean: of these the Gauss-Newton matrix is
+    this one over ``predictions``.
+
     Args:
         outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
         density: The model of the targets, one of the above.
         params: As in ``hessian``.
-        data: As in ``hessian``; targets in it are not looked at.
+        data: As in ``hessian``; of targets in it nothing but the shape is looked at.
+        predictions: Predictions t of an example, whose outputs (c, t·k) lie behind one another, as
+            those of a transformer with the readout ``"every"`` do; a given density sees (c·t, k).
+            Data ``(x, y)`` with classes y (n, t) ask for t; otherwise nothing tells such outputs from
+            t·k classes of one prediction.
         chunk_size: As in ``hessian``.
         weights: As in ``hessian``.
         linearize: As in ``hessian``.
@@ -64,15 +73,21 @@ def true_fisher(
         As ``hessian``.
 
     Raises:
-        UserError: If the density is unknown, or as ``gauss_newton``.
+        UserError: If the density is unknown, ``predictions`` is below one, not what the targets have, or
+            does not divide the outputs, or as ``gauss_newton``.
 
     References:
         Martens, *New insights and perspectives on the natural gradient method*, JMLR 21 (2020),
         section 5.
     """
     _check_density(density)
+    _check_predictions(predictions, data)
 
     def metric(f: jax.Array, _: Batch, direction: jax.Array) -> jax.Array:
+        image = single(_each(f, predictions), _each(direction, predictions))
+        return image.reshape(f.shape)
+
+    def single(f: jax.Array, direction: jax.Array) -> jax.Array:
         if density == "gaussian":
             return direction
         if density == "bernoulli":
@@ -97,6 +112,7 @@ def sampled_fisher(
     key: jax.Array,
     *,
     n_draws: int = 1,
+    predictions: int = 1,
     chunk_size: int | None = None,
     weights: jax.Array | None = None,
     linearize: bool = True,
@@ -115,9 +131,10 @@ def sampled_fisher(
         outputs: Maps ``(params, batch)`` to outputs of shape (c, k); see ``Outputs``.
         density: The model of the targets; see ``true_fisher``.
         params: As in ``hessian``.
-        data: As in ``hessian``; targets in it are not looked at.
+        data: As in ``hessian``; of targets in it nothing but the shape is looked at.
         key: For the targets.
         n_draws: Targets per example, at least one.
+        predictions: As in ``true_fisher``; a draw is one target for each.
         chunk_size: As in ``hessian``.
         weights: As in ``hessian``.
         linearize: As in ``hessian``; the scores are then kept for all examples.
@@ -130,6 +147,7 @@ def sampled_fisher(
         UserError: If ``n_draws`` is below one, or as ``true_fisher``.
     """
     _check_density(density)
+    _check_predictions(predictions, data)
     require_key(key)
     require_whole("n_draws", n_draws)
     if n_draws < 1:
@@ -141,7 +159,14 @@ def sampled_fisher(
 
     def metric(f: jax.Array, batch: Batch, direction: jax.Array) -> jax.Array:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(batch[1])
-        scores = jax.vmap(lambda f, key: _drawn_scores(density, f, key, n_draws))(f, keys)
+        if predictions > 1:
+            keys = jax.vmap(lambda key: jax.random.split(key, predictions))(keys)
+            keys = keys.reshape(-1, *keys.shape[2:])
+        single = _each(f, predictions)
+        scores = jax.vmap(lambda f, key: _drawn_scores(density, f, key, n_draws))(single, keys)
+        # Those of an example's predictions beside one another, (c, n_draws, t·k).
+        scores = scores.reshape(-1, predictions, *scores.shape[1:]).swapaxes(1, 2)
+        scores = scores.reshape(*scores.shape[:2], -1)
         along = jnp.einsum("cdk,ck->cd", scores, direction)
         return jnp.einsum("cdk,cd->ck", scores, along) / n_draws
 
@@ -180,6 +205,30 @@ def _log_probabilities(density: Callable[[jax.Array], jax.Array], f: jax.Array) 
             "return the log-probabilities of each example's m values, shape (examples, m)"
         )
     return found
+
+
+def _each(f: jax.Array, predictions: int) -> jax.Array:
+    """Return the outputs of each prediction, (c·t, k), of those of examples, (c, t·k)."""
+    if f.shape[1] % predictions:
+        raise UserError(
+            f"predictions is {predictions}, but an example has {f.shape[1]} outputs; "
+            "choose the predictions of an example, which divide its outputs"
+        )
+    return f.reshape(f.shape[0] * predictions, -1)
+
+
+def _check_predictions(predictions: int, data: Batch) -> None:
+    require_whole("predictions", predictions)
+    if predictions < 1:
+        raise UserError(f"predictions is {predictions}; choose predictions >= 1")
+    targets = data[1] if isinstance(data, tuple) and len(data) == 2 else None
+    if getattr(targets, "ndim", 0) == 2 and jnp.issubdtype(targets.dtype, jnp.integer):
+        asked = targets.shape[1]
+        if asked != predictions:
+            raise UserError(
+                f"predictions is {predictions}, but the data have {asked} classes an example; "
+                f"give predictions={asked}"
+            )
 
 
 def _check_density(density: Density) -> None:

@@ -165,24 +165,21 @@ def computed(
     return way(given, first, second)
 
 
-def choices(program: Any, backend: str) -> tuple[str, ...]:
-    """Say how the convolutions of a program are computed, and why: one line for each method.
+def choices(program: Any, backend: str) -> tuple[tuple[Choice, Product], ...]:
+    """Return how the convolutions of a program are computed: each product once, in order.
 
     Args:
         program: As ``jax.make_jaxpr(function)(*shapes).jaxpr``.
         backend: Of JAX.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[Choice, Product], None] = {}
     for equation in every_equation(program):
         if equation.primitive is _product_p:
             product: Product = equation.params["product"]
             first, second = (variable.aval for variable in equation.invars)
             made = _choice(product, first.shape, second.shape, first.dtype.itemsize, backend)
-            found.setdefault((made.method, made.reason), []).append(str(product))
-    return tuple(
-        f"convolutions by {method!r} ({reason}): {', '.join(dict.fromkeys(which))}"
-        for (method, reason), which in found.items()
-    )
+            found[made, product] = None
+    return tuple(found)
 
 
 def _choice(

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.models.base import Params, Scalar, State, require_floating
@@ -159,7 +160,7 @@ class DeepLinear:
             )
         shape = (sizes[-1], sizes[0])
         product = jax.random.normal(keys[0], shape, dtype) * sizes[0] ** -0.5
-        u, s, vt = jnp.linalg.svd(product, full_matrices=False)
+        u, s, vt = _svd(product)
         root = s ** (1.0 / self.depth)
         hidden = [
             _frame(one, (size, rank), dtype)
@@ -169,9 +170,23 @@ class DeepLinear:
         return [(outer * root[None, :]) @ inner.T for inner, outer in itertools.pairwise(frames)]
 
 
+# Where lanes start in one batch, still one after another: batches of LAPACK's decompositions wait for the
+# threads that they run on, and on CPUs of JAX 0.10.2 two devices that did so at once waited for ever.
+@sequential_vmap
+def _svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
+    return u, s, vt
+
+
+@sequential_vmap
+def _qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    q, r = jnp.linalg.qr(matrix)
+    return q, r
+
+
 def _frame(key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
     """Draw orthonormal rows or columns, whichever are fewer, evenly."""
     tall = shape if shape[0] >= shape[1] else shape[::-1]
-    q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype))
+    q, r = _qr(jax.random.normal(key, tall, dtype))
     q = q * jnp.sign(jnp.diagonal(r))[None, :]
     return q if tall == shape else q.T

@@ -21,8 +21,7 @@ layers say. Only ``BatchNorm`` has a state, and only with it do training and eva
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,44 +29,22 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.models.affine import affine, require_numbers, require_taps, times
+from implicit_bias.models.affine import require_numbers, require_taps
 from implicit_bias.models.base import Params, Scalar, State, require_floating
-from implicit_bias.models.chains import Size, described, sizes_of
+from implicit_bias.models.chain_pass import Pass, Touch, has_bias
+from implicit_bias.models.chain_start import by_position, identity_weight, unweighted
+from implicit_bias.models.chains import described, sizes_of
 from implicit_bias.models.checked_chain import checked
-from implicit_bias.models.convolution import convolve
-from implicit_bias.models.convolution_table import METHODS, impossible
-from implicit_bias.models.dense import ACTIVATIONS
+from implicit_bias.models.convolution_table import METHODS
 from implicit_bias.models.initializers import Init, prefix_normal, weight_std
 from implicit_bias.models.layers import (
-    Activation,
     Affine,
-    AveragePool,
     BatchNorm,
     Chain,
-    Conv,
-    Flatten,
-    GlobalAverage,
-    LayerSpec,
-    LearnedScalar,
-    MaxPool,
-    Norm,
-    Residual,
-    ScalarBias,
-    ScalarMultiplier,
     WeightLayer,
     each_layer,
     with_weights,
 )
-from implicit_bias.models.normalisation import (
-    batch_norm,
-    batch_statistics,
-    example_norm,
-    initial_state,
-    learned,
-    recorded,
-    running,
-)
-from implicit_bias.models.windows import patches, pooled
 
 PARAMETERISATIONS: tuple[str, ...] = ("standard", "ntk")
 
@@ -168,7 +145,7 @@ class Network:
         sizes = sizes_of(self.layers, example.shape)
         shapes = [(size.outputs, size.fan_in) for size in sizes.weights]
         layers = tuple(with_weights(self.layers))
-        if self.bias_std and any(map(self._has_bias, layers)):
+        if self.bias_std and any(has_bias(layer, self.bias) for layer in layers):
             shapes += [(1, size.outputs) for size in sizes.weights]
         # A key depends on the number of its layer only: weights have even ones, biases odd ones.
         number = jnp.arange(len(sizes.weights), dtype=jnp.uint32)
@@ -180,16 +157,18 @@ class Network:
             # The scale is cast on its own: a traced float32 may meet float64 parameters.
             spread = jnp.asarray(entry.weight_std, dtype) * jnp.asarray(scale, dtype)
             if layer.initial == "identity":
-                weight = _identity(layer, size, dtype) / jnp.asarray(entry.weight_multiplier, dtype)
+                weight = identity_weight(layer, size, dtype) / jnp.asarray(
+                    entry.weight_multiplier, dtype
+                )
                 params[entry.name] = {"weight": jnp.asarray(scale, dtype) * weight}
             else:
-                params[entry.name] = {"weight": spread * _by_position(draws[index], size.positions)}
-            if self._has_bias(layer):
+                params[entry.name] = {"weight": spread * by_position(draws[index], size.positions)}
+            if has_bias(layer, self.bias):
                 bias = jnp.zeros(size.outputs, dtype)
                 if self.bias_std:
                     bias = jnp.asarray(entry.bias_std, dtype) * draws[len(sizes.weights) + index][0]
                 params[entry.name]["bias"] = bias
-        others, state = _unweighted(sizes.norms, sizes.scalars, dtype)
+        others, state = unweighted(sizes.norms, sizes.scalars, dtype)
         return params | others, state
 
     def apply(
@@ -240,7 +219,7 @@ class Network:
         for index, (layer, size) in enumerate(zip(with_weights(self.layers), sizes, strict=True)):
             std = weight_std(self.initialisation, size.fan_in, size.fan_out)
             multiplier, std = (std, 1.0) if self.parameterisation == "ntk" else (1.0, std)
-            bias = self._has_bias(layer)
+            bias = has_bias(layer, self.bias)
             found.append(
                 WeightLayer(
                     f"layer_{index}",
@@ -252,9 +231,6 @@ class Network:
                 )
             )
         return tuple(found)
-
-    def _has_bias(self, layer: Affine | Conv) -> bool:
-        return self.bias if layer.bias is None else layer.bias
 
     def tapped(
         self, params: Params, state: State, x: jax.Array, taps: tuple[jax.Array, ...] | None = None
@@ -282,7 +258,7 @@ class Network:
         params: Params,
         state: State,
         x: jax.Array,
-        touch: Callable[[int, Callable[[], jax.Array], jax.Array], jax.Array],
+        touch: Touch,
         *,
         train: bool = False,
         weights: jax.Array | None = None,
@@ -305,49 +281,9 @@ class Network:
         Raises:
             UserError: If the inputs do not fit the chain, or the parameters or the state do not.
         """
-        layers = iter(enumerate(self.weight_layers(x.shape[1:])))
-        norms, scalars = (_numbered(prefix) for prefix in ("norm", "scalar"))
-        new: State = {}
-
-        def sums(layer: Affine | Conv, hidden: jax.Array) -> jax.Array:
-            index, entry = next(layers)
-            multipliers = (entry.weight_multiplier, entry.bias_multiplier)
-            computed = (entry.name, params, self._has_bias(layer), multipliers, hidden)
-            if isinstance(layer, Affine):
-                return touch(index, lambda: hidden, affine(*computed))
-            wanted = self.convolution
-            method = None if wanted is None or impossible(wanted, layer) else wanted
-            found = affine(
-                *computed, lambda images, w: convolve(images, w, layer, method), layer.size**2
-            )
-            return touch(index, lambda: patches(hidden, layer), found)
-
-        def normalised(layer: Norm, hidden: jax.Array) -> jax.Array:
-            name = next(norms)
-            own = learned(name, params, "scale", "bias")
-            if not isinstance(layer, BatchNorm):
-                return example_norm(layer, own, hidden)
-            statistics = recorded(name, state)
-            if train:
-                statistics = batch_statistics(hidden, weights)
-                new[name] = running(layer, state[name], statistics)
-            return batch_norm(layer, own, hidden, statistics)
-
-        def learn(layer: Affine | Conv | Norm | LearnedScalar, hidden: jax.Array) -> jax.Array:
-            match layer:
-                case Affine() | Conv():
-                    return sums(layer, hidden)
-                case ScalarBias():
-                    bias = learned(next(scalars), params, "bias")["bias"]
-                    return hidden + bias.reshape((1,) * hidden.ndim)
-                case ScalarMultiplier():
-                    factor = learned(next(scalars), params, "multiplier")["multiplier"]
-                    return hidden * factor.reshape((1,) * hidden.ndim)
-                case _:
-                    return normalised(layer, hidden)
-
-        outputs = _through(self.layers, x[..., None] if x.ndim == 3 else x, learn)
-        return outputs, {**state, **new} if new else state
+        entries = self.weight_layers(x.shape[1:])
+        run = Pass(entries, self.bias, self.convolution, touch, train, weights)
+        return run(self.layers, params, state, x)
 
     def describe(self) -> dict[str, Any]:
         """Return the architecture as plain values that JSON can hold."""
@@ -364,74 +300,3 @@ class Network:
         }
         # Said only where it was asked for: what the table says is no part of the architecture.
         return described_as | ({"convolution": self.convolution} if self.convolution else {})
-
-
-Learn = Callable[[Affine | Conv | Norm | LearnedScalar, jax.Array], jax.Array]
-
-
-def _through(chain: Chain, hidden: jax.Array, learn: Learn) -> jax.Array:
-    """Run a chain; ``learn`` computes the layers with parameters, in their order."""
-    for layer in chain:
-        hidden = _after(layer, hidden, learn)
-    return hidden
-
-
-def _after(layer: LayerSpec, hidden: jax.Array, learn: Learn) -> jax.Array:
-    match layer:
-        case Residual(branch, scale, shortcut):
-            # In this order: layers are numbered as they run.
-            added = times(float(scale), _through(branch, hidden, learn))
-            return _through(shortcut, hidden, learn) + added
-        case Activation(name):
-            return ACTIVATIONS[name](hidden)
-        case AveragePool(size):
-            return pooled(hidden, size)
-        case MaxPool(size):
-            return pooled(hidden, size, maximum=True)
-        case GlobalAverage():
-            return hidden.mean(axis=(1, 2))
-        case Flatten():
-            return hidden.reshape(hidden.shape[0], -1)
-        case _:
-            return learn(layer, hidden)
-
-
-def _numbered(prefix: str) -> Iterator[str]:
-    return (f"{prefix}_{number}" for number in itertools.count())
-
-
-def _unweighted(
-    norms: list[tuple[Norm, int]], scalars: list[LearnedScalar], dtype: Any
-) -> tuple[Params, State]:
-    """Return the initial parameters and state of the layers that have no weights."""
-    params: Params = {}
-    state: State = {}
-    for name, (layer, channels) in zip(_numbered("norm"), norms, strict=False):
-        scale = jnp.full(channels, layer.initial_scale, dtype)
-        params[name] = {"scale": scale, "bias": jnp.zeros(channels, dtype)}
-        if isinstance(layer, BatchNorm):
-            state[name] = initial_state(channels, dtype)
-    for name, scalar in zip(_numbered("scalar"), scalars, strict=False):
-        adds = isinstance(scalar, ScalarBias)
-        params[name] = {"bias": jnp.zeros(1, dtype)} if adds else {"multiplier": jnp.ones(1, dtype)}
-    return params, state
-
-
-def _identity(layer: Affine | Conv, size: Size, dtype: Any) -> jax.Array:
-    """Return weights that copy input i to unit i, for a convolution at the centre of the patch."""
-    if isinstance(layer, Affine):
-        return jnp.eye(size.outputs, size.fan_in, dtype=dtype)
-    channels, centre = size.fan_in // size.positions, layer.size // 2 * (layer.size + 1)
-    around = jnp.zeros((size.outputs, size.positions, channels), dtype)
-    copied = jnp.eye(size.outputs, channels, dtype=dtype)
-    return around.at[:, centre].set(copied).reshape(size.outputs, size.fan_in)
-
-
-def _by_position(draw: jax.Array, positions: int) -> jax.Array:
-    """Reorder columns drawn as (channel, position) to (position, channel).
-
-    A draw keeps the entries of its first columns, so that more channels only add to it.
-    """
-    if positions == 1:
-        return draw
-    return draw.reshape(draw.shape[0], -1, positions).swapaxes(1, 2).reshape(draw.shape)

@@ -206,7 +206,7 @@ def say_arms(verdicts: Mapping[str, Verdict]) -> str:
     Args:
         verdicts: Verdict by arm.
     """
-    groups = []
+    groups: list[str] = []
     for verdict in get_args(Verdict):
         arms = [arm for arm, said in verdicts.items() if said == verdict]
         if arms:

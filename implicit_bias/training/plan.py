@@ -16,7 +16,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.models import model_cost
 from implicit_bias.runtime import Layout
 from implicit_bias.training import table
-from implicit_bias.training.convolving import convolution_reasons
+from implicit_bias.training.convolving import Convolutions, convolutions_of, listed, summarised
 from implicit_bias.training.footprint import Footprint, footprint
 from implicit_bias.training.lane import LaneInputs, initial_state
 from implicit_bias.training.recipe import Lane, Recipe
@@ -105,12 +105,14 @@ class Plan:
         dataset: What every lane trains on.
         memory: Budget in bytes for a chunk: its lanes, and what is computed of them.
         reasons: Why the layout is what it is, and what padding wastes, one line each.
+        convolutions: How convolutions are computed, and why.
     """
 
     programs: tuple[Program, ...]
     dataset: Dataset
     memory: int
     reasons: tuple[str, ...]
+    convolutions: Convolutions = ()
 
     @property
     def n_lanes(self) -> int:
@@ -185,7 +187,8 @@ class Plan:
             f"memory at its peak: about {self.peak_bytes / 1e6:.3g} MB, {self.data_bytes / 1e6:.3g} of them "
             "data; the process, the compiler and measuring come on top"
         )
-        return "\n".join([*lines, *(f"- {reason}" for reason in (*self.reasons, memory))])
+        reasons = (*self.reasons, *summarised(self.convolutions), memory)
+        return "\n".join([*lines, *(f"- {reason}" for reason in reasons)])
 
     def to_json(self) -> dict[str, Any]:
         """Return what a resumed run must repeat, as JSON-ready data."""
@@ -208,6 +211,7 @@ class Plan:
                 for program in self.programs
             ],
             "reasons": list(self.reasons),
+            "convolutions": listed(self.convolutions),
         }
 
 
@@ -250,7 +254,7 @@ def make_plan(
     for lane in lanes:
         groups.setdefault(lane.recipe, []).append(lane)
 
-    programs, reasons = [], []
+    programs, reasons, convolutions = [], [], []
     for recipe, members in groups.items():
         needed = recipe.n_train + recipe.n_valid
         if needed > dataset.n_train:
@@ -292,8 +296,7 @@ def make_plan(
                 f"not fit in the memory budget of {memory / 1e6:.4g} MB"
             )
 
-        computed = convolution_reasons(recipe, dataset.input_shape, backend)
-        reasons += [line for line in computed if line not in reasons]
+        convolutions += convolutions_of(recipe, dataset.input_shape, backend)
 
         available = memory - layout.devices * working
         fit = available // lane_bytes // layout.granule * layout.granule
@@ -317,7 +320,9 @@ def make_plan(
             )
         )
     reasons += padding_reasons(groups, math.prod(dataset.input_shape))
-    return Plan(tuple(programs), dataset, memory, tuple(reasons))
+    return Plan(
+        tuple(programs), dataset, memory, tuple(reasons), tuple(dict.fromkeys(convolutions))
+    )
 
 
 def _outputs(recipe: Recipe, dataset: Dataset) -> int:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from implicit_bias import losses, models
 from implicit_bias.curvature import dense
 from implicit_bias.curvature.fisher import sampled_fisher, true_fisher
 from implicit_bias.curvature.gauss_newton import gauss_newton
 from implicit_bias.errors import UserError
+from implicit_bias.training.weighted import batch_outputs
 from tests.curvature import cases
+from tests.haste import hasty
 
 DRAWS, SEED = 3, 11
 
@@ -144,6 +148,58 @@ def test_drawn_targets_average_to_the_true_matrix(density):
         return dense(sampled), dense(true)
 
     assert gap(*both(params)) < 0.06
+
+
+def test_predictions_of_an_example_add_up():
+    # Broken by: one softmax over the outputs of all tokens, their mean in place of their sum, outputs of a
+    # token put together wrongly, draws of tokens that are the same, or scores of another token.
+    t, k = 3, 4
+    model = models.Transformer(
+        outputs=k, width=3, depth=1, heads=1, vocabulary=k, readout="every", mlp_ratio=1
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(k, size=(4, t)), rng.integers(k, size=(4, t))
+    with hasty():
+        params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros(t))
+        data = (jnp.asarray(x, np.float64), jnp.asarray(y))
+        outputs = batch_outputs(model, state)
+        loss = losses.get("cross_entropy")
+        flat, back = jax.flatten_util.ravel_pytree(params)
+
+        @jax.jit
+        def every(flat):
+            params = back(flat)
+            true, _ = true_fisher(outputs, "categorical", params, data, predictions=t)
+            given, _ = true_fisher(outputs, log_softmax, params, data, predictions=t)
+            sampled, _ = sampled_fisher(
+                outputs, "categorical", params, data, jax.random.key(4), n_draws=4000, predictions=t
+            )
+            ggn, _ = gauss_newton(
+                outputs, lambda f, batch: loss.per_example(f, batch[1]), params, data
+            )
+            jacobian = jax.jacrev(lambda v: outputs(back(v), data))(flat)
+            return [outputs(params, data), jacobian, *map(dense, (true, given, sampled, ggn))]
+
+        f, jacobian, true, given, sampled, ggn = map(np.asarray, every(flat))
+    p = np.exp(f.reshape(4, t, k))
+    p /= p.sum(axis=2, keepdims=True)
+    each = jacobian.reshape(4, t, k, -1)
+    metric = p[..., None] * np.eye(k) - p[..., None, :] * p[..., None]
+    exact = np.einsum("ntkp,ntkl,ntlq->pq", each, metric, each) / 4
+    np.testing.assert_allclose(true, exact, atol=1e-12 * np.abs(exact).max())
+    np.testing.assert_allclose(given, exact, atol=1e-12 * np.abs(exact).max())
+    np.testing.assert_allclose(t * ggn, exact, atol=1e-12 * np.abs(exact).max())
+    assert gap(sampled, exact) < 0.06
+    for build in (true_fisher, functools.partial(sampled_fisher, key=jax.random.key(0))):
+        for predictions, says in (
+            (1, "the data have 3 classes an example; give predictions=3"),
+            (5, "give predictions=3"),
+            (0, "choose predictions >= 1"),
+        ):
+            with pytest.raises(UserError, match=says):
+                build(outputs, "categorical", params, data, predictions=predictions)
+    with pytest.raises(UserError, match="predictions is 5, but an example has 12 outputs"):
+        true_fisher(outputs, "categorical", params, data[:1], predictions=5)[0].product(flat)
 
 
 def test_bad_densities_and_draws():

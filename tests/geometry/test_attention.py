@@ -11,6 +11,7 @@ from scipy.stats import entropy
 from implicit_bias import geometry
 from implicit_bias.errors import UserError
 from implicit_bias.theory.matrix_rank import effective_rank, stable_rank
+from tests.decompositions import decompositions
 
 RNG = np.random.default_rng(0)
 FREE = softmax(RNG.normal(size=(2, 3, 6, 6)), axis=-1)
@@ -30,6 +31,8 @@ def test_ranks_are_those_of_the_spectrum():
     )
     assert one == pytest.approx(5)
     assert other == pytest.approx(1)
+    # One after another.
+    assert decompositions(geometry.attention_ranks, FREE) == [(6, 6)]
 
 
 def test_entropy_is_relative_to_what_a_row_may_look_at():

@@ -13,6 +13,7 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 
 from implicit_bias import kernels
+from tests.decompositions import decompositions
 from tests.haste import hasty
 
 gaussian_posterior = jax.jit(kernels.gaussian_posterior)
@@ -91,6 +92,9 @@ def test_leave_one_out():
         matrix = FULL[np.ix_(rest, [0, 1], rest, [0, 1])].reshape(16, 16)
         guess = FULL[i][:, rest].reshape(2, 16) @ np.linalg.solve(matrix, Y[rest].ravel())
         np.testing.assert_allclose(full[i], Y[i] - guess, atol=1e-9)
+    # One after another.
+    shapes = decompositions(lambda kernel: leave_one_out(kernel, Y, 0.1), FULL)
+    assert {(18, 18), (2, 2)} == set(shapes)
 
 
 def test_gaussian_process():

@@ -13,6 +13,7 @@ import pytest
 from implicit_bias import models
 from implicit_bias.errors import UserError
 from implicit_bias.models import DeepLinear, Dense
+from tests.decompositions import decompositions
 
 KEY = jax.random.key(3)
 
@@ -60,6 +61,26 @@ def test_other_starts() -> None:
         lambda scale: DeepLinear((2,), 2, "identity").init(KEY, jnp.zeros(2), scale=scale)
     )
     assert traced(jnp.float32(3))[0]["layer_1"]["weight"][0, 0] == 3
+
+
+@pytest.mark.parametrize("start", ["balanced", "orthogonal"])
+def test_lanes_that_start_together_are_decomposed_one_after_another(start: Any) -> None:
+    # Breaks if a batch of lanes decomposes a batch of matrices, or starts elsewhere than a lane alone.
+    model = DeepLinear((4, 6), 3, start)
+    keys = jax.random.split(KEY, 3)
+
+    def begin(key: jax.Array) -> Any:
+        return model.init(key, jnp.zeros(5, np.float64))[0]
+
+    found = decompositions(jax.vmap(begin), keys)
+    assert found
+    assert all(len(shape) == 2 for shape in found)
+    together = jax.jit(jax.vmap(begin))(keys)
+    for lane, key in enumerate(keys):
+        jax.tree.map(
+            lambda one, all_, lane=lane: np.testing.assert_allclose(all_[lane], one, atol=1e-12),
+            begin(key), together,
+        )  # fmt: skip
 
 
 def test_registry_and_description() -> None:

@@ -46,6 +46,7 @@ from implicit_bias.studies.residual.network import Stack
 from implicit_bias.studies.residual.rows import of_cell
 from implicit_bias.studies.residual.settings import KINDS, ResidualSettings, branch
 from implicit_bias.training.lane import LaneInputs, initial_parameters
+from tests.decompositions import decompositions
 from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
@@ -211,6 +212,7 @@ def test_small_functions_are_numpys() -> None:
             conditioning(jnp.asarray(matrices)),
             np.exp(np.mean(np.log(values[:, 0] / values[:, 1]))),
         )
+        assert decompositions(conditioning, matrices) == [(3, 5)]  # one after another
         kernel = matrices[0] @ matrices[0].T
         np.testing.assert_allclose(
             eigenvalue_ratio(jnp.asarray(kernel)), (values[0, 0] / values[0, 1]) ** 2

@@ -13,6 +13,7 @@ from implicit_bias import losses, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.studies.endpoint import Endpoint
+from implicit_bias.studies.images import ImageSettings
 from implicit_bias.studies.refusals import check_at_most, check_names, different
 from implicit_bias.studies.settings import (
     Count,
@@ -162,6 +163,7 @@ class CurvatureSettings(Section):
 class BatchSizeSettings(StudySettings):
     """Settings of the batch-size study."""
 
+    data: ImageSettings = ImageSettings()
     arms: Annotated[
         tuple[str, ...], Field(min_length=1), AfterValidator(lambda names: check_names(names, ARMS))
     ] = tuple(ARMS)
@@ -353,6 +355,7 @@ def _recipe(
         n_valid=n_valid,
         gradient_noise=gradient_noise,
         dtype=settings.dtype,
+        augmentation=settings.data.augmented(),
     )
 
 
