@@ -109,7 +109,7 @@ def test_ridgeless_limits() -> None:
 
 @pytest.mark.parametrize("n", [25, 50, 99, 100, 101, 200, 4000])
 def test_small_penalties_keep_all_digits(n: int) -> None:
-    # Breaks if parts are differences of large numbers: at a penalty of 1e-14 the variance was −2 instead of 1.
+    # Breaks if parts are differences of large numbers: at a penalty of 1e-14 the variance was −2, not 1.
     # Expected values solve the same equation in decimals of many digits.
     from decimal import Decimal, localcontext
 
