@@ -81,12 +81,10 @@ def counts_of(
             f"remaining is {remaining:g}, but the mask keeps only {left / whole:.6g} of the weights; "
             f"choose at most {left / whole:.6g}"
         )
-    if wanted == left:
-        if scope == "global" and all(rates.values()):
-            return left
-        return dict(kept.items())
     free = [layer for layer in sizes if rates[layer] and kept[layer]]
     fixed = left - sum(kept[layer] for layer in free)
+    if wanted == left and (scope == "layer" or not free):
+        return dict(kept.items())
     if not free or (scope == "global" and wanted - fixed < len(free)):
         what = (
             f"the layers left alone hold {fixed / whole:.6g} and"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from implicit_bias.errors import unknown
+from implicit_bias.errors import UserError, unknown
 from implicit_bias.pruning import masks
 from implicit_bias.pruning.masks import Mask
 from implicit_bias.pruning.random_order import layer_keys
@@ -54,7 +54,7 @@ def shuffled(
         output_axis: Axis of a weight that counts units, ``Model.output_axis``; for ``"unit"``.
 
     Raises:
-        UserError: ``within`` is neither.
+        UserError: ``within`` is neither, or a weight has no such axis.
 
     References:
         Frankle, Dziugaite, Roy and Carbin, *Pruning neural networks at initialization: why are we missing the
@@ -68,6 +68,11 @@ def shuffled(
         leaf = jnp.asarray(leaf, jnp.uint8)
         if within == "layer":
             return jax.random.permutation(keys[layer], leaf.ravel()).reshape(leaf.shape)
+        if not -leaf.ndim <= output_axis < leaf.ndim:
+            raise UserError(
+                f"output_axis is {output_axis}, but the weight of {layer!r} has {leaf.ndim} axes; choose "
+                f"0 to {leaf.ndim - 1}"
+            )
         units = jnp.moveaxis(leaf, output_axis, 0)
         rows = units.reshape(units.shape[0], -1)
         mixed = jax.random.permutation(keys[layer], rows, axis=1, independent=True)

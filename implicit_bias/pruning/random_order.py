@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from implicit_bias.arguments import require_key
 from implicit_bias.errors import UserError
 from implicit_bias.pruning import masks
 from implicit_bias.pruning.masks import Mask, Params
@@ -40,7 +41,12 @@ def scores(
 
 
 def layer_keys(key: jax.Array, tree: Any) -> dict[str, jax.Array]:
-    """Return a key for each prunable layer."""
+    """Return a key for each prunable layer.
+
+    Raises:
+        UserError: There is nothing to prune, or the key is none.
+    """
+    require_key(key)
     return {layer: jax.random.fold_in(key, i) for i, layer in enumerate(masks.prunable(tree))}
 
 

@@ -55,7 +55,8 @@ def restart(
         Start and number of the first update.
 
     Raises:
-        UserError: The kind is unknown, the step is not within training, or the weights are missing.
+        UserError: The kind is unknown, updates or step are no whole numbers, the step is not within
+            training, or the weights are missing.
 
     References:
         Frankle, Dziugaite, Roy and Carbin, *Linear mode connectivity and the lottery ticket hypothesis*
@@ -64,10 +65,9 @@ def restart(
     """
     if kind not in KINDS:
         raise unknown("rewinding", kind, KINDS)
-    try:
-        step = operator.index(step)
-    except TypeError as error:
-        raise UserError(f"the rewind step is {step!r}; choose a whole number") from error
+    step, updates = _whole("the rewind step", step), _whole("updates", updates)
+    if updates < 1:
+        raise UserError(f"updates is {updates}; choose at least 1")
     if not 0 <= step < updates:
         raise UserError(
             f"the rewind step is {step}, but training has {updates} updates; choose 0 to {updates - 1}"
@@ -83,3 +83,12 @@ def restart(
     if weights is None:
         raise UserError(f"rewinding {kind!r} restarts from weights; give {name}")
     return Restart(weights, step)
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise UserError(f"{name} is {value!r}; choose a whole number") from None

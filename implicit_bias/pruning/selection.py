@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +39,9 @@ def prune(mask: Mask, scores: Any, counts: Counts) -> Mask:
         The new mask, ``uint8``, with exactly as many weights.
 
     Raises:
-        UserError: Scores do not fit the mask, or are no numbers or not finite where it keeps weights; a
-            group names no layer, or a layer twice; more is asked for than is kept; a layer would be emptied.
+        UserError: Scores do not fit the mask, or are no numbers or not finite where it keeps weights; the
+            mask holds other numbers than 0 and 1; a count is no whole number; a group names no layer, or a
+            layer twice; more is asked for than is kept; a layer would be emptied.
     """
     masks.same_shape("score tree", scores, mask)
     kept, scored = masks.weights(mask), masks.weights(scores)
@@ -66,11 +68,13 @@ def grouped(counts: Counts, layers: tuple[str, ...]) -> dict[tuple[str, ...], An
     """Return counts with every group as a tuple of layers.
 
     Raises:
-        UserError: A group names no layer, or a layer twice.
+        UserError: A group names no layer, or a layer twice, or nothing.
     """
     if not isinstance(counts, Mapping):
         return {layers: counts}
     found = {(group,) if isinstance(group, str) else group: n for group, n in counts.items()}
+    if () in found:
+        raise UserError("a group of layers is empty; name its layers")
     named = [layer for group in found for layer in group]
     for layer in named:
         if layer not in layers:
@@ -102,8 +106,20 @@ def _best(scores: list[Any], kept: list[Any], number: Any) -> Any:
 
 def _refuse(kept: Any, scored: Any, wanted: Mapping[tuple[str, ...], Any]) -> None:
     """Refuse what cannot be done, or would leave a layer with nothing."""
+    for layer, leaf in kept.items():
+        if not np.isin(leaf, (0, 1)).all():
+            raise UserError(
+                f"the mask of layer {layer!r} holds other numbers than 0 and 1; give 1 for what is kept"
+            )
     for group, asked in wanted.items():
-        number = int(asked)
+        try:
+            if isinstance(asked, bool | np.bool_):
+                raise TypeError
+            number = operator.index(asked)
+        except TypeError:
+            raise UserError(
+                f"the number of weights to keep is {asked!r}; give a whole number"
+            ) from None
         keeps = {layer: np.asarray(kept[layer]) > 0 for layer in group}
         own = {layer: np.asarray(scored[layer])[keep] for layer, keep in keeps.items()}
         title = f"layer {group[0]!r}" if len(group) == 1 else f"layers {', '.join(group)}"
@@ -113,10 +129,7 @@ def _refuse(kept: Any, scored: Any, wanted: Mapping[tuple[str, ...], Any]) -> No
                 f"{number} weights should stay in {title}, but the mask keeps {held}; choose 0 to {held}"
             )
         for layer, values in own.items():
-            if not np.isfinite(values).all():
-                raise UserError(
-                    f"scores of layer {layer!r} are not finite; prune weights that have not diverged"
-                )
+            check_finite("scores", layer, values)
         # The place of each layer's best weight in the order of all: as many must stay.
         order = np.argsort(-np.concatenate(list(own.values())), kind="stable")
         owner = np.repeat(np.arange(len(group)), [len(values) for values in own.values()])[order]
@@ -133,6 +146,23 @@ def _refuse(kept: Any, scored: Any, wanted: Mapping[tuple[str, ...], Any]) -> No
                 f"layer {emptied!r} would be emptied by keeping {number} weights of {title}; keep at least "
                 f"{needed}, a level of {_level(kept, wanted, group, needed):.3g}, or prune layer by layer"
             )
+
+
+def check_finite(what: str, layer: str, values: np.ndarray) -> None:
+    """Refuse numbers of a layer that are not finite.
+
+    Args:
+        what: What they are, for the message.
+        layer: Its name.
+        values: Numbers, not traced.
+
+    Raises:
+        UserError: One is not.
+    """
+    if not np.isfinite(values).all():
+        raise UserError(
+            f"{what} of layer {layer!r} are not finite; prune weights that have not diverged"
+        )
 
 
 def _level(kept: Any, wanted: Any, group: tuple[str, ...], needed: int) -> float:

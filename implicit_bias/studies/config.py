@@ -366,6 +366,10 @@ def _message(item: Any, path: KeyPath, node: Schema, schema: Schema) -> str:
         return f"{key} is not given; give {words or 'it'}"
     if item["type"] == "finite_number":  # a schema does not say that it excludes NaN
         words = words.replace("a number", "a finite number")
+    least = item.get("ctx", {}).get("min_length")
+    if item["type"] == "too_short" and least and words.startswith("a list,"):
+        # A bound that stands behind a check of the list is not in the schema.
+        words = words.replace("a list", f"a list of at least {least}", 1)
     said = f"give {words}" if words else item["msg"]
     return f"{key or 'the config'} is {show(item['input'])}; {said}"
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative, spectrum_of
+from implicit_bias.theory.checks import count, positive, spectrum_of
 
 
 def effective_ranks(spectrum: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -62,10 +61,9 @@ def head_size(spectrum: Any, examples: int, constant: float = 1.0) -> int | None
     References:
         [BLLT], theorem 4.
     """
-    b = float(not_negative("constant", constant))
-    if b == 0:
-        raise UserError("constant is 0; choose a positive one")
-    enough = effective_ranks(spectrum)[0] >= b * int(counts("examples", examples))
+    enough = effective_ranks(spectrum)[0] >= positive("constant", constant) * count(
+        "examples", examples
+    )
     return int(np.argmax(enough)) if enough.any() else None
 
 
@@ -90,5 +88,5 @@ def variance_order(spectrum: Any, examples: int, constant: float = 1.0) -> float
     k = head_size(spectrum, examples, constant)
     if k is None:
         return 1.0
-    m = int(counts("examples", examples))
+    m = count("examples", examples)
     return min(1.0, k / m + m / float(effective_ranks(spectrum)[1][k]))

@@ -47,6 +47,18 @@ def not_negative(name: str, values: Any) -> np.ndarray:
     return array
 
 
+def squares(name: str, values: Any) -> np.ndarray:
+    """Return the squares of numbers from 0 on: variances of standard deviations.
+
+    Raises:
+        UserError: One is negative, not finite, or too large to be squared.
+    """
+    array = not_negative(name, values)
+    if np.any(array > LARGE):
+        raise UserError(f"{name} is {_shown(array[array > LARGE])}; choose at most {LARGE:g}")
+    return array**2
+
+
 def positives(name: str, values: Any) -> np.ndarray:
     """Return positive numbers as float64.
 

@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative
+from implicit_bias.theory.checks import (
+    count,
+    counts,
+    from_zero,
+    not_negative,
+    number,
+    squares,
+    together,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def isotropic_risk(examples: Any, features: Any, sigma: Any, power: Any = 1.0) -
         The parts of the risk.
 
     Raises:
-        UserError: m or n is not a positive whole number, or σ or ‖θ‖² is negative.
+        UserError: m or n is not a positive whole number, σ or ‖θ‖² is negative, or shapes do not broadcast.
 
     References:
         [BHX], theorem 1; [HMRT], section 3, has its limit.
@@ -92,22 +100,23 @@ def misspecified_risk(examples: Any, used: Any, sigma: Any, inside: Any, outside
         The parts of the risk.
 
     Raises:
-        UserError: A count is not a positive whole number, or a scale is negative.
+        UserError: A count is not a positive whole number, a scale is negative, or shapes do not broadcast.
 
     References:
         [BHX], theorem 1.
     """
     m, n = counts("examples", examples), counts("features", used)
-    s = not_negative("sigma", sigma)
+    s2 = squares("sigma", sigma)
     signal, lost = not_negative("power", inside), not_negative("power left out", outside)
-    m, n, s, signal, lost = np.broadcast_arrays(m, n, s, signal, lost)
+    together(examples=m, features=n, sigma=s2, power=signal, outside=lost)
+    m, n, s2, signal, lost = np.broadcast_arrays(m, n, s2, signal, lost)
     bias = signal * np.maximum(0.0, 1 - m / n)
-    effective = s**2 + lost
+    effective = s2 + lost
     apart = np.abs(n - m) - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(apart > 0, np.minimum(m, n) / np.maximum(apart, 0), np.inf)
         variance = np.where(effective > 0, effective * factor, 0.0)
-    return Risk(bias, variance, lost.copy(), s**2)
+    return Risk(bias, variance, lost.copy(), s2.copy())
 
 
 def selected_risk(examples: Any, used: Any, total: Any, sigma: Any, power: Any = 1.0) -> Risk:
@@ -124,17 +133,20 @@ def selected_risk(examples: Any, used: Any, total: Any, sigma: Any, power: Any =
         The parts of the risk, averaged over choices.
 
     Raises:
-        UserError: A count is not a positive whole number, p exceeds D, or a scale is negative.
+        UserError: A count is not a positive whole number, p exceeds D, a scale is negative, or shapes do not
+            broadcast.
 
     References:
         [BHX], corollary 1.
     """
     p, d = counts("features", used), counts("total", total)
+    whole = not_negative("power", power)
+    together(features=p, total=d, power=whole)
+    p, d = np.broadcast_arrays(p, d)
     if np.any(p > d):
         raise UserError(
-            f"features is {int(np.max(p))}, but there are {int(np.min(d))}; choose at most as many"
+            f"features is {p[p > d][0]}, but there are {d[p > d][0]}; choose at most as many"
         )
-    whole = not_negative("power", power)
     return misspecified_risk(examples, p, sigma, whole * (p / d), whole * (1 - p / d))
 
 
@@ -147,11 +159,16 @@ def decaying_powers(total: int, exponent: float = 1.0, power: float = 1.0) -> np
         power: ‖θ‖².
 
     Raises:
-        UserError: ``total`` is not a positive whole number, or the power is negative.
+        UserError: ``total`` is not a positive whole number, the exponent is no finite number or so negative
+            that powers overflow, or the power is negative.
     """
-    places = np.arange(1, int(counts("total", total)) + 1, dtype=np.float64)
-    shares = places ** (-2.0 * exponent)
-    return float(not_negative("power", power)) * shares / shares.sum()
+    places = np.arange(1, count("total", total) + 1, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        shares = places ** (-2.0 * number("exponent", exponent))
+        whole = shares.sum()
+    if not np.isfinite(whole):
+        raise UserError(f"exponent is {exponent:g}, so that powers overflow; choose a larger one")
+    return from_zero("power", power) * shares / whole
 
 
 def nested_risk(examples: Any, used: Any, sigma: Any, powers: Any) -> Risk:
@@ -167,12 +184,15 @@ def nested_risk(examples: Any, used: Any, sigma: Any, powers: Any) -> Risk:
         The parts of the risk.
 
     Raises:
-        UserError: A count is not a positive whole number, p exceeds D, or a scale is negative.
+        UserError: A count is not a positive whole number, p exceeds D, a scale is negative, the powers are no
+            list, or shapes do not broadcast.
 
     References:
         [BHX], theorem 1 and section 2.2 (features taken in the order of what they carry).
     """
     p, theta = counts("features", used), np.atleast_1d(not_negative("powers", powers))
+    if theta.ndim > 1:
+        raise UserError(f"powers has shape {theta.shape}; give a list, one for each feature")
     if np.any(p > theta.size):
         raise UserError(
             f"features is {int(np.max(p))}, but there are {theta.size} powers; choose at most as many"

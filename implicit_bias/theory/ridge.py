@@ -18,7 +18,18 @@ from typing import Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, not_negative, spectrum_of
+from implicit_bias.theory.checks import (
+    count,
+    counts,
+    finite,
+    from_zero,
+    not_negative,
+    one,
+    positives,
+    spectrum_of,
+    squares,
+    together,
+)
 from implicit_bias.theory.double_descent import Risk
 
 HALVINGS = 200
@@ -39,19 +50,23 @@ def stieltjes(ratio: Any, penalty: Any) -> tuple[np.ndarray, np.ndarray]:
         Both, of the broadcast shape.
 
     Raises:
-        UserError: The ratio or the penalty is not positive.
+        UserError: The ratio or the penalty is not positive, or shapes do not broadcast.
     """
-    gamma, lam = np.broadcast_arrays(not_negative("ratio", ratio), not_negative("penalty", penalty))
-    for name, values in (("ratio", gamma), ("penalty", lam)):
-        if np.any(values == 0):
-            raise UserError(f"{name} is 0; choose a positive one")
+    gamma, lam = positives("ratio", ratio), positives("penalty", penalty)
+    together(ratio=gamma, penalty=lam)
+    gamma, lam = np.broadcast_arrays(gamma, lam)
+    scaled, root = _scaled(gamma, lam)
+    s = scaled / lam
+    # s solves γλs² + bs − 1 = 0, b = 1 − γ + λ; differentiated with respect to λ, ds/dλ = −s′(−λ).
+    return s, (gamma * s**2 + s) / root
+
+
+def _scaled(gamma: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return λ s(−λ), which stays finite as λ → 0, and the root in s."""
     b = 1 - gamma + lam
-    root = np.sqrt(b**2 + 4 * gamma * lam)
+    root = np.hypot(b, 2 * np.sqrt(gamma) * np.sqrt(lam))
     # −b + root loses all digits where b > 0; its conjugate does not.
-    s = np.where(b > 0, 2 / (b + root), (root - b) / (2 * gamma * lam))
-    # s solves γλs² + bs − 1 = 0; differentiated with respect to λ, ds/dλ = −s′(−λ).
-    slope = (gamma * s**2 + s) / (2 * gamma * lam * s + b)
-    return s, slope
+    return np.where(b > 0, 2 * lam / np.where(b > 0, b + root, 1.0), (root - b) / (2 * gamma)), root
 
 
 def ridge_risk(examples: Any, features: Any, sigma: Any, penalty: Any, power: Any = 1.0) -> Risk:
@@ -71,17 +86,23 @@ def ridge_risk(examples: Any, features: Any, sigma: Any, penalty: Any, power: An
         The parts of the risk.
 
     Raises:
-        UserError: A count is not a positive whole number, or a scale is negative.
+        UserError: A count is not a positive whole number, a scale is negative, or shapes do not broadcast.
 
     References:
         [HMRT], section 6; [DW], theorem 2.1.
     """
     m, n = counts("examples", examples), counts("features", features)
-    s2, alpha = not_negative("sigma", sigma) ** 2, not_negative("penalty", penalty)
-    m, n, s2, alpha, signal = np.broadcast_arrays(m, n, s2, alpha, not_negative("power", power))
+    s2, alpha = squares("sigma", sigma), not_negative("penalty", penalty)
+    signal = not_negative("power", power)
+    together(examples=m, features=n, sigma=s2, penalty=alpha, power=signal)
+    m, n, s2, alpha, signal = np.broadcast_arrays(m, n, s2, alpha, signal)
     gamma, lam = n / m, alpha / m
-    s, slope = stieltjes(gamma, np.where(lam > 0, lam, 1.0))
-    bias, variance = lam**2 * slope, gamma * (s - lam * slope)
+    # With u = λs and the equation that s solves, both parts are free of differences, which as s − λs′ would
+    # lose all digits for small λ: λ²s′ = u(γu + λ)/root, s − λs′ = u/((λ + γu) root).
+    given = np.where(lam > 0, lam, 1.0)
+    scaled, root = _scaled(gamma, given)
+    bias = scaled / root * (gamma * scaled + given)
+    variance = gamma * scaled / (given + gamma * scaled) / root
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.minimum(gamma, 1.0) / np.abs(gamma - 1)
     bias = np.where(lam > 0, bias, np.maximum(0.0, 1 - 1 / gamma))
@@ -104,21 +125,20 @@ def optimal_penalty(features: Any, sigma: Any, power: Any = 1.0) -> np.ndarray:
         power: ‖θ‖² > 0.
 
     Raises:
-        UserError: n is not a positive whole number, σ is negative, or ‖θ‖² not positive.
+        UserError: n is not a positive whole number, σ is negative, ‖θ‖² not positive, or shapes do not
+            broadcast.
 
     References:
         [HMRT], section 6; [DW], section 2.
     """
-    n, s, signal = (
-        counts("features", features),
-        not_negative("sigma", sigma),
-        not_negative("power", power),
-    )
+    n, s2 = counts("features", features), squares("sigma", sigma)
+    signal = not_negative("power", power)
+    together(features=n, sigma=s2, power=signal)
     if np.any(signal == 0):
         raise UserError(
             "power is 0; without a signal no penalty is large enough, choose a positive one"
         )
-    return n * s**2 / signal
+    return n * s2 / signal
 
 
 def effective_penalty(examples: int, spectrum: Any, penalty: float = 0.0) -> float:
@@ -138,8 +158,8 @@ def effective_penalty(examples: int, spectrum: Any, penalty: float = 0.0) -> flo
     References:
         [HMRT], section 4, for α = 0; J. Simon et al., *The eigenlearning framework* (TMLR 2023), section 4.
     """
-    m, eigenvalues = int(counts("examples", examples)), spectrum_of(spectrum)
-    alpha = float(not_negative("penalty", penalty))
+    m, eigenvalues = count("examples", examples), spectrum_of(spectrum)
+    alpha = from_zero("penalty", penalty)
     if alpha == 0 and eigenvalues.size <= m:
         return 0.0
     # The left side less the right grows with κ. At (Σλ + α)/m it is not negative, as Σλ/(λ + κ) ≤ Σλ/κ.
@@ -182,23 +202,20 @@ def anisotropic_risk(
         The parts of the risk, scalars; infinite where d₂ = m.
 
     Raises:
-        UserError: m is not a positive whole number, the spectrum is none, shapes differ, or a scale is
-            negative.
+        UserError: m is not a positive whole number, the spectrum is none, shapes differ, a coefficient is not
+            finite, or a scale is negative.
 
     References:
         [HMRT], sections 4 and 6; Simon et al. as in :func:`effective_penalty`.
     """
-    eigenvalues, theta = spectrum_of(spectrum), np.asarray(coefficients, np.float64)
+    eigenvalues, theta = spectrum_of(spectrum), finite("coefficients", coefficients)
     if theta.shape != eigenvalues.shape:
         raise UserError(
             f"coefficients have shape {theta.shape} and the spectrum {eigenvalues.shape}; give one for each "
             "eigenvalue"
         )
-    s2, lost = (
-        float(not_negative("sigma", sigma)) ** 2,
-        float(not_negative("power left out", outside)),
-    )
-    m, kappa = int(counts("examples", examples)), effective_penalty(examples, eigenvalues, penalty)
+    s2, lost = one(squares, "sigma", sigma), from_zero("power left out", outside)
+    m, kappa = count("examples", examples), effective_penalty(examples, eigenvalues, penalty)
     share = float(np.sum((eigenvalues / (eigenvalues + kappa)) ** 2)) / m
     left = 1 - share
     missed = kappa**2 * float(np.sum(eigenvalues * theta**2 / (eigenvalues + kappa) ** 2))

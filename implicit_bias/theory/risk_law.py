@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.theory.checks import counts, fractions, not_negative
+from implicit_bias.arguments import require_numbers
+from implicit_bias.errors import UserError
+from implicit_bias.theory.checks import counts, fractions, not_negative, squares, together
 
 NODES = 96
 """Of the quadrature over the narrower of the two parts."""
@@ -55,9 +57,14 @@ def risk_cdf(excess: Any, examples: Any, features: Any, sigma: Any, power: Any =
         Probabilities, to 1e-3 absolutely or better.
 
     Raises:
-        UserError: m or n is not a positive whole number, or a scale is negative or not finite.
+        UserError: m or n is not a positive whole number, a scale is negative or not finite, the excess is no
+            number, or shapes do not broadcast.
     """
-    law, (t,) = _broadcast(examples, features, sigma, power, np.asarray(excess, np.float64))
+    require_numbers("excess", excess)
+    value = np.asarray(excess, np.float64)
+    if np.isnan(value).any():
+        raise UserError("excess is nan; give numbers, possibly infinite")
+    law, (t,) = _broadcast("excess", value, examples, features, sigma, power)
     return _cdf(t.ravel(), _flat(law)).reshape(t.shape)
 
 
@@ -79,7 +86,7 @@ def risk_quantile(
     Raises:
         UserError: A level is not between 0 and 1, or as :func:`risk_cdf`.
     """
-    given, (q,) = _broadcast(examples, features, sigma, power, fractions("level", level))
+    given, (q,) = _broadcast("level", fractions("level", level), examples, features, sigma, power)
     law, wanted = _flat(given), q.ravel()
     of_noise = law.noise * _ratio_quantile(wanted, law)
     of_signal = law.signal * _share_quantile(wanted, law)
@@ -116,10 +123,11 @@ def _root(
 
 
 def _broadcast(
-    examples: Any, features: Any, sigma: Any, power: Any, value: np.ndarray
+    name: str, value: np.ndarray, examples: Any, features: Any, sigma: Any, power: Any
 ) -> tuple[_Law, tuple[np.ndarray]]:
     m, n = counts("examples", examples), counts("features", features)
-    noise, signal = not_negative("sigma", sigma) ** 2, not_negative("power", power)
+    noise, signal = squares("sigma", sigma), not_negative("power", power)
+    together(**{name: value}, examples=m, features=n, sigma=noise, power=signal)
     *law, value = np.broadcast_arrays(m, n, noise, signal, value)
     return _Law(*law), (value,)
 

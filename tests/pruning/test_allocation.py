@@ -75,9 +75,14 @@ def test_a_layer_left_alone_takes_no_part() -> None:
 
 
 def test_nothing_is_pruned_at_the_present_level() -> None:
-    # Breaks if a round that takes nothing fails, or an emptied layer is in its way.
+    # Breaks if a round that takes nothing fails or counts in another form than others do, or an emptied layer
+    # is in its way.
     mask = mask_of(first=(4, 10), second=(0, 10))
-    assert pruning.keep_counts(mask, 0.2) == 4
+    assert pruning.keep_counts(mask, 0.2) == {("first",): 4}
+    assert pruning.keep_counts(mask, 0.1) == {("first",): 2}
+    full = mask_of(first=(4, 4), second=(6, 6))
+    assert pruning.keep_counts(full, 1.0) == 10
+    assert pruning.keep_counts(full, 1.0, layer_rates={"first": 0}) == {("second",): 6}
     assert pruning.keep_counts(mask, 0.2, scope="layer") == {"first": 4, "second": 0}
     assert pruning.keep_counts(mask, 0.1, scope="layer") == {"first": 2, "second": 0}
 

@@ -60,3 +60,23 @@ def test_an_unknown_range_is_named() -> None:
     # Breaks if a misspelt range shuffles layers silently.
     with pytest.raises(UserError, match="unknown range of a shuffle 'units'; did you mean 'unit'"):
         pruning.shuffled(MASK, jax.random.key(0), "units")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pruning.random_like,
+        pruning.shuffled,
+        lambda mask, key: pruning.RANDOM.scores(None, mask, mask, key),
+    ],
+)
+def test_a_seed_is_no_key(function) -> None:
+    # Breaks if a seed in place of a key ends in a traceback of JAX's.
+    with pytest.raises(UserError, match="key is 3; give a random key"):
+        function(MASK, 3)
+
+
+def test_an_axis_that_a_weight_lacks_is_named() -> None:
+    # Breaks if it ends in a traceback of NumPy's.
+    with pytest.raises(UserError, match=r"output_axis is 5, but the weight of .* choose 0 to"):
+        pruning.shuffled(MASK, jax.random.key(0), "unit", 5)

@@ -38,6 +38,9 @@ def test_rounds_land_on_every_target() -> None:
         (0.2, (1.1,), "remaining is 1.1; choose"),
         (0.2, (0.1, 0.1), "each below the one before"),
         (0.2, (), "give at least one"),
+        (0.2, 0.1, "targets is 0.1; give a list of levels"),
+        (1e-9, (0.1,), r"so that 2.3e\+09 rounds lead to 0.1; choose at least 0.000231$"),
+        (1e-17, (0.1,), "rounds lead to 0.1"),
     ],
 )
 def test_impossible_levels_are_refused(rate, targets, told: str) -> None:
@@ -92,6 +95,25 @@ def test_one_round_is_one_shot_and_layers_keep_their_rates() -> None:
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+def test_many_rounds_can_leave_a_layer_alone() -> None:
+    # Breaks if a round so small that it takes nothing counts layers in another form than the others do.
+    params = harness.parameters(0)
+    sizes = masks.sizes(params)
+    left, *others = sizes
+    found = pruning.iterate(
+        pruning.MAGNITUDE, None, params, None, None, 0.9, rounds=100, layer_rates={left: 0}
+    )
+    kept = masks.layer_count(found)
+    assert kept[left] == sizes[left]
+    assert sum(kept.values()) == round(0.9 * sum(sizes.values()))
+    # One by one the smallest go, so that all others are the largest.
+    gone = sum(sizes[name] - kept[name] for name in others)
+    flat = {name: np.abs(np.asarray(leaf)) for name, leaf in masks.weights(params).items()}
+    limit = np.sort(np.concatenate([flat[name].ravel() for name in others]))[gone]
+    for name in others:
+        np.testing.assert_array_equal(masks.weights(found)[name] > 0, flat[name] >= limit)
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -100,10 +122,13 @@ def test_one_round_is_one_shot_and_layers_keep_their_rates() -> None:
         ({"mask": {"layer_0": {"weight": np.ones((1, 1))}}}, "the mask have no leaf layer_0/bias"),
         ({"params": {"a": {"weight": np.ones((2, 2))}, "b": {"weight": np.zeros((2, 2))}},
           "remaining": 0.5, "rounds": 2}, "layer 'b' would be emptied at a level of 0.5"),
+        ({"params": {"a": {"weight": np.full((2, 2), np.nan)}, "b": {"weight": np.ones((2, 2))}},
+          "remaining": 0.9, "rounds": 2}, "weights of layer 'a' are not finite"),
     ],
 )  # fmt: skip
 def test_impossible_rounds_are_refused(more, told: str) -> None:
-    # Breaks if a layer is emptied on the way without a word, or no round is done at all.
+    # Breaks if a layer is emptied on the way without a word, no round is done at all, or weights that
+    # diverged are pruned at random.
     given = {"params": harness.parameters(0), "mask": None, "remaining": 0.5} | more
     with pytest.raises(UserError, match=told):
         pruning.iterate(pruning.MAGNITUDE, None, key=None, **given)

@@ -53,6 +53,9 @@ def test_survivors_are_the_stored_weights_bit_for_bit(kind) -> None:
         ("step", {"step": 10}, "rewind step is 10, but training has 10 updates; choose 0 to 9"),
         ("step", {"step": -1}, "rewind step is -1"),
         ("step", {"step": 2.5}, "rewind step is 2.5; choose a whole number"),
+        ("step", {"step": True}, "rewind step is True; choose a whole number"),
+        ("step", {"step": 1, "updates": float("nan")}, "updates is nan; choose a whole number"),
+        ("initialisation", {"updates": 0}, "updates is 0; choose at least 1"),
         ("step", {"step": 3}, "restarts from weights; give at_step"),
         ("learning-rate", {"step": 3}, "restarts from weights; give final"),
         ("initialisation", {"step": 3}, "begins at 0; choose step 0 or rewinding 'step'"),
@@ -61,4 +64,4 @@ def test_survivors_are_the_stored_weights_bit_for_bit(kind) -> None:
 def test_an_impossible_restart_says_what_is_allowed(kind, more, told: str) -> None:
     # Breaks if a ticket silently restarts from elsewhere.
     with pytest.raises(UserError, match=told):
-        pruning.restart(kind, updates=10, **more)
+        pruning.restart(kind, **{"updates": 10, **more})

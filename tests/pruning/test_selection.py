@@ -55,6 +55,10 @@ def test_lanes_may_keep_different_numbers() -> None:
         (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), 8, "the mask keeps 7; choose 0 to 7"),
         (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), {"c": 8}, "unknown layer 'c'"),
         (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), {("a", "b"): 3, ("a",): 1}, "counted twice"),
+        (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), {(): 3}, "a group of layers is empty"),
+        (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), 5.7, "keep is 5.7; give a whole number"),
+        (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), {"a": np.nan}, "keep is nan; give a whole"),
+        (tree([1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), "5", "keep is '5'; give a whole number"),
         (tree([1.0, 1.0], [2.0, 1.0, 0.0, 0.0]), 3, r"score tree of a/weight has shape \(1, 2\)"),
     ],
 )  # fmt: skip
@@ -63,3 +67,19 @@ def test_what_cannot_be_kept_is_refused(scores, counts, told: str) -> None:
     with pytest.raises(UserError, match=told) as raised:
         pruning.prune(ALL, scores, counts)
     assert "\n" not in str(raised.value)
+
+
+def test_a_mask_of_other_numbers_is_refused() -> None:
+    # Breaks if fractions in a mask are rounded down, so that nothing at all is kept.
+    mask = tree(np.ones(3), np.full(4, 0.5))
+    with pytest.raises(UserError, match="mask of layer 'b' holds other numbers than 0 and 1"):
+        pruning.prune(mask, tree([3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]), 1)
+
+
+@pytest.mark.parametrize("number", [2, np.int32(2), jnp.int32(2), np.asarray(2)])
+def test_whole_numbers_of_any_kind_are_counts(number) -> None:
+    # Breaks if the check of counts refuses what arrays give.
+    assert kept(pruning.prune(ALL, tree([9.0, 2.0, 1.0], [8.0, 2.0, 0.0, 2.0]), number)) == [
+        [1, 0, 0],
+        [1, 0, 0, 0],
+    ]

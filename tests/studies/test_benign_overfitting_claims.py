@@ -14,7 +14,7 @@ from implicit_bias.studies.benign_overfitting.memorisers import MEMORISERS
 from implicit_bias.studies.benign_overfitting.norms import DIRECTIONS, SPECTRA
 from implicit_bias.studies.benign_overfitting.presentation import held
 from implicit_bias.studies.benign_overfitting.ranks import FACTORS, TESTS
-from implicit_bias.studies.benign_overfitting.rows import accuracy, last_epochs
+from implicit_bias.studies.benign_overfitting.rows import accuracy, last_epochs, over_tests
 from implicit_bias.studies.benign_overfitting.tails import DESIGNS
 
 SEEDS = 6
@@ -278,6 +278,41 @@ def test_the_plane_as_published_is_supported() -> None:
     right = {"as stated": (0.75, 0.5), "He start": (0.75, 0.5), "longer": (0.75, 0.5)}
     changed = found(plane=dict.fromkeys(SCHEDULES, both), plane_right=right)
     assert changed["ch11.C.13"].verdict == "supported"
+
+
+def test_intervals_of_accuracies_stay_within_what_is_possible() -> None:
+    # Breaks if a t-interval near a bound says that more than all labels are fitted, or fewer than none.
+    result = planted()
+    some = result["arm"].values == "plane"
+    fitted = np.ones((some.sum(), *result["plane_train"].shape[1:]))
+    fitted[::4] = 0.97
+    result["plane_train"].values[some] = fitted
+    wrong = result["log_test_error"]
+    for arm in ("given", "random"):
+        some = result["arm"].values == arm
+        wrong.values[some] = 0.0
+        wrong.values[np.flatnonzero(some)[::4]] = 0.03
+    by_id = {one.id: one for one in evaluate(CLAIMS, result)}
+    plane = by_id["ch11.C.13"].details["arms"]
+    for name in (name for name in plane if "fitted" in name):
+        low, high = plane[name]["interval"]
+        assert 95 < low < 99 < high == 100, name
+    right = accuracy(result, "given", "test")
+    assert right.tolist() == pytest.approx([97, 100, 100, 100, 97, 100])
+    assert over_tests(result, "given", right).high == 100
+    assert over_tests(result, "given", right, 0.95, 10.0).high == 90
+    assert over_tests(result, "given", right, 0.95, right - 99).high <= 100
+    result["relabelled_good"].values[result["arm"].values == "relabelled", 0] = [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0.02,
+    ]
+    share = {one.id: one for one in evaluate(CLAIMS, result)}["ch11.A.8"].details["arms"]
+    low, high = share["share of labellings that do well, 2 classes"]["interval"]
+    assert low == 0 < high
 
 
 def test_accuracies_are_those_of_the_last_probe_that_counts() -> None:

@@ -48,6 +48,11 @@ class Settings(StudySettings):
     pair: tuple[int, int] = (1, 2)
     between: Annotated[tuple[Positive, Positive], AfterValidator(increasing)] = (1.0, 2.0)
     twice: Different = (1.0,)
+    rising: Annotated[tuple[Positive, ...], AfterValidator(increasing), Field(min_length=3)] = (
+        1.0,
+        2.0,
+        3.0,
+    )
     target: Positive | None = None
     nesterov: bool = False
     warmup: Warmup = Warmup()
@@ -187,6 +192,7 @@ def test_overrides_win_in_order_and_keep_their_neighbours() -> None:
         ("step_sizes: []\n", "step_sizes is []; give a list of at least 1, each a number > 0"),
         ("step_sizes: [1, -2]\n", "c.yaml line 2: step_sizes[1] is -2; give a number > 0"),
         ("step_sizes: 3\n", "step_sizes is 3; give a list of at least 1, each a number > 0"),
+        ("rising: [1, 2]\n", "rising is [1, 2]; give a list of at least 3, each a number"),
         ("pair: [1]\n", "c.yaml line 2: pair is [1]; give a list of 2, each a whole number"),
         ("pair: [1, 2, 3]\n", "pair is [1, 2, 3]; give a list of 2, each a whole number"),
         ("pair: 1\n", "pair is 1; give a list of 2, each a whole number"),

@@ -107,6 +107,26 @@ def test_ridgeless_limits() -> None:
     assert theory.ridge_risk(50, 50, 0.0, 0.0).excess == 0
 
 
+@pytest.mark.parametrize("n", [25, 50, 99, 100, 101, 200, 4000])
+def test_small_penalties_keep_all_digits(n: int) -> None:
+    # Breaks if parts are differences of large numbers: at a penalty of 1e-14 the variance was −2, not 1.
+    # Expected values solve the same equation in decimals of many digits.
+    from decimal import Decimal, localcontext
+
+    m = 100
+    for penalty in (1e-300, 1e-20, 1e-14, 1e-9, 1e-4, 1.0, 1e6, 1e12):
+        with localcontext() as context:
+            context.prec = 700
+            lam, gamma = Decimal(penalty) / m, Decimal(n) / m
+            b = 1 - gamma + lam
+            s = ((b**2 + 4 * gamma * lam).sqrt() - b) / (2 * gamma * lam)
+            slope = (gamma * s**2 + s) / (2 * gamma * lam * s + b)
+            bias, variance = float(lam**2 * slope), float(gamma * (s - lam * slope))
+        risk = theory.ridge_risk(m, n, 1.0, penalty)
+        assert float(risk.bias) == pytest.approx(bias, rel=1e-9, abs=0)
+        assert float(risk.variance) == pytest.approx(variance, rel=1e-9, abs=0)
+
+
 def test_optimal_penalty_is_best_and_has_no_peak() -> None:
     # Breaks if the penalty is scaled by examples instead of features, or the risk still has a peak.
     n = np.arange(5, 400, 5)

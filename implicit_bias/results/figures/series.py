@@ -353,6 +353,7 @@ def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds", label: 
     """
     lines = sorted({curve.line for curve in curves.values()})
     bands = sorted({curve.band for curve in curves.values()})
+    pairs = sorted({(curve.line, curve.band) for curve in curves.values()})
     totals = np.concatenate([np.zeros(0, int), *(curve.total for curve in curves.values())])
     alike: dict[str, list[str]] = {}
     for group, curve in curves.items():
@@ -374,6 +375,10 @@ def count_note(curves: Mapping[Hashable, Curve], *, unit: str = "seeds", label: 
     counted = f"n = {_range(totals)} {unit}"
     if exceptions:
         counted += ", except " + "; ".join(exceptions)
+    if len(lines) > 1 and len(bands) > 1:
+        # Two lists would not say which band goes with which line.
+        said = "; ".join(f"{line} with {band}" for line, band in pairs)
+        return f"Lines with bands: {said}; {counted}."
     return f"Lines: {', '.join(lines)}; bands: {', '.join(bands)}; {counted}."
 
 

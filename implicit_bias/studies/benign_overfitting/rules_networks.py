@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
-from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.results.statistics import PERCENT, Comparison, mean_interval
 from implicit_bias.studies.benign_overfitting.rows import (
     accuracy,
     constant,
     last_epochs,
     over_tests,
 )
-from implicit_bias.studies.comparisons import above, below, ends
+from implicit_bias.studies.comparisons import above, below, ends, share_below
 from implicit_bias.studies.rows import by_seed, has, require
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def necessarily_poor(result: xr.Dataset) -> Evidence:
         details[f"{k} classes, best labelling, accuracy in %"] = 100 * float(np.nanmax(best))
     few = result["classes"].values[0]
     good = by_seed(result, "relabelled", "relabelled_good", classes=few)
-    made[f"share of labellings that do well, {few} classes"] = below(good, NEVER)
+    made[f"share of labellings that do well, {few} classes"] = share_below(good, NEVER)
     return Evidence(made, details={**details, "network, accuracy by seed, %": found})
 
 
@@ -98,7 +98,7 @@ def network_beats_table(result: xr.Dataset) -> Evidence:
         made,
         reason=_without_all(result),
         details={
-            "lookup table, accuracy in %": ends(mean_interval(table)),
+            "lookup table, accuracy in %": ends(mean_interval(table, bounds=PERCENT)),
             "network, accuracy in %": ends(over_tests(result, "given", network)),
         },
     )
@@ -115,7 +115,7 @@ def network_beats_nearest(result: xr.Dataset) -> Evidence:
     return Evidence(
         {"network above the nearest example": _at_least(result, "given", network, MORE, nearest)},
         details={
-            "nearest example, accuracy in %": ends(mean_interval(nearest)),
+            "nearest example, accuracy in %": ends(mean_interval(nearest, bounds=PERCENT)),
             "network, accuracy in %": ends(over_tests(result, "given", network)),
         },
     )
@@ -129,8 +129,8 @@ def structure_decides(result: xr.Dataset) -> Evidence:
     chance = 100 * constant(result, "random", "chance")
     size, at_stated = _size(result, random), accuracy(result, true, "test", stated)
     made = {
-        f"shuffled labels, {size} images, {stated:g} epochs: labels fitted": above(
-            accuracy(result, random, "train", stated), FITTED
+        f"shuffled labels, {size} images, {stated:g} epochs: labels fitted": _fitted(
+            accuracy(result, random, "train", stated)
         )
     }
     if has(result, "all-given"):
@@ -166,12 +166,12 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     made: dict[str, Comparison] = {}
     for schedule in ("as stated", "He start"):
         for labels in ("true", "random"):
-            made[f"{schedule}: {labels} labels fitted by a quarter of the epochs"] = above(
-                fitted(schedule, labels, STATED_SHARE), FITTED
+            made[f"{schedule}: {labels} labels fitted by a quarter of the epochs"] = _fitted(
+                fitted(schedule, labels, STATED_SHARE)
             )
     for schedule in ("as stated", "He start"):
-        made[f"{schedule}: random labels fitted at the end"] = above(
-            fitted(schedule, "random", 1.0), FITTED
+        made[f"{schedule}: random labels fitted at the end"] = _fitted(
+            fitted(schedule, "random", 1.0)
         )
     centre, off = AS_PUBLISHED
     true = (
@@ -181,18 +181,18 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     made["as stated: distance of the accuracy with true labels from 75 %"] = below(
         np.abs(true - centre), off
     )
-    details = {"as stated, accuracy with true labels, %": ends(mean_interval(true))}
+    details = {"as stated, accuracy with true labels, %": ends(mean_interval(true, bounds=PERCENT))}
     longer = {
         labels: 100
         * by_seed(result, "plane", "plane_own", schedule="longer", plane_labels=labels)[:, -1]
         for labels in ("true", "random")
     }
-    made["longer: random labels fitted"] = above(fitted("longer", "random", 1.0), FITTED)
+    made["longer: random labels fitted"] = _fitted(fitted("longer", "random", 1.0))
     made["longer: accuracy with true labels less that with random ones"] = above(
         longer["true"] - longer["random"], APART
     )
     details |= {
-        f"longer, accuracy with {name} labels, %": ends(mean_interval(values))
+        f"longer, accuracy with {name} labels, %": ends(mean_interval(values, bounds=PERCENT))
         for name, values in longer.items()
     }
     details["longer, random labels, accuracy on the rule, %"] = ends(
@@ -206,6 +206,11 @@ def plane_as_expected(result: xr.Dataset) -> Evidence:
     return Evidence(
         made, headline="as stated: random labels fitted by a quarter of the epochs", details=details
     )
+
+
+def _fitted(values: np.ndarray) -> Comparison:
+    """Ask whether training accuracies in per cent are those of labels that are fitted."""
+    return Comparison(lambda level: mean_interval(values, level, bounds=PERCENT), FITTED, 1)
 
 
 def _at_least(

@@ -128,6 +128,18 @@ def test_diverged_lanes_are_dropped_and_counted(result: xr.Dataset) -> None:
     assert "95 %" in note
 
 
+def test_note_says_which_band_goes_with_which_line(result: xr.Dataset) -> None:
+    # Breaks if lines and bands are two sorted lists, so that a mean seems to have intervals of logarithms.
+    means = figures.curves(result, "test_error", x="batch_size", by="arm")
+    ratios = figures.curves(
+        result, "lambda_max", x="batch_size", by="arm", summary="geometric mean"
+    )
+    note = figures.count_note({"a": means["tuned"], "b": ratios["tuned"]})
+    pairs = [f"{one.line} with {one.band}" for one in (ratios["tuned"], means["tuned"])]
+    assert note.startswith(f"Lines with bands: {'; '.join(pairs)}; n = ")
+    assert means["tuned"].band != ratios["tuned"].band
+
+
 def test_note_groups_curves_that_lost_alike() -> None:
     # Breaks if thirty arms with the same loss fill the page, or a long list hides the worst.
     whole = np.ones((4, 1))
