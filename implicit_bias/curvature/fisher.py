@@ -7,7 +7,7 @@ predictions; the *sampled* one draws them. The *empirical* one is in ``gradient_
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -221,7 +221,7 @@ def _check_predictions(predictions: int, data: Batch) -> None:
     require_whole("predictions", predictions)
     if predictions < 1:
         raise UserError(f"predictions is {predictions}; choose predictions >= 1")
-    targets = data[1] if isinstance(data, tuple) and len(data) == 2 else None
+    targets: Any = data[1] if isinstance(data, tuple) and len(data) == 2 else None
     if getattr(targets, "ndim", 0) == 2 and jnp.issubdtype(targets.dtype, jnp.integer):
         asked = targets.shape[1]
         if asked != predictions:

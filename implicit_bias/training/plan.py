@@ -14,6 +14,8 @@ import numpy as np
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.models import model_cost
+from implicit_bias.models.convolution import Product
+from implicit_bias.models.convolution_table import Choice
 from implicit_bias.runtime import Layout
 from implicit_bias.training import table
 from implicit_bias.training.convolving import Convolutions, convolutions_of, listed, summarised
@@ -254,7 +256,9 @@ def make_plan(
     for lane in lanes:
         groups.setdefault(lane.recipe, []).append(lane)
 
-    programs, reasons, convolutions = [], [], []
+    programs: list[Program] = []
+    reasons: list[str] = []
+    convolutions: list[tuple[Choice, Product]] = []
     for recipe, members in groups.items():
         needed = recipe.n_train + recipe.n_valid
         if needed > dataset.n_train:

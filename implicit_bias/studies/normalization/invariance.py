@@ -199,7 +199,8 @@ class Invariance(Experiment):
         y = rng.integers(OUTPUTS, size=self.examples)
         model = small_network(norm, images, 0.0)
         start = _start(model=model, key=role_key(seed, "initialisation"), example=x[0])
-        return Drawn(*jax.tree.map(np.asarray, start), x, y)
+        params, state = jax.tree.map(np.asarray, start)
+        return Drawn(params, state, x, y)
 
 
 def _function(drawn: Drawn, model: Network, statistics: Statistics) -> Any:

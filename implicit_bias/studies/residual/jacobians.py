@@ -12,6 +12,7 @@ import numpy as np
 
 from implicit_bias.keys import ROLES, role_key
 from implicit_bias.models.dense import ACTIVATIONS
+from implicit_bias.runtime import compiled
 from implicit_bias.studies.residual.network import Stack
 from implicit_bias.studies.residual.settings import KINDS, branch
 from implicit_bias.training import Pool
@@ -97,8 +98,15 @@ class BlockJacobians(Experiment):
         params, _ = model.init(role_key(seed, "initialisation"), jnp.zeros(self.inputs, np.float64))
         skip, factor = branch(kind, depth)
         weights = [np.asarray(params[f"layer_{layer}"]["weight"]) for layer in range(depth + 2)]
-        hidden, at_hidden, of_weights = self._gradients(weights, x, labels, skip, factor)
-        slopes, values = self._activation(hidden)
+        found_by = _gradients(
+            weights=weights,
+            x=x,
+            labels=labels,
+            skip=skip,
+            factor=factor,
+            activation=self.activation,
+        )
+        (slopes, values), at_hidden, of_weights = jax.tree.map(np.asarray, found_by)
 
         found: dict[str, list[float]] = {name: [] for name in self.variables}
         identity = skip * np.eye(self.width)
@@ -134,41 +142,52 @@ class BlockJacobians(Experiment):
             "stack_condition": means["stack_largest"] / means["stack_smallest"],
         }
 
-    def _gradients(
-        self,
-        weights: list[np.ndarray],
-        x: np.ndarray,
-        labels: np.ndarray,
-        skip: float,
-        factor: float,
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Return hidden values, gradients with respect to them, and to the blocks' weights."""
-        act, depth = ACTIVATIONS[self.activation], len(weights) - 2
-        given = [jnp.asarray(weight) for weight in weights]
-        zero = jnp.zeros((depth + 1, len(x), self.width), np.float64)
 
-        def loss(taps: jax.Array, weights: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-            hidden = jnp.asarray(x) @ weights[0].T + taps[0]
-            seen = [hidden]
-            for block in range(depth):
-                added = factor * (act(hidden) @ weights[block + 1].T)
-                hidden = skip * hidden + added + taps[block + 1]
-                seen.append(hidden)
-            outputs = act(hidden) @ weights[-1].T
-            chosen = jnp.take_along_axis(outputs, jnp.asarray(labels)[:, None], axis=1)[:, 0]
-            return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - chosen), jnp.stack(seen)
+def _with_respect_to_all(
+    weights: list[jax.Array],
+    x: jax.Array,
+    labels: jax.Array,
+    skip: jax.Array,
+    factor: jax.Array,
+    activation: str,
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array, list[jax.Array]]:
+    """Return slopes and values of the activation at hidden values, and automatic gradients.
 
-        (_, hidden), (at_hidden, of_weights) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
-            zero, given
-        )
-        blocks = [np.asarray(gradient) for gradient in of_weights[1:-1]]
-        return np.asarray(hidden), np.asarray(at_hidden), blocks
+    Args:
+        weights: Of all layers, those of blocks between the first and the last.
+        x: Inputs, shape (n, inputs).
+        labels: Classes, shape (n,).
+        skip: Factor of what blocks are given.
+        factor: Factor of their branches.
+        activation: Name of the activation.
 
-    def _activation(self, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return slopes and values of the activation."""
-        given = jnp.asarray(hidden)
-        values, slopes = jax.jvp(ACTIVATIONS[self.activation], (given,), (jnp.ones_like(given),))
-        return np.asarray(slopes), np.asarray(values)
+    Returns:
+        Slopes and values, each (depth + 1, n, width); gradients of the loss with respect to hidden values,
+        (depth + 1, n, width), and to the weights of each block.
+    """
+    act, depth = ACTIVATIONS[activation], len(weights) - 2
+
+    def loss(taps: jax.Array, weights: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        hidden = x @ weights[0].T + taps[0]
+        seen = [hidden]
+        for block in range(depth):
+            added = factor * (act(hidden) @ weights[block + 1].T)
+            hidden = skip * hidden + added + taps[block + 1]
+            seen.append(hidden)
+        outputs = act(hidden) @ weights[-1].T
+        chosen = jnp.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]
+        return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - chosen), jnp.stack(seen)
+
+    zero = jnp.zeros((depth + 1, x.shape[0], weights[0].shape[0]), x.dtype)
+    (_, hidden), (at_hidden, of_weights) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+        zero, weights
+    )
+    values, slopes = jax.jvp(act, (hidden,), (jnp.ones_like(hidden),))
+    return (slopes, values), at_hidden, of_weights[1:-1]
+
+
+# One program for each depth: all kinds of blocks share it.
+_gradients = compiled(_with_respect_to_all, static=("activation",))
 
 
 def excess(singular: np.ndarray, epsilon: float, depth: int) -> float:

@@ -185,7 +185,7 @@ def bounds(result: xr.Dataset) -> Finding:
     require(result, "jacobians")
     errors = np.stack([exact(result, "bound_excess", kind) for kind in SHORTCUTS])
     norms = {kind: np.nanmean(exact(result, "branch_norm", kind)[:, -1]) for kind in SHORTCUTS}
-    said = ", ".join(f"{kind} {value:.2g}" for kind, value in norms.items())
+    said = "; ".join(f"{kind} {value:.2g}" for kind, value in norms.items())
     return identity(
         errors, EXACT, n_seeds=errors.shape[1], reason=f"mean ε of the deepest networks: {said}"
     )
