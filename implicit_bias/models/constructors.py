@@ -89,6 +89,7 @@ def conv_net(
     bias: bool = True,
     bias_std: float = 0.0,
     bias_scale: float = 1.0,
+    convolution: str | None = None,
 ) -> Network:
     """Build a plain convolutional network over (batch, height, width, channels).
 
@@ -109,6 +110,7 @@ def conv_net(
         bias: As there.
         bias_std: As there.
         bias_scale: As there.
+        convolution: As there: how convolutions are computed, by default what a table says.
 
     Raises:
         UserError: When a value cannot be used.
@@ -125,7 +127,10 @@ def conv_net(
         chain += [conv, *norm_layers(norm, number), Activation(activation)]
         chain += [] if pool is None else [AveragePool(pool)]
     chain += [Flatten() if head == "flatten" else GlobalAverage(), Affine(outputs)]
-    return Network(tuple(chain), parameterisation, initialisation, bias, bias_std, bias_scale)
+    layers = tuple(chain)
+    return Network(
+        layers, parameterisation, initialisation, bias, bias_std, bias_scale, convolution
+    )
 
 
 def normalised_dense(

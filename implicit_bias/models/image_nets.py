@@ -65,6 +65,7 @@ def cnn5(
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
+    convolution: str | None = None,
 ) -> Network:
     """Build the five-layer network of Nakkiran et al. 2019, *Deep double descent*, appendix B.
 
@@ -80,6 +81,7 @@ def cnn5(
         groups: Largest number of groups of ``"group"``.
         eps: As in ``layers.BatchNorm``.
         momentum: As there.
+        convolution: As in ``Network``: how convolutions are computed, by default what a table says.
 
     Raises:
         UserError: When a value cannot be used.
@@ -94,7 +96,7 @@ def cnn5(
         channels = width * 2**stage
         chain += [Conv(channels), *normalise(channels), _RELU]
         chain += [MaxPool(pool)] if pool > 1 else []
-    return Network((*chain, Flatten(), Affine(outputs)))
+    return Network((*chain, Flatten(), Affine(outputs)), convolution=convolution)
 
 
 VGG_STAGES: dict[int, tuple[int, ...]] = {
@@ -115,6 +117,7 @@ def vgg(
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
+    convolution: str | None = None,
 ) -> Network:
     """Build a VGG network for 32 × 32 images: five stages, and one affine layer on top.
 
@@ -130,6 +133,7 @@ def vgg(
         groups: As there.
         eps: As there.
         momentum: As there.
+        convolution: As there.
 
     Raises:
         UserError: When a value cannot be used.
@@ -141,7 +145,7 @@ def vgg(
         channels = factor * width
         conv = Conv(channels, bias=normalise.conv_bias)
         chain += [conv, *normalise(channels), _RELU] * convs + [MaxPool(2)]
-    return Network((*chain, Flatten(), Affine(outputs)))
+    return Network((*chain, Flatten(), Affine(outputs)), convolution=convolution)
 
 
 RESNET_STAGES: dict[int, tuple[int, ...]] = {
@@ -169,6 +173,7 @@ def resnet(
     groups: int = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
+    convolution: str | None = None,
 ) -> Network:
     r"""Build a residual network for 32 × 32 images (He et al. 2016, *Deep residual learning*).
 
@@ -198,6 +203,7 @@ def resnet(
         groups: Largest number of groups of ``"group"``.
         eps: As in ``layers.BatchNorm``.
         momentum: As there.
+        convolution: As in ``Network``: how convolutions are computed, by default what a table says.
 
     Raises:
         UserError: When a value cannot be used.
@@ -254,7 +260,8 @@ def resnet(
             chain += [_RELU]
             given = wider * channels
     chain += [GlobalAverage(), *([ScalarBias()] if fixup else [])]
-    return Network((*chain, Affine(outputs, initial=0.0 if fixup else 1.0)))
+    chain += [Affine(outputs, initial=0.0 if fixup else 1.0)]
+    return Network(tuple(chain), convolution=convolution)
 
 
 def _of_depth(depth: int, stages: dict[int, tuple[int, ...]]) -> tuple[int, ...]:

@@ -180,7 +180,7 @@ def combine_arms(verdicts: Mapping[str, Verdict]) -> tuple[Verdict, str]:
         verdicts: Verdict by arm.
 
     Returns:
-        The claim's verdict, and, unless all arms agree, which arms say what.
+        The claim's verdict, and, unless all arms agree, which arms say what (``say_arms``).
 
     Raises:
         ValueError: There are no arms.
@@ -190,12 +190,25 @@ def combine_arms(verdicts: Mapping[str, Verdict]) -> tuple[Verdict, str]:
     given = set(verdicts.values())
     if len(given) == 1 and "conditional" not in given:
         return next(iter(given)), ""
-    order: tuple[Verdict, ...] = get_args(Verdict)
-    arms = {v: ", ".join(arm for arm, said in verdicts.items() if said == v) for v in order}
-    words = {"not-decided": "not decided"}
-    text = "; ".join(f"{words.get(v, v)}: {arms[v]}" for v in order if arms[v])
     split = {"supported", "refuted"} <= given or "conditional" in given
-    return ("conditional" if split else "inconclusive"), text
+    return ("conditional" if split else "inconclusive"), say_arms(verdicts)
+
+
+def say_arms(verdicts: Mapping[str, Verdict]) -> str:
+    """Say which arms have which verdict: ``supported: a; b, at equal epochs. Refuted: c``.
+
+    Semicolons and full stops part them, since names have commas.
+
+    Args:
+        verdicts: Verdict by arm.
+    """
+    groups = []
+    for verdict in get_args(Verdict):
+        arms = [arm for arm, said in verdicts.items() if said == verdict]
+        if arms:
+            word = verdict.replace("-", " ")
+            groups.append(f"{word.capitalize() if groups else word}: {'; '.join(arms)}")
+    return ". ".join(groups)
 
 
 def identity(
@@ -368,16 +381,16 @@ def _weigh(evidence: Evidence, made: Mapping[str, Estimate], alpha: float) -> Fi
     verdict, text = combine_arms(verdicts)
     head = evidence.headline or next(iter(evidence.comparisons))
     estimate = made[head]
-    notes = [evidence.reason, estimate.note]
-    if verdict != "conditional":
-        notes.insert(0, text)
+    remarks = "; ".join(note for note in (evidence.reason, estimate.note) if note)
+    said = text if verdict != "conditional" else ""
     return Finding(
         verdict=verdict,
         effect=estimate.value,
         interval=(estimate.low, estimate.high),
         n_seeds=estimate.n if evidence.n_seeds is None else evidence.n_seeds,
         condition=text if verdict == "conditional" else "",
-        reason="; ".join(note for note in notes if note),
+        # A full stop, since semicolons part the arms.
+        reason=". ".join(part for part in (said, remarks) if part),
         details={**evidence.details, "headline": head, "level": 1 - alpha, "arms": arms},
     )
 

@@ -129,11 +129,11 @@ def geometric_mean(values: np.ndarray) -> Estimate:
     """
     usable = np.where(values > 0, values, np.nan)
     # Of the ratios to one of them, so that equal numbers have exactly themselves as their mean.
-    scale = usable[usable > 0][0] if (usable > 0).any() else 1.0
+    scale = float(usable[usable > 0][0]) if (usable > 0).any() else 1.0
     found = mean_interval(np.log(usable / scale))
-    most = 700.0 - math.log(scale)
+    most = 700.0 - max(math.log(scale), 0.0)  # beyond which exponentials are no numbers
     value, low, high = (
-        scale * float(np.exp(min(x, most))) for x in (found.value, found.low, found.high)
+        scale * math.exp(min(x, most)) for x in (found.value, found.low, found.high)
     )
     return replace(found, value=value, low=low, high=high)
 

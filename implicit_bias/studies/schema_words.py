@@ -113,7 +113,9 @@ def _one_kind(node: Schema, root: Schema) -> str:
     if kind == "array":
         # A list of fixed length names the kinds of its items one by one; ours are all of one kind.
         inner = allowed(node.get("items") or (node.get("prefixItems") or [{}])[0], root)
-        least, most = node.get("minItems", 0), node.get("maxItems")
+        # Pydantic writes a list's length as a text's where a check of ours comes before it.
+        least = max(node.get("minItems", 0), node.get("minLength", 0))
+        most = min((node[key] for key in ("maxItems", "maxLength") if key in node), default=None)
         count = f" of {least}" if least == most else f" of at least {least}" if least else ""
         return f"a list{count}" + (f", each {inner}" if inner else "")
     if node.get("properties"):

@@ -119,7 +119,8 @@ class ModelSettings(Section):
                       "number of outputs to one")  # fmt: skip
     options: dict[str, bool | int | float | str | tuple[int, ...]] = Field(
         default_factory=dict,
-        description="options of a model other than dense, such as {depth: 18, width: 16, norm: group}",
+        description="options of a model other than dense, such as {depth: 18, width: 16, norm: group}; "
+        "of networks of convolutions, convolution: native, patches, … says how these are computed",
     )
     widths: tuple[Count, ...] = Field(
         (64,), description="hidden widths; of dense, like what follows"

@@ -339,6 +339,7 @@ def test_a_layer_can_begin_as_the_identity(parameterisation: Any):
         (lambda: cnn5(4, pools=(2, 2)), "pools is (2, 2); give one whole number for each of 4"),
         (lambda: cnn5(4, pools=(1, 2, 2, 0)), "each of pools is 0"),
         (lambda: cnn5(4, eps=-1.0), "eps of a BatchNorm is -1.0"),
+        (lambda: vgg(11, 4, convolution="fft"), "unknown convolution 'fft'"),
         (lambda: cnn5(4, momentum=1.5), "momentum of a BatchNorm is 1.5"),
         (lambda: cnn5(4).init(KEY, jnp.zeros((28, 28, 1))), "larger than its input of 7 by 7"),
         (lambda: resnet(10, 4).init(KEY, jnp.zeros(64)), "needs images"),

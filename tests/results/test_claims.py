@@ -102,17 +102,19 @@ def test_combine_arms_follows_its_table(given_verdicts: list[Verdict]) -> None:
 
 
 def test_combine_arms_says_where() -> None:
-    # Breaks if the condition does not name the arms on each side.
+    # Breaks if the condition does not name the arms on each side, or parts them by what names have.
     verdict, text = claims.combine_arms(
         {
             "fixed step": "supported",
-            "tuned": "refuted",
-            "matched loss": "inconclusive",
+            "tuned, at equal loss": "refuted",
+            "matched loss": "not-decided",
             "B": "refuted",
         }
     )
     assert verdict == "conditional"
-    assert text == "supported: fixed step; refuted: tuned, B; inconclusive: matched loss"
+    assert (
+        text == "supported: fixed step. Refuted: tuned, at equal loss; B. Not decided: matched loss"
+    )
     with pytest.raises(ValueError, match="no arms"):
         claims.combine_arms({})
 
@@ -174,7 +176,7 @@ def test_arms_that_disagree_make_a_condition() -> None:
     )
     (made,) = claims.evaluate([claim(lambda d: evidence)], DATA)
     assert made.verdict == "conditional"
-    assert made.condition == "supported: fixed; refuted: tuned"
+    assert made.condition == "supported: fixed. Refuted: tuned"
     assert (made.effect, made.n_seeds) == (-0.5, 7)
     assert made.interval == (-1.0, 0.5)  # refuted: up to the smallest effect, by the theorem
     assert made.reason == "seeds redraw the training set"

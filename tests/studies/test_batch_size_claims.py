@@ -175,7 +175,7 @@ def test_conditional() -> None:
     for name, finding in findings_of(planted(tuning_undoes_it), *names).items():
         assert finding.verdict == "conditional", name
         assert "supported: " in finding.condition, name
-        refuted = finding.condition.partition("refuted: ")[2]
+        refuted = finding.condition.partition("Refuted: ")[2]
         assert "tuned" in refuted or "matched" in refuted, name
     # Where the tuned arm was run, it stands for the claim.
     assert findings_of(planted(tuning_undoes_it), "johannsen.batch-size")[

@@ -323,7 +323,7 @@ def test_slices_are_compared_paired_and_in_both_normalisations() -> None:
     mixed = judged(planted(rise_raw=equal, rise_filter=equal, curvature=equal), "ch11.C.17")
     assert mixed.verdict == "conditional"
     assert "supported: rise, raw, equal step" in mixed.condition
-    assert "refuted: rise, raw, larger step" in mixed.condition
+    assert "Refuted: rise, raw, larger step" in mixed.condition
     turned = {"small": 2.0, "large": 0.05, "scaled": 0.05}
     none = judged(planted(rise_raw=turned, rise_filter=turned, curvature=turned), "ch11.C.17")
     assert none.verdict == "refuted"
@@ -349,7 +349,7 @@ def test_the_control_of_scale_counts_both_ways() -> None:
     for factor in (5.0, 0.2):
         found = judged(planted(rescaled={"raw": factor, "filter": 1.0}), claim)
         assert found.verdict == "conditional"
-        assert "refuted: raw" in found.condition
+        assert "Refuted: raw" in found.condition
         assert found.details["arms"]["raw"]["effect"] == pytest.approx(5)
     result = planted()
     result["rescaled_rise"] = result["rescaled_rise"] * np.nan
@@ -388,7 +388,7 @@ def test_adam_against_gradient_descent() -> None:
     assert judged(planted(), claim).verdict == "supported"
     found = judged(planted(norm={"small": 5.0, "adam": 5.1}), claim)
     assert found.verdict == "conditional"
-    assert "refuted: ‖θ‖" in found.condition
+    assert "Refuted: ‖θ‖" in found.condition
     same = planted(norm={"small": 5.0, "adam": 5.0}, movement={"small": 0.2, "adam": 0.1})
     assert judged(same, claim).verdict == "refuted"
 

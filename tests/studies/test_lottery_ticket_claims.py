@@ -117,7 +117,7 @@ def test_a_control_can_be_worse_by_less_than_what_is_published(claim: str, arm: 
     assert said(5.0).verdict == "refuted"
     one = said(6.5)
     assert one.verdict == "conditional"
-    assert one.condition == "supported: better by what matters; refuted: better by 3 points"
+    assert one.condition == "supported: better by what matters. Refuted: better by 3 points"
     assert one.effect == pytest.approx(1.5, abs=0.3)
 
 
@@ -131,7 +131,7 @@ def test_mask_and_start_are_told_apart() -> None:
     # A mask that helps its own start alone.
     one = found(errors={**mask, "reinit": 8.0})[name]
     assert one.verdict == "conditional"
-    assert "refuted: another mask against the ticket's with fresh weights" in one.condition
+    assert "Refuted: another mask against the ticket's with fresh weights" in one.condition
     rise = one.details["fresh weights in the ticket's mask: error rises by, points"]
     assert rise[0] == pytest.approx(3.0, abs=0.4)
 
@@ -154,7 +154,7 @@ def test_flatness_is_correlated_with_error_within_seeds() -> None:
         flat={**rising, **controls}, arms=(*arms, "random"),
     )[name]  # fmt: skip
     assert mixed.verdict == "conditional"
-    assert mixed.condition == "supported: ticket; refuted: random"
+    assert mixed.condition == "supported: ticket. Refuted: random"
 
 
 def test_pruned_weights_that_move_refute_the_masks() -> None:

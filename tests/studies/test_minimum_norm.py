@@ -326,7 +326,7 @@ def test_the_bounds_threshold_is_where_the_law_says(done: runner.Run) -> None:
         expected, rel=1e-3
     )
     assert finding.verdict == "conditional"
-    assert "refuted: ‖θ‖² = 0 σ²" in finding.condition
+    assert "Refuted: ‖θ‖² = 0 σ²" in finding.condition
 
 
 def test_bad_settings_and_data_get_one_line() -> None:

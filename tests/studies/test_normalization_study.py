@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -49,7 +50,7 @@ SMALL: dict[str, Any] = {
     "seeds": 2, "data": {"n_train": 60, "n_test": 30, "classes": [0, 1, 2]}, "widths": [6],
     "norms": ["none", "batch", "layer"], "step_sizes": [0.1, 0.4], "common_step": 0.1, "batch_size": 20,
     "target_loss": 0.9, "updates": 40, "examples": 32, "small_batches": [4, 8, 16], "draws": 5,
-    "max_products": 20, "exact": {"networks": ["batch"], "updates": 3},
+    "max_products": 8, "exact": {"networks": ["batch"], "updates": 3},
     "equilibrium": {"norms": ["none", "batch"], "decays": [0, 0.05], "step_size": 0.2, "updates": 40},
 }  # fmt: skip
 
@@ -67,41 +68,49 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
 def test_derivatives_are_those_of_the_loss_written_out() -> None:
     # Breaks if a mean or variance is over the wrong axis, ε is forgotten, or decay is of another layer.
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((7, 6)), rng.integers(3, size=7)
-    with jax.enable_x64(True):
+    x, y = rng.standard_normal((12, 6)), rng.integers(3, size=12)
+    decays = np.asarray([0.0, 0.3, 0.0])
+
+    def loss(params: Any, eps: Any, of_batch: Any) -> Any:
+        hidden = jnp.asarray(x)
+        for layer in range(2):
+            sums = hidden @ params[f"layer_{layer}"]["weight"].T
+            normal = [
+                (sums - sums.mean(axis=axis, keepdims=True))
+                / jnp.sqrt(sums.var(axis=axis, keepdims=True) + eps)
+                for axis in (0, 1)
+            ]
+            own = params[f"norm_{layer}"]
+            normalised = jnp.where(of_batch, *normal)
+            hidden = jnp.tanh(normalised * own["scale"][None] + own["bias"][None])
+        last = params["layer_2"]
+        outputs = hidden @ last["weight"].T + last["bias"][None]
+        picked = jnp.take_along_axis(outputs, jnp.asarray(y)[:, None], axis=1)[:, 0]
+        penalty = 0.15 * jnp.sum(params["layer_1"]["weight"] ** 2)
+        return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - picked) + penalty
+
+    with jax.enable_x64(True), hasty():
+        model = small_network("batch", False, 0.0)
+        drawn, state = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x[0]))
+        flat, back = jax.flatten_util.ravel_pytree(drawn)
+        flat = flat + 0.05
+
+        @jax.jit
+        def written_out(flat: Any, *how: Any) -> Any:
+            value = lambda v: loss(back(v), *how)  # noqa: E731
+            return value(flat), back(jax.grad(value)(flat)), jax.hessian(value)(flat)
+
+        # Those that the study compiles too.
+        found_by = jax.jit(derivatives, static_argnames=("model", "statistics"))
         for norm, eps in (("batch", 0.0), ("batch", 0.1), ("layer", 0.0)):
-            model = small_network(norm, False, eps)  # type: ignore[arg-type]
-            params, state = model.init(jax.random.key(0), jnp.asarray(x[0]))
-            params = jax.tree.map(lambda leaf: leaf + 0.05, params)
-            decays = np.asarray([0.0, 0.3, 0.0])
-
-            def loss(params: Any, norm: str = norm, eps: float = eps, decays: Any = decays) -> Any:
-                hidden = jnp.asarray(x)
-                for layer in range(2):
-                    sums = hidden @ params[f"layer_{layer}"]["weight"].T
-                    axis = 0 if norm == "batch" else 1
-                    middle = sums.mean(axis=axis, keepdims=True)
-                    spread = jnp.sqrt(sums.var(axis=axis, keepdims=True) + eps)
-                    own = params[f"norm_{layer}"]
-                    normal = (sums - middle) / spread
-                    hidden = jnp.tanh(normal * own["scale"][None] + own["bias"][None])
-                last = params["layer_2"]
-                outputs = hidden @ last["weight"].T + last["bias"][None]
-                picked = jnp.take_along_axis(outputs, jnp.asarray(y)[:, None], axis=1)[:, 0]
-                penalty = 0.15 * jnp.sum(params["layer_1"]["weight"] ** 2)
-                return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - picked) + penalty
-
-            found = derivatives(
-                model, "batch", state, params, jnp.asarray(x), jnp.asarray(y), decays
-            )
-            flat, back = jax.flatten_util.ravel_pytree(params)
-            np.testing.assert_allclose(found[0], loss(params), rtol=1e-12)
-            slope = jax.flatten_util.ravel_pytree(found[1])[0]
-            np.testing.assert_allclose(
-                slope, jax.grad(lambda v, b=back: loss(b(v)))(flat), atol=1e-12
-            )
-            expected = jax.hessian(lambda v, b=back: loss(b(v)))(flat)
-            np.testing.assert_allclose(found[2], expected, atol=1e-10)
+            found = found_by(
+                small_network(norm, False, eps), "batch", state if norm == "batch" else {},  # type: ignore[arg-type]
+                back(flat), jnp.asarray(x), jnp.asarray(y), jnp.asarray(decays),
+            )  # fmt: skip
+            expected = written_out(flat, eps, norm == "batch")
+            np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+            jax.tree.map(partial(np.testing.assert_allclose, atol=1e-12), found[1], expected[1])
+            np.testing.assert_allclose(found[2], expected[2], atol=1e-10)
 
 
 def test_invariance_holds_where_it_is_said_to_and_nowhere_else() -> None:
@@ -130,15 +139,17 @@ def test_followed_updates_are_those_written_out() -> None:
     dataset = settings.data.load()
     trial = equilibrium(settings, dataset)
     assert isinstance(trial, Sgd)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), hasty():
         x = jnp.asarray(dataset.x_train, np.float64)
         pool = Pool(x, jnp.asarray(dataset.y_train), x[:1], jnp.asarray(dataset.y_train[:1]))
-        decay = jnp.asarray(0.05)
-        model = trial.models[1]
-        followed, values = trial.run(model, pool, 3, decay)
-        found = trial.summary(model, pool, 3, decay)
-        free = trial.summary(model, pool, 3, jnp.asarray(0.0))
-        plain = trial.summary(trial.models[0], pool, 3, jnp.asarray(0.0))
+
+        def both(pool: Pool, decay: Any, model: Any) -> Any:
+            return trial.run(model, pool, 3, decay), trial.summary(model, pool, 3, decay)
+
+        run = jax.jit(both, static_argnames="model")
+        (followed, values), found = run(pool, 0.05, model=trial.models[1])
+        _, free = run(pool, 0.0, model=trial.models[1])
+        _, plain = run(pool, 0.0, model=trial.models[0])
     norm, turn, slope = (np.asarray(part) for part in followed)
     assert norm.shape == (20, 2)
     # Before a normalisation gradients are orthogonal to weights, so that Pythagoras gives norm and angle.
@@ -174,8 +185,13 @@ def test_sharpness_is_that_of_dense_hessians() -> None:
     with jax.enable_x64(True), hasty():
         x = jnp.asarray(dataset.x_train[:16], np.float64)
         y = jnp.asarray(dataset.y_train[:16])
-        params, state = model.init(jax.random.key(1), x[0])
-        _, state = model.apply(params, state, x[:10], train=True)
+
+        @jax.jit
+        def started(x: jax.Array) -> Any:
+            params, state = model.init(jax.random.key(1), x[0])
+            return params, model.apply(params, state, x[:10], train=True)[1]
+
+        params, state = started(x)
         rows = jnp.arange(16, dtype=np.int32)
         lane: Any = FinishedLane(
             np.uint32(0), LaneExamples(rows, rows[:0], y), params, state, params
@@ -193,7 +209,7 @@ def test_sharpness_is_that_of_dense_hessians() -> None:
                 outputs, _ = model.apply(back(v), state, x, train=training)
                 return jnp.mean(loss.per_example(outputs, y))
 
-            tops[which] = value(flat), jax.hessian(value)(flat)
+            tops[which] = jax.jit(lambda v, of=value: (of(v), jax.hessian(of)(v)))(flat)
             top = np.linalg.eigvalsh(tops[which][1])[-1]
             np.testing.assert_allclose(found[f"lambda_{which}"], top, rtol=1e-6)
         size = params["layer_0"]["weight"].size
@@ -235,9 +251,9 @@ def test_the_run_has_verdicts_tables_and_figures(done: runner.Run) -> None:
         assert found[f"dhand.arch-9.2{name}"] == "supported"
     assert all(verdict != "not-decided" for verdict in found.values())
     assert len(STUDY.tables(result)) == 3
-    for drawing in STUDY.drawings:
-        assert drawing.when(result)
-        assert drawing.draw(result).axes
+    assert all(drawing.when(result) for drawing in STUDY.drawings)
+    drawn = {file.stem for file in done.presented.files if file.suffix == ".png"}
+    assert drawn == {"verdicts", *(drawing.name for drawing in STUDY.drawings)}
     met = result["reached_target"].values & np.isin(result["arm"].values, (TUNED, COMMON))
     assert met.any()
     assert (result["train_loss"].values[met] <= 0.9).all()

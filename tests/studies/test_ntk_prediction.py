@@ -92,8 +92,8 @@ def test_the_law_is_supported_with_its_factor_and_not_without() -> None:
     # Breaks if the printed law, or ridge regression, is judged by another yardstick than the right one.
     found = judged("dhand.thm-5.1", planted())
     assert found.verdict == "conditional"
-    assert "supported: K₀ → K∞, K constant, law with 1/n;" in found.condition
-    assert "refuted: law as printed, ridge regression" in found.condition
+    assert "supported: K₀ → K∞; K constant; law with 1/n;" in found.condition
+    assert "Refuted: law as printed; ridge regression" in found.condition
     assert found.effect == pytest.approx(-0.5, abs=0.02)
     same = {"own_printed": LAWS["own"], "own_ridge": LAWS["own"]}
     assert judged("dhand.thm-5.1", planted(**same)).verdict == "supported"
@@ -108,7 +108,7 @@ def test_the_interpolant_is_that_of_networks_that_start_at_zero() -> None:
     found = judged("dhand.thm-5.2", planted())
     assert (found.verdict, found.condition) == (
         "conditional",
-        "supported: f₀ = 0; refuted: f₀ as drawn",
+        "supported: f₀ = 0. Refuted: f₀ as drawn",
     )
     assert judged("dhand.thm-5.2", planted({"interpolant": (1e-4, 0.0)})).verdict == "supported"
     far = planted(interpolant=(0.3, 0.0))
@@ -145,7 +145,7 @@ def test_descent_ends_nearest_to_its_start_unless_the_loss_is_convex_alone(
     # Breaks if a projection is wrong, or the ellipse's is not seen to differ.
     found = judged("ch11.def.implicit-bias", ends)
     assert found.verdict == "conditional"
-    assert found.condition.endswith(f"refuted: {PROBLEMS[3]}")
+    assert found.condition.endswith(f"Refuted: {PROBLEMS[3]}")
     # From (4, 2) the flow's path is a = 4 (b/2)^(1/9); it ends where that meets the ellipse.
     from scipy.optimize import brentq, minimize_scalar
 
@@ -182,9 +182,9 @@ def test_the_exercise_is_judged_whatever_it_leaves_open() -> None:
     assert judged("ch11.C.20", exercise(1e-3)).verdict == "supported"
     assert judged("ch11.C.20", exercise(1.0, 30.0)).verdict == "conditional"
     assert (
-        "refuted: difference, standard, He" in judged("ch11.C.20", exercise(1e-3, He=1e6)).condition
+        "Refuted: difference, standard, He" in judged("ch11.C.20", exercise(1e-3, He=1e6)).condition
     )
-    assert "at most" in judged("ch11.C.20", exercise(1e-3, 5000.0)).condition.split("refuted")[1]
+    assert "at most" in judged("ch11.C.20", exercise(1e-3, 5000.0)).condition.split("Refuted")[1]
 
 
 def test_the_first_script_prints_what_its_text_computes() -> None:

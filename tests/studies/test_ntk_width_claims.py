@@ -117,7 +117,7 @@ def test_relative_movement_is_judged_arm_by_arm() -> None:
     assert found.effect == pytest.approx(-0.5, abs=0.02)
     split = relative_movement(planted({"standard": LAZY, "mup": RICH}))
     assert split.verdict == "conditional"
-    assert split.condition == "supported: standard; refuted: mup"
+    assert split.condition == "supported: standard. Refuted: mup"
     for changed in (
         {"relative_movement": -0.75},
         {"relative_movement": -0.2},

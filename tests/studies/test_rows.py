@@ -174,6 +174,11 @@ def test_geometric_means_leave_out_what_is_not_positive() -> None:
     # Breaks if the mean of equal numbers is another number, whose axis no figure can draw.
     same = geometric_mean(np.array([10.0, 10.0]))
     assert (same.value, same.low, same.high) == (10.0, 10.0, 10.0)
+    # Breaks if an end of a wide interval is beyond what numbers reach.
+    for ends in ((1e-30, 1e30), (1e30, 1e-30)):
+        wide = geometric_mean(np.array(ends))
+        assert 0.0 <= wide.low < wide.value < wide.high < np.inf
+        assert wide.value == pytest.approx(1.0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from implicit_bias.studies.schema_words import allowed, keys, locate, show
 
@@ -39,6 +39,10 @@ class Outer(BaseModel):
         (tuple[int, ...], "a list, each a whole number"),
         (tuple[float, float], "a list of 2, each a number"),
         (Annotated[list[str], Field(min_length=1)], "a list of at least 1, each text"),
+        (
+            Annotated[list[str], Field(min_length=1), AfterValidator(list), Field(min_length=4)],
+            "a list of at least 4, each text",
+        ),
         (Inner, "a section with keys size"),
         (dict[str, int], "a section"),
         (Any, ""),

@@ -266,7 +266,7 @@ def test_rules_on_covariances_both_ways() -> None:
     assert arms(wrong[root])["order 2 in η of the mean"] == "refuted"
     split = found(gibbs_error=by("noise_case", {"C = I": 0.02}, 0.9))["dhand.thm-8.1"]
     assert split.verdict == "conditional"
-    assert split.condition.startswith("supported: C = I;")
+    assert split.condition.startswith("supported: C = I. ")
     assert found(gibbs_error=0.01)["dhand.thm-8.1"].verdict == "supported"
     inverse = by("noise_case", {"C = I": -0.97}, 0.02)
     theorem = found(variance_exponent=inverse, given_exponent=0.05)["ch11.thm-1.5"]

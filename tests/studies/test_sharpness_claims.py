@@ -231,7 +231,7 @@ def test_flat_minima_need_batch_step_error_and_equal_loss() -> None:
     assert found.verdict == "supported"
     found = judged("ch11.def.flat", planted(sharp, wrong, {"at_loss": {TENFOLD: 30.0}}))
     assert found.verdict == "conditional"
-    assert "refuted: equal loss at 10 θ" in found.condition
+    assert "Refuted: equal loss at 10 θ" in found.condition
     found = judged(
         "ch11.def.flat", planted(everywhere(0.3, 100), None, {"at_loss": {TENFOLD: 30.0}})
     )

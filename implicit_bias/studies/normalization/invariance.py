@@ -51,8 +51,8 @@ class Drawn(NamedTuple):
 
     params: Any
     state: Any
-    x: jax.Array
-    y: jax.Array
+    x: np.ndarray
+    y: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,10 @@ class Invariance(Experiment):
                 factor: float, name: str = name, decays: np.ndarray = decays, block: Any = block
             ) -> tuple[float, np.ndarray, float]:
                 value, gradient, hessian = of(scaled(start, name, factor), decays)
-                top = np.linalg.eigvalsh(np.asarray(hessian)[np.ix_(block, block)])[-1]
-                return float(value), np.asarray(gradient[name]["weight"]), float(top)
+                top = np.linalg.eigvalsh(hessian[np.ix_(block, block)])[-1]
+                return float(value), gradient[name]["weight"], float(top)
 
-            weight = np.asarray(start[name]["weight"])
+            weight = start[name]["weight"]
             value, gradient, top = at(1.0)
             size = np.linalg.norm(gradient)
             errors["tangent_error"].append(
@@ -176,12 +176,12 @@ class Invariance(Experiment):
             added += step**2 * squares(gradient)
             for layer in range(HIDDEN):
                 name = f"layer_{layer}"
-                size = jnp.linalg.norm(params[name]["weight"])
+                size = np.linalg.norm(params[name]["weight"])
                 # The gradient at W/‖W‖, all else as it is, and a step of η/‖W‖² from there.
                 unit = scaled(params, name, 1 / size)
                 slope = of(unit, nothing)[1][name]["weight"]
                 on_sphere = _direction(unit[name]["weight"] - step / size**2 * slope)
-                apart = jnp.linalg.norm(_direction(moved[name]["weight"]) - on_sphere)
+                apart = np.linalg.norm(_direction(moved[name]["weight"]) - on_sphere)
                 sphere = max(sphere, float(apart))
             params = moved
         errors = np.abs(squares(params) - squares(start) - added) / squares(start)
@@ -195,20 +195,22 @@ class Invariance(Experiment):
         """Draw what does not depend on ε."""
         rng = np.random.default_rng([seed, ROLES["data"]])
         shape = (4, 4, 2) if images else (6,)
-        x = jnp.asarray(rng.standard_normal((self.examples, *shape)))
-        y = jnp.asarray(rng.integers(OUTPUTS, size=self.examples))
+        x = rng.standard_normal((self.examples, *shape))
+        y = rng.integers(OUTPUTS, size=self.examples)
         model = small_network(norm, images, 0.0)
-        return Drawn(*model.init(role_key(seed, "initialisation"), x[0]), x, y)
+        start = _start(model=model, key=role_key(seed, "initialisation"), example=x[0])
+        return Drawn(*jax.tree.map(np.asarray, start), x, y)
 
 
 def _function(drawn: Drawn, model: Network, statistics: Statistics) -> Any:
     """Return loss, gradient and Hessian as a function of parameters and decays."""
 
     def of(params: Any, decays: np.ndarray) -> Any:
-        return _compiled(
+        found = _compiled(
             model=model, statistics=statistics, state=drawn.state, params=params, x=drawn.x,
-            y=drawn.y, decays=jnp.asarray(decays),
+            y=drawn.y, decays=decays,
         )  # fmt: skip
+        return jax.tree.map(np.asarray, found)
 
     return of
 
@@ -242,13 +244,19 @@ def derivatives(
     return value, gradient, curvature.dense(hessian)
 
 
+def _initial(model: Network, key: jax.Array, example: jax.Array) -> Any:
+    return model.init(key, example)
+
+
+# What is between the two is NumPy's: JAX would compile each operation on its own.
 _compiled = compiled(derivatives, static=("model", "statistics"))
+_start = compiled(_initial, static=("model",))
 
 
 def squares(tree: Any) -> np.ndarray:
     """Return ‖W‖² of each layer, (layers,)."""
     layers = [tree[f"layer_{layer}"]["weight"] for layer in range(HIDDEN + 1)]
-    return np.asarray([float(jnp.sum(jnp.square(weight))) for weight in layers])
+    return np.asarray([float(np.sum(np.square(weight))) for weight in layers])
 
 
 def small_network(norm: NormName, images: bool, eps: float) -> Network:
@@ -273,5 +281,6 @@ def scaled(params: Any, name: str, factor: Any) -> Any:
     return {**params, name: {**params[name], "weight": factor * params[name]["weight"]}}
 
 
-def _direction(weight: jax.Array) -> jax.Array:
-    return weight / jnp.linalg.norm(weight)
+def _direction(weight: np.ndarray) -> np.ndarray:
+    direction: np.ndarray = weight / np.linalg.norm(weight)
+    return direction

@@ -24,6 +24,11 @@ STATISTICS: tuple[Statistics, ...] = ("batch", "running")
 """By which mean and variance batch normalisation normalises: as in training, and as it is used."""
 
 
+def told_apart(model: Model) -> tuple[Statistics, ...]:
+    """Return the statistics by which a network's outputs differ: one where it takes none of a batch."""
+    return STATISTICS if uses_batch_statistics(model) else STATISTICS[:1]
+
+
 @dataclass(frozen=True)
 class Sharpness:
     """Measurement of a finished lane.
@@ -84,9 +89,10 @@ class Sharpness:
         mean = jnp.full((y.shape[0],), 1 / y.shape[0], x.dtype)
         as_trained = weighted_loss(model, loss, state, "batch")
         values["train_loss_batch"] = as_trained(params, (x, y), mean)
-        for which in STATISTICS:
+        for which in told_apart(model):
             hessian, _ = curvature.hessian(weighted_loss(model, loss, state, which), params, (x, y))
             values[f"lambda_{which}"] = self._largest(hessian, key)
+        values.setdefault("lambda_running", values["lambda_batch"])
         norms, sharpness = [], []
         for layer in range(self.hidden):
             block, _ = curvature.hessian(as_trained, params, (x, y), block=f"layer_{layer}/weight")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from implicit_bias import curvature, geometry
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
-from implicit_bias.studies.normalization.measure import STATISTICS
+from implicit_bias.studies.normalization.measure import STATISTICS, told_apart
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import Params
 from implicit_bias.training.probe import ProbedLane, Variable
@@ -64,12 +64,11 @@ class Path:
             geometry.parameter_norm(lane.params[f"layer_{layer}"]["weight"])
             for layer in range(self.hidden)
         ]
-        return {
-            "layer_norm": jnp.stack(norms),
-            **{
-                f"lipschitz_{which}": curvature.gradient_lipschitz(
-                    weighted_loss(model, loss, lane.model_state, which), lane.params, data
-                )
-                for which in STATISTICS
-            },
-        }, carried
+        values = {
+            f"lipschitz_{which}": curvature.gradient_lipschitz(
+                weighted_loss(model, loss, lane.model_state, which), lane.params, data
+            )
+            for which in told_apart(model)
+        }
+        values.setdefault("lipschitz_running", values["lipschitz_batch"])
+        return {"layer_norm": jnp.stack(norms), **values}, carried

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.claims import Claim, Evidence, Finding, NotDecidable, identity
+from implicit_bias.results.claims import (
+    Claim,
+    Evidence,
+    Finding,
+    NotDecidable,
+    combine_arms,
+    identity,
+)
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.studies.ntk_prediction.exact import ENDS, PROBLEMS
 from implicit_bias.studies.ntk_prediction.exercise import VARIANTS
@@ -130,13 +137,11 @@ def _bias(result: xr.Dataset) -> Finding:
     errors = trial(result, "projection_error")
     others = trial(result, "least_other")
     worst = {name: float(errors[:, place].max()) for place, name in enumerate(PROBLEMS)}
-    true = [name for name, value in worst.items() if value <= EXACT]
-    false = [name for name, value in worst.items() if value > EXACT]
     nearest = float(others.min())
-    if nearest < 1:
-        true, false = [], list(PROBLEMS)
-    condition = f"supported: {', '.join(true)}; refuted: {', '.join(false)}"
-    verdict: Any = "conditional" if true and false else "supported" if true else "refuted"
+    true = [name for name, value in worst.items() if value <= EXACT and nearest >= 1]
+    verdict, condition = combine_arms(
+        {name: "supported" if name in true else "refuted" for name in PROBLEMS}
+    )
     return Finding(
         verdict,
         effect=max(worst.values()),

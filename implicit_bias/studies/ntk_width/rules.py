@@ -272,7 +272,7 @@ def _finding(
 ) -> Finding:
     conditional = verdict == "conditional"
     if not conditional and said and said != reason:
-        reason = f"{said}; {reason}"
+        reason = f"{said}. {reason}"
     return Finding(
         verdict=verdict,
         effect=head["effect"],
