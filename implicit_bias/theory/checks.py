@@ -158,9 +158,20 @@ def together(**arrays: np.ndarray) -> None:
         UserError: Shapes do not broadcast, or there is an array without numbers.
     """
     shapes = {name: np.shape(array) for name, array in arrays.items()}
-    said = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
     if any(0 in shape for shape in shapes.values()):
+        said = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise UserError(f"shapes are {said}; give at least one number of each")
+    alike(**arrays)
+
+
+def alike(**arrays: np.ndarray) -> None:
+    """Refuse arrays whose shapes do not broadcast; there may be no number, as for no place of a design.
+
+    Raises:
+        UserError: They do not.
+    """
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    said = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
     try:
         np.broadcast_shapes(*shapes.values())
     except ValueError:

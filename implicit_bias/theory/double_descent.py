@@ -20,13 +20,13 @@ import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.theory.checks import (
+    alike,
     count,
     counts,
     from_zero,
     not_negative,
     number,
     squares,
-    together,
 )
 
 
@@ -108,7 +108,7 @@ def misspecified_risk(examples: Any, used: Any, sigma: Any, inside: Any, outside
     m, n = counts("examples", examples), counts("features", used)
     s2 = squares("sigma", sigma)
     signal, lost = not_negative("power", inside), not_negative("power left out", outside)
-    together(examples=m, features=n, sigma=s2, power=signal, outside=lost)
+    alike(examples=m, features=n, sigma=s2, power=signal, outside=lost)
     m, n, s2, signal, lost = np.broadcast_arrays(m, n, s2, signal, lost)
     bias = signal * np.maximum(0.0, 1 - m / n)
     effective = s2 + lost
@@ -141,7 +141,7 @@ def selected_risk(examples: Any, used: Any, total: Any, sigma: Any, power: Any =
     """
     p, d = counts("features", used), counts("total", total)
     whole = not_negative("power", power)
-    together(features=p, total=d, power=whole)
+    alike(features=p, total=d, power=whole)
     p, d = np.broadcast_arrays(p, d)
     if np.any(p > d):
         raise UserError(

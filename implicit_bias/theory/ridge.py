@@ -19,6 +19,7 @@ import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.theory.checks import (
+    alike,
     count,
     counts,
     finite,
@@ -28,7 +29,6 @@ from implicit_bias.theory.checks import (
     positives,
     spectrum_of,
     squares,
-    together,
 )
 from implicit_bias.theory.double_descent import Risk
 
@@ -53,7 +53,7 @@ def stieltjes(ratio: Any, penalty: Any) -> tuple[np.ndarray, np.ndarray]:
         UserError: The ratio or the penalty is not positive, or shapes do not broadcast.
     """
     gamma, lam = positives("ratio", ratio), positives("penalty", penalty)
-    together(ratio=gamma, penalty=lam)
+    alike(ratio=gamma, penalty=lam)
     gamma, lam = np.broadcast_arrays(gamma, lam)
     scaled, root = _scaled(gamma, lam)
     s = scaled / lam
@@ -94,7 +94,7 @@ def ridge_risk(examples: Any, features: Any, sigma: Any, penalty: Any, power: An
     m, n = counts("examples", examples), counts("features", features)
     s2, alpha = squares("sigma", sigma), not_negative("penalty", penalty)
     signal = not_negative("power", power)
-    together(examples=m, features=n, sigma=s2, penalty=alpha, power=signal)
+    alike(examples=m, features=n, sigma=s2, penalty=alpha, power=signal)
     m, n, s2, alpha, signal = np.broadcast_arrays(m, n, s2, alpha, signal)
     gamma, lam = n / m, alpha / m
     # With u = λs and the equation that s solves, both parts are free of differences, which as s − λs′ would
@@ -133,7 +133,7 @@ def optimal_penalty(features: Any, sigma: Any, power: Any = 1.0) -> np.ndarray:
     """
     n, s2 = counts("features", features), squares("sigma", sigma)
     signal = not_negative("power", power)
-    together(features=n, sigma=s2, power=signal)
+    alike(features=n, sigma=s2, power=signal)
     if np.any(signal == 0):
         raise UserError(
             "power is 0; without a signal no penalty is large enough, choose a positive one"

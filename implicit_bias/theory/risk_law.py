@@ -27,7 +27,7 @@ import numpy as np
 
 from implicit_bias.arguments import require_numbers
 from implicit_bias.errors import UserError
-from implicit_bias.theory.checks import counts, fractions, not_negative, squares, together
+from implicit_bias.theory.checks import alike, counts, fractions, not_negative, squares
 
 NODES = 96
 """Of the quadrature over the narrower of the two parts."""
@@ -127,7 +127,7 @@ def _broadcast(
 ) -> tuple[_Law, tuple[np.ndarray]]:
     m, n = counts("examples", examples), counts("features", features)
     noise, signal = squares("sigma", sigma), not_negative("power", power)
-    together(**{name: value}, examples=m, features=n, sigma=noise, power=signal)
+    alike(**{name: value}, examples=m, features=n, sigma=noise, power=signal)
     *law, value = np.broadcast_arrays(m, n, noise, signal, value)
     return _Law(*law), (value,)
 

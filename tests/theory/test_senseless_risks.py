@@ -55,7 +55,6 @@ CASES: tuple[Case, ...] = (
     (lambda: theory.ridge_risk([1, 2], [1, 2, 3], 1, 1), NO_BROADCAST),
     (lambda: theory.optimal_penalty([1, 2], [1, 2, 3]), NO_BROADCAST),
     (lambda: ridge.stieltjes([1, 2], [1, 2, 3]), NO_BROADCAST),
-    (lambda: theory.isotropic_risk([], 5, 1), "at least one number"),
     # The pair that does not fit is told, not the largest and the smallest of all.
     (lambda: theory.selected_risk(10, [3, 8, 9], [2, 9, 9], 1), "features is 3, but there are 2"),
 )
@@ -76,3 +75,7 @@ def test_what_has_sense_is_let_through() -> None:
     assert theory.head_size([1, 1], np.int64(2), 0.5) == 0
     shape = theory.isotropic_risk([[10], [20]], [5, 50, 500], 1).total.shape
     assert shape == (2, 3)
+    # No place at all, as a study has that compares only some of its sizes with medians.
+    assert theory.isotropic_risk(10, [], 1).total.shape == (0,)
+    assert theory.risk_quantile([[0.25], [0.5]], 10, [], 1).shape == (2, 0)
+    assert theory.ridge_risk(10, [], 1, 1).total.shape == (0,)
