@@ -79,8 +79,8 @@ STEADY: dict[str, str] = {
     "ch11.S.16": PRINTED,
     "dhand.sec-6.1-crit": "turns where exponents of two arms lie on either side of a bound at once",
 }
-"""Claims whose verdict these draws do not turn, though its number moves, and why; tests of their studies plant
-what turns it."""
+"""Claims whose verdict these draws do not turn, though its number moves, and why; tests of their studies
+plant what turns it."""
 
 Way = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

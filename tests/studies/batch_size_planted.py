@@ -19,7 +19,8 @@ from implicit_bias.results.assemble import Row, assemble
 from implicit_bias.results.claims import Finding, evaluate
 from implicit_bias.studies.batch_size import STUDY, arms
 from implicit_bias.studies.batch_size.arms import TUNING, BatchSizeSettings
-from implicit_bias.studies.settings import DataSettings, ModelSettings
+from implicit_bias.studies.images import ImageSettings
+from implicit_bias.studies.settings import ModelSettings
 from implicit_bias.training import Lane
 from implicit_bias.training.loop import LOGGED
 
@@ -43,7 +44,7 @@ DATASET = _dataset()
 def make_settings(**changes: Any) -> BatchSizeSettings:
     values = {
         "seeds": SEEDS,
-        "data": DataSettings(n_train=300, n_valid=50),
+        "data": ImageSettings(n_train=300, n_valid=50),
         "model": ModelSettings(widths=(7, 5)),
         "batch_sizes": SIZES,
         "anchor_batch_size": 64,

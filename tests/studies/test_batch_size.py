@@ -12,7 +12,7 @@ import pytest
 from implicit_bias.errors import UserError
 from implicit_bias.studies.batch_size import arms
 from implicit_bias.studies.batch_size.arms import ARMS, TUNING
-from implicit_bias.studies.settings import DataSettings
+from implicit_bias.studies.images import ImageSettings
 from tests.studies.batch_size_planted import (
     DATASET,
     N_TEST,
@@ -126,7 +126,7 @@ def test_ratio_of_equal_updates_is_capped() -> None:
         ({"arms": ("epochs-fixd",)}, "epochs-fixd"),
         ({"batch_sizes": (64, 64)}, "name each once"),
         ({"momentum": {"batch_sizes": (8, 8)}}, "name each once"),
-        ({"data": DataSettings(n_train=300)}, "data.n_valid is 0 .*validation"),
+        ({"data": ImageSettings(n_train=300)}, "data.n_valid is 0 .*validation"),
         ({"curvature": {"filter_radii": ()}}, "filter_radii"),
         ({"curvature": {"radii": (1.0, 1.0)}}, "radii"),
         ({"curvature": {"noise_batches": (16, 16)}}, "noise_batches"),
