@@ -174,7 +174,7 @@ def test_planted_peak_is_conditional_on_noise_and_removed(usual: xr.Dataset) -> 
     found = judged(usual)
     main = found["johannsen.double-descent"]
     assert main.verdict == "conditional"
-    assert "rise to the peak, 0 % noise" in main.condition.partition("refuted")[2]
+    assert "rise to the peak, 0 % noise" in main.condition.partition("Refuted: ")[2]
     assert main.effect == pytest.approx(14, abs=1)
     for name in (
         "threshold",
@@ -200,7 +200,7 @@ def test_other_plants_are_refuted_or_not_decided() -> None:
                     sharp=(8, 4, 2, 2, 2, 8), features=((2, 30, 3, 2, 2), (2, 30, 2, 2, 2)))  # fmt: skip
     found = judged(early)
     assert found["johannsen.double-descent"].verdict == "conditional"  # one descent
-    assert "rise" in found["johannsen.double-descent"].condition.partition("refuted")[2]
+    assert "rise" in found["johannsen.double-descent"].condition.partition("Refuted: ")[2]
     for name in ("threshold", "decay", "stopping", "ensembling"):
         assert found[f"double-descent.ctrl.{name}"].verdict == "not-decided", name
     assert found["double-descent.ctrl.samples"].verdict == "refuted"

@@ -11,7 +11,7 @@ def test_verdicts_are_words_as_well_as_colours(page: Page) -> None:
         "paper.error",
         "Smaller batches & lower error.",
         "conditional",
-        "supported: equal epochs; refuted: equal updates",
+        "supported: equal epochs. Refuted: equal updates",
         "points",
         "1.61",
         "difference ≥ 0.5 points",
