@@ -92,7 +92,9 @@ def test_the_law_is_supported_with_its_factor_and_not_without() -> None:
     # Breaks if the printed law, or ridge regression, is judged by another yardstick than the right one.
     found = judged("dhand.thm-5.1", planted())
     assert found.verdict == "conditional"
-    assert "supported: K₀ → K∞; K constant; law with 1/n. Refuted: law as printed" in found.condition
+    assert (
+        "supported: K₀ → K∞; K constant; law with 1/n. Refuted: law as printed" in found.condition
+    )
     assert "Refuted: law as printed; ridge regression" in found.condition
     assert found.effect == pytest.approx(-0.5, abs=0.02)
     same = {"own_printed": LAWS["own"], "own_ridge": LAWS["own"]}
