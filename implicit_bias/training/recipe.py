@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.data.augmentation import Augmentation
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.keys import Role
@@ -342,9 +342,9 @@ class Lane:
         for role, copy in self.replicates.items():
             if role not in REPLICATED:
                 raise unknown("role of a replicate", role, REPLICATED)
-            if not 0 <= _whole(f"replicate of {role}", copy) < 2**32:
+            if not 0 <= whole_number(f"replicate of {role}", copy) < 2**32:
                 raise UserError(f"replicate of {role} is {copy}; choose 0 to {2**32 - 1}")
-        probes = tuple(_whole("a probe", probe) for probe in self.probes)
+        probes = tuple(whole_number("a probe", probe) for probe in self.probes)
         if list(probes) != sorted(set(probes)) or any(probe < 0 for probe in probes):
             raise UserError(f"probes are {probes}; give increasing updates from 0")
         object.__setattr__(self, "probes", probes)
@@ -440,14 +440,4 @@ def _make_whole(record: Any, *names: str, optional: str | None = None) -> None:
     if optional is not None and getattr(record, optional) is not None:
         names += (optional,)
     for name in names:
-        object.__setattr__(record, name, _whole(name, getattr(record, name)))
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError as error:
-        raise UserError(f"{name} is {value!r}; choose a whole number") from error
-    if isinstance(value, bool):
-        raise UserError(f"{name} is {value!r}; choose a whole number")
-    return whole
+        object.__setattr__(record, name, whole_number(name, getattr(record, name)))
