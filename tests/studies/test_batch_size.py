@@ -11,7 +11,7 @@ import pytest
 
 from implicit_bias.errors import UserError
 from implicit_bias.studies.batch_size import arms
-from implicit_bias.studies.batch_size.arms import ARMS, TUNING
+from implicit_bias.studies.batch_size.settings import ARMS, TUNING
 from implicit_bias.studies.images import ImageSettings
 from tests.studies.batch_size_planted import (
     DATASET,

@@ -21,14 +21,11 @@ from implicit_bias.results import claims as claims_module
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.studies import runner
 from implicit_bias.studies.edge_of_stability import STUDY
-from implicit_bias.studies.edge_of_stability.arms import (
-    EdgeOfStabilitySettings,
-    derive,
-    lanes,
-)
+from implicit_bias.studies.edge_of_stability.arms import derive, lanes
 from implicit_bias.studies.edge_of_stability.claims import _edge, _small_steps, _starts, judge_group
 from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.probe import Sharpness
+from implicit_bias.studies.edge_of_stability.settings import EdgeOfStabilitySettings
 from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
 
 MODEL = models.Dense((4,), 2, "tanh")
