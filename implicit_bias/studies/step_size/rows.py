@@ -11,7 +11,7 @@ from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import Comparison, Estimate, with_test_sampling_error
 from implicit_bias.studies import rows
 from implicit_bias.studies.comparisons import below
-from implicit_bias.studies.rows import require, values_of
+from implicit_bias.studies.rows import constant, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,16 +50,6 @@ def by_seed(result: xr.Dataset, arm: str, variant: str, name: str, **at: Any) ->
         NotDecidable: The arm or the variant was not run.
     """
     return rows.by_seed(of_variant(result, arm, variant), arm, name, **at)
-
-
-def constant(result: xr.Dataset, arm: str, name: str) -> Any:
-    """Return what is the same for all lanes of an arm.
-
-    Raises:
-        NotDecidable: The arm was not run.
-    """
-    require(result, arm)
-    return result[name].values[result["arm"].values == arm][0]
 
 
 def epochs(result: xr.Dataset, arm: str, variant: str, **at: Any) -> np.ndarray:

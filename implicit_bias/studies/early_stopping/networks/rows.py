@@ -13,20 +13,10 @@ from implicit_bias.results.statistics import (
     with_test_sampling_error,
 )
 from implicit_bias.studies.comparisons import below
-from implicit_bias.studies.rows import by_seed, require, values_of
+from implicit_bias.studies.rows import by_seed, constant, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-def constant(result: xr.Dataset, arm: str, name: str) -> Any:
-    """Return what is the same for all rows of an arm.
-
-    Raises:
-        NotDecidable: The arm was not run.
-    """
-    require(result, arm)
-    return result[name].values[result["arm"].values == arm][0]
 
 
 def batches(result: xr.Dataset, arm: str) -> list[int]:

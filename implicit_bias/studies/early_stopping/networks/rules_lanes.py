@@ -15,7 +15,6 @@ from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     accuracy_difference,
     batches,
-    constant,
     ended,
     epochs,
     logged,
@@ -25,7 +24,7 @@ from implicit_bias.studies.early_stopping.networks.rows import (
     require_penalties,
 )
 from implicit_bias.studies.early_stopping.networks.settings import ARMS
-from implicit_bias.studies.rows import has, require
+from implicit_bias.studies.rows import constant, has, require
 
 if TYPE_CHECKING:
     import xarray as xr
