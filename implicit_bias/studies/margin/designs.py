@@ -79,9 +79,9 @@ def separable_blobs(rng: np.random.Generator, examples: int, distance: float) ->
         if theory.separable(signed):
             return Drawn(inputs, labels, signed, tried)
     raise UserError(
-        f"blobs.distance is {distance:g}, and none of {TRIES} draws of two classes of {examples} "
-        f"was linearly "
-        "separable, so that there is no margin to maximise; choose a larger distance or fewer examples"
+        f"blobs.distance is {distance:g}, and none of {TRIES} draws of two classes of {examples} was "
+        "linearly separable, so that there is no margin to maximise; choose a larger distance or fewer "
+        "examples"
     )
 
 
