@@ -50,7 +50,7 @@ def planted(**changes: Any) -> xr.Dataset:
     cells: list[dict[str, Any]] = []
     for place, width in enumerate(WIDTHS):
         own = {"hidden_width": width, "batch_size": EXAMPLES, "depth": 1, "examples": EXAMPLES,
-               "true_parameters": parameters(width, INPUTS, OUTPUTS), "label_noise": 0.2,
+               "true_parameters": parameters(width, INPUTS, OUTPUTS, bias=True), "label_noise": 0.2,
                "weight_decay": 0.0, "valid_error": 0.3, "lambda_max": given["sharp"][place]}  # fmt: skip
         cells.append({**own, "arm": "width", "error": given["noisy"][place],
                       "stopped": given["stopped"][place], "joint": given["joint"][place]})  # fmt: skip
