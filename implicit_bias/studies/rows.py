@@ -105,6 +105,28 @@ def by_seed(result: xr.Dataset, arm: str, name: str, **at: Any) -> np.ndarray:
     return found
 
 
+def epochs_of(result: xr.Dataset, arm: str, **at: Any) -> np.ndarray:
+    """Return the epochs after which an arm's lanes were evaluated, whole, shape (evaluations,).
+
+    Args:
+        result: A study's result.
+        arm: The arm; its lanes were evaluated at the same updates.
+        **at: Numbers of coordinates of lanes.
+
+    Raises:
+        NotDecidable: There are no such lanes.
+    """
+    lanes = result["arm"].values == arm
+    for key, value in at.items():
+        lanes &= np.isclose(result[key].values.astype(float), value)
+    if not lanes.any():
+        raise NotDecidable(f"needs arm {arm} at {at}, which was not run")
+    first = np.flatnonzero(lanes)[0]
+    steps = result["log_step"].values[first] / result["epoch_updates"].values[first]
+    found: np.ndarray = steps[np.isfinite(steps)].round()
+    return found
+
+
 def along(
     result: xr.Dataset,
     arm: str,

@@ -15,6 +15,7 @@ from implicit_bias.results.claims import (
     identity,
 )
 from implicit_bias.results.statistics import mean_interval
+from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.ntk_prediction.exact import ENDS, PROBLEMS
 from implicit_bias.studies.ntk_prediction.exercise import VARIANTS
 from implicit_bias.studies.ntk_prediction.rules import (
@@ -25,7 +26,6 @@ from implicit_bias.studies.ntk_prediction.rules import (
     geometric,
     last,
     log10,
-    triple,
 )
 from implicit_bias.studies.ntk_prediction.scripts import (
     DIFFERENCE,
@@ -86,7 +86,7 @@ def _law(result: xr.Dataset) -> Evidence:
         reason=f"laws at width {error.widths[-1]}; decimal logarithms of mean squared differences, "
         "averaged over the course",
         details={
-            f"{name}, relative": triple(geometric(np.power(10, found - size)))
+            f"{name}, relative": ends(geometric(np.power(10, found - size)))
             for name, found in means.items()
         },
     )
@@ -107,10 +107,10 @@ def _interpolant(result: xr.Dataset) -> Evidence:
         said = by_width(result, arm, "interpolant", last).widest / size
         kept = by_width(result, arm, "interpolant_from_start", last).widest / size
         comparisons[name] = below(log10(said), SMALL)
-        details[f"{name}: relative difference from the interpolant of the labels"] = triple(
+        details[f"{name}: relative difference from the interpolant of the labels"] = ends(
             geometric(said)
         )
-        details[f"{name}: from f₀ + that of y − f₀"] = triple(geometric(kept))
+        details[f"{name}: from f₀ + that of y − f₀"] = ends(geometric(kept))
         details[f"{name}: left for longer training"] = float(np.nanmean(unfinished))
     return Evidence(comparisons, details=details)
 
@@ -172,9 +172,9 @@ def _exercise(result: xr.Dataset) -> Evidence:
         + ", ".join(f"{10 ** np.nanmean(matched[:, p]):.1e} ({n})" for p, n in enumerate(names)),
         details={
             name: {
-                "difference": triple(geometric(10 ** said[:, place])),
-                "at equal time": triple(geometric(10 ** matched[:, place])),
-                "condition number": triple(geometric(10 ** condition[:, place])),
+                "difference": ends(geometric(10 ** said[:, place])),
+                "at equal time": ends(geometric(10 ** matched[:, place])),
+                "condition number": ends(geometric(10 ** condition[:, place])),
                 "step size over the largest stable": float(
                     np.nanmean(trial(result, "exercise_speed")[:, place])
                 ),
@@ -200,8 +200,8 @@ def _untrained(result: xr.Dataset) -> Finding:
         "kernel is that of a linear model, and its network is never trained: its outputs and the kernel's "
         f"predictions correlate by {correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]",
         printed=own,
-        difference=triple(geometric(printed["difference"])),
-        norm=triple(geometric(printed["norm"])),
+        difference=ends(geometric(printed["difference"])),
+        norm=ends(geometric(printed["norm"])),
     )
 
 
@@ -225,13 +225,13 @@ def _frozen(result: xr.Dataset) -> Evidence:
            "multiplied with one of units, for which their outer product is put here; " if stops.all() else "")
         + "its kernel is linear, and its networks have frozen random features, of which it is not the kernel",
         details={
-            "test loss, features trained": triple(geometric(10**learned)),
+            "test loss, features trained": ends(geometric(10**learned)),
             "test loss, features frozen": {
-                str(width): triple(geometric(10 ** frozen[:, place]))
+                str(width): ends(geometric(10 ** frozen[:, place]))
                 for place, width in enumerate(WIDTHS)
             },
             "difference": {
-                str(width): triple(geometric(difference[:, place]))
+                str(width): ends(geometric(difference[:, place]))
                 for place, width in enumerate(WIDTHS)
             },
         },

@@ -138,8 +138,3 @@ def geometric(values: np.ndarray, level: float = 0.95) -> Estimate:
     with np.errstate(over="ignore"):
         ends = [float(np.power(10.0, x)) for x in (found.value, found.low, found.high)]
     return dataclasses.replace(found, value=ends[0], low=ends[1], high=ends[2])
-
-
-def triple(estimate: Estimate) -> list[float]:
-    """Return value and ends of an interval, for a report."""
-    return [float(estimate.value), float(estimate.low), float(estimate.high)]

@@ -12,7 +12,6 @@ from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     batches,
     ended,
-    epochs,
     loss_gap,
     penalties,
 )
@@ -20,7 +19,7 @@ from implicit_bias.studies.early_stopping.networks.rules_sine import at_epoch, s
 from implicit_bias.studies.early_stopping.networks.settings import ARMS
 from implicit_bias.studies.early_stopping.networks.sine import FRACTIONS, RUNS
 from implicit_bias.studies.early_stopping.networks.validated import PARTS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, epochs_of, has
 from implicit_bias.studies.seed_means import INTERVALS, mean
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def _networks(result: xr.Dataset) -> Table:
                         arm,
                         batch,
                         penalty,
-                        int(epochs(result, arm, **at)[-1]),
+                        int(epochs_of(result, arm, **at)[-1]),
                         *(mean(one, NOT_NEGATIVE) for one in found),
                         *(
                             mean(accuracies(result, arm, part, **at)[:, -1], PERCENT)
@@ -77,7 +76,7 @@ def _networks(result: xr.Dataset) -> Table:
 
 
 def _gaps(result: xr.Dataset) -> Table:
-    at, gap = epochs(result, "overfit"), loss_gap(result, "overfit")
+    at, gap = epochs_of(result, "overfit"), loss_gap(result, "overfit")
     published = {10: 0.10, 50: 0.01, 100: 0.10, 150: 0.20, 200: 0.30}
     rows = [
         [
