@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.minimum_norm.scripts.comparing import TINY, generator
+from implicit_bias.studies.minimum_norm.scripts.comparing import TINY
 from implicit_bias.studies.minimum_norm.scripts.printed import (
     C6_ACCURACY,
     C6_ADAPTIVE,
@@ -236,7 +237,7 @@ class CurvatureExercise(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise from one start, in one rotated basis."""
-        rng = generator(seed, "exercise C.6")
+        rng = role_generator(seed, "data", "exercise C.6")
         curvatures, start = _curvatures(DIRECTIONS), rng.standard_normal(DIRECTIONS)
         basis = np.linalg.qr(rng.standard_normal((DIRECTIONS, DIRECTIONS)))[0]
         problem = _Turned(curvatures, basis, (basis * curvatures) @ basis.T)
