@@ -8,7 +8,7 @@ from implicit_bias.training.lane import LaneState as LaneState
 from implicit_bias.training.lane import Pool as Pool
 from implicit_bias.training.plan import Plan as Plan
 from implicit_bias.training.plan import Program as Program
-from implicit_bias.training.plan import make_plan as make_plan
+from implicit_bias.training.planner import make_plan as make_plan
 from implicit_bias.training.programs import Evaluation as Evaluation
 from implicit_bias.training.programs import Evaluator as Evaluator
 from implicit_bias.training.recipe import Budget as Budget
