@@ -72,6 +72,23 @@ def require_whole(name: str, value: Any) -> None:
     whole_number(name, value)
 
 
+def make_whole(record: Any, *names: str, optional: str | None = None) -> None:
+    """Make fields of a frozen record Python integers, as what describes it is written as JSON.
+
+    Args:
+        record: A dataclass; called from its ``__post_init__``.
+        *names: Fields.
+        optional: A field that may be None.
+
+    Raises:
+        UserError: As ``whole_number``.
+    """
+    if optional is not None and getattr(record, optional) is not None:
+        names += (optional,)
+    for name in names:
+        object.__setattr__(record, name, whole_number(name, getattr(record, name)))
+
+
 def require_number(name: str, value: Any) -> None:
     """Refuse what is not a real number, traced or not.
 
