@@ -11,7 +11,7 @@ from implicit_bias.results import figures
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.base import Drawing
-from implicit_bias.studies.edge_of_stability.claims import (
+from implicit_bias.studies.edge_of_stability.rules import (
     BAND,
     EDGE_ARMS,
     PLACES,
