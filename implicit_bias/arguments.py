@@ -40,18 +40,53 @@ def require_key(key: Any, name: str = "key") -> None:
         raise UserError(f"{name} is {given}; give a random key, such as jax.random.key(0)")
 
 
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """Return what is given as a Python integer, such as a size or a count.
+
+    Args:
+        name: What the caller knows it by.
+        value: What was given.
+        least: The smallest that is allowed; None for any.
+
+    Raises:
+        UserError: If it is a fraction, a word, a truth value or something else, or too small.
+    """
+    advice = "give a whole number" + ("" if least is None else f" >= {least}")
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        whole = operator.index(value)
+    except TypeError:  # of JAX's tracers too, which have no value yet
+        raise UserError(f"{name} is {_described(value)}; {advice}") from None
+    if least is not None and whole < least:
+        raise UserError(f"{name} is {whole}; {advice}")
+    return whole
+
+
 def require_whole(name: str, value: Any) -> None:
     """Refuse what is not a whole number, as sizes and counts must be.
 
     Raises:
-        UserError: If it is a fraction, a word, a truth value or something else.
+        UserError: As ``whole_number``.
     """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        operator.index(value)
-    except TypeError:  # of JAX's tracers too, which have no value yet
-        raise UserError(f"{name} is {_described(value)}; give a whole number") from None
+    whole_number(name, value)
+
+
+def make_whole(record: Any, *names: str, optional: str | None = None) -> None:
+    """Make fields of a frozen record Python integers, as what describes it is written as JSON.
+
+    Args:
+        record: A dataclass; called from its ``__post_init__``.
+        *names: Fields.
+        optional: A field that may be None.
+
+    Raises:
+        UserError: As ``whole_number``.
+    """
+    if optional is not None and getattr(record, optional) is not None:
+        names += (optional,)
+    for name in names:
+        object.__setattr__(record, name, whole_number(name, getattr(record, name)))
 
 
 def require_number(name: str, value: Any) -> None:

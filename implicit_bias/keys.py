@@ -8,10 +8,12 @@ whatever the optimiser does with them.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Role = Literal[
     "initialisation",
@@ -65,3 +67,16 @@ def role_key(seed: int | jax.Array, role: Role, replicate: jax.Array | None = No
     if replicate is None:
         return key
     return jnp.where(replicate == 0, key, jax.random.fold_in(key, replicate))
+
+
+def role_generator(seed: int, role: Role, *parts: int | str) -> np.random.Generator:
+    """Return NumPy's generator of one role of one seed, for what is drawn outside compiled code.
+
+    Args:
+        seed: Non-negative integer below 2**32.
+        role: One of ``ROLES``.
+        *parts: What tells a role's draws apart, so that no draw depends on another: numbers, or words, of
+            which the bytes count.
+    """
+    words = (part.encode() if isinstance(part, str) else (int(part),) for part in parts)
+    return np.random.default_rng([int(seed), ROLES[role], *itertools.chain.from_iterable(words)])

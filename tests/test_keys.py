@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from implicit_bias.keys import ROLES, Role, role_key
+from implicit_bias.keys import ROLES, Role, role_generator, role_key
 
 PINNED = {
     "initialisation": 0,
@@ -103,3 +103,16 @@ def test_global_settings_change_no_key(impl, float64):
     assert [words(key) for key in keys] == [threefry((0, s), (0, 7)) for s in (*SEEDS, 7)]
     assert {str(jax.random.key_impl(key)) for key in keys} == {"threefry2x32"}
     assert (draws == jax.random.bits(role_key(0, "split"), (3,), "uint32")).all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "entropy"),
+    [((), []), ((3, 0), [3, 0]), (("ab", 1), [97, 98, 1]), ((np.int64(7),), [7])],
+)
+def test_generators_of_roles_are_numpys_of_seed_role_and_parts(parts, entropy):
+    # Breaks if a part is dropped or hashed, which would change what every drawn experiment finds.
+    for seed in (0, np.uint32(12345)):
+        drawn = role_generator(seed, "data", *parts).integers(2**62, size=4)
+        pinned = np.random.default_rng([int(seed), 8, *entropy]).integers(2**62, size=4)
+        np.testing.assert_array_equal(drawn, pinned)
+    assert role_generator(0, "data", 1).random() != role_generator(0, "probe", 1).random()

@@ -8,13 +8,11 @@ its examples.
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.errors import UserError
 
 _MOST_INDEX_BITS = 18  # leaves 14 random bits in each of two rounds
@@ -34,7 +32,7 @@ def epoch_order(key: jax.Array, epoch: jax.Array | int, n: int) -> jax.Array:
     Raises:
         UserError: ``n`` is not a positive whole number.
     """
-    n = _positive("n", n)
+    n = whole_number("n", n, 1)
     key = jax.random.fold_in(key, epoch)
     index_bits = max(1, (n - 1).bit_length())
     if index_bits > _MOST_INDEX_BITS:
@@ -125,20 +123,10 @@ def replacement_batch(
 
 
 def _sizes(n: int, batch_size: int) -> tuple[int, int]:
-    n, batch_size = _positive("n", n), _positive("batch_size", batch_size)
+    n, batch_size = whole_number("n", n, 1), whole_number("batch_size", batch_size, 1)
     if batch_size > n:
         raise UserError(
             f"batch_size is {batch_size}, but the training set has {n} examples; "
             f"choose batch_size <= {n}"
         )
     return n, batch_size
-
-
-def _positive(name: str, value: Any) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError as error:
-        raise UserError(f"{name} is {value!r}; give a whole number >= 1") from error
-    if whole < 1 or isinstance(value, bool):
-        raise UserError(f"{name} is {value!r}; give a whole number >= 1")
-    return whole

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from implicit_bias.data.dataset import Dataset, Task, arrays_checksum
 from implicit_bias.data.transforms import stratified_prefix
 from implicit_bias.errors import UserError
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_valid", "y_valid")
@@ -218,7 +218,7 @@ def _subset(
     task: Task, targets: npt.NDArray[Any], wanted: int, seed: int, number: int
 ) -> npt.NDArray[np.intp]:
     # NumPy and not JAX: loading data must not start JAX before its devices have been chosen.
-    rng = np.random.default_rng([seed, ROLES["data"], number])
+    rng = role_generator(seed, "data", number)
     order = rng.permutation(len(targets))
     if task == "regression":
         return order[:wanted]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 _STREAMS = {
     "teacher": 0,
@@ -231,7 +231,7 @@ GENERATORS: dict[str, Callable[..., Dataset]] = {
 def _stream(seed: int, ingredient: str) -> np.random.Generator:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise UserError(f"seed is {seed!r}; give a whole number >= 0")
-    return np.random.default_rng([int(seed), ROLES["data"], _STREAMS[ingredient]])
+    return role_generator(seed, "data", _STREAMS[ingredient])
 
 
 def _dataset(

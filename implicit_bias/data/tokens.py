@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 _STREAMS = {"transitions": 0, "train": 1, "test": 2, "order": 3}
 """Numbers of the ingredients' generators. Append only: renumbering changes every draw."""
@@ -360,7 +360,7 @@ def _stream(seed: int, ingredient: str) -> np.random.Generator:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise UserError(f"seed is {seed!r}; give a whole number >= 0")
     # A word of its own keeps these apart from the streams of other generators.
-    return np.random.default_rng([int(seed), ROLES["data"], 100 + _STREAMS[ingredient]])
+    return role_generator(seed, "data", 100 + _STREAMS[ingredient])
 
 
 def _whole(least: int, **sizes: int) -> None:

@@ -7,7 +7,6 @@ fixes the shapes of the result, and is the same for every seed.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.errors import UserError, unknown
 
@@ -355,15 +355,7 @@ def _host_labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def _checked_sizes(sizes: Sequence[int], available: int) -> list[int]:
-    checked = []
-    for size in sizes:
-        try:
-            whole = operator.index(size)
-        except TypeError as error:
-            raise UserError(f"a subset's size is {size!r}; give a whole number >= 0") from error
-        if whole < 0 or isinstance(size, bool):
-            raise UserError(f"a subset's size is {size!r}; give a whole number >= 0")
-        checked.append(whole)
+    checked = [whole_number("a subset's size", size, 0) for size in sizes]
     if not any(checked):
         raise UserError(f"the subsets' sizes are {tuple(checked)}; give at least one that is >= 1")
     if sum(checked) > available:

@@ -285,3 +285,21 @@ def with_weights(chain: Chain) -> Iterator[Affine | Conv]:
 def only_weights(chain: Chain) -> bool:
     """Say whether all that the chain learns are weights and biases: no normalisation, no scalars."""
     return not any(isinstance(layer, Norm | LearnedScalar) for layer in each_layer(chain))
+
+
+def hidden_activations(
+    model: ChainModel, params: Params, state: State, x: jax.Array
+) -> list[jax.Array]:
+    """Return what each hidden layer makes of inputs: what the next layer with weights is given.
+
+    Args:
+        model: A network of n inputs.
+        params: Its parameters.
+        state: Its state.
+        x: Inputs, shape (n, *features).
+
+    Returns:
+        For each layer with weights but the first, shape (n, units); padded units are zero.
+    """
+    _, given = model.tapped(params, state, x)
+    return [entry.reshape(entry.shape[0], -1) for entry in given[1:]]

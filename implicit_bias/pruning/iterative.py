@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.errors import UserError
 from implicit_bias.pruning import masks
 from implicit_bias.pruning.allocation import REMAINING, Scope, counts_of
@@ -116,7 +116,7 @@ def iterate(
         Tanaka, Kunin, Yamins and Ganguli, *Pruning neural networks without any data by iteratively conserving
         synaptic flow* (2020), Algorithm 1 (a level of ρ^(−k/n) after round k).
     """
-    number = pruner.rounds if rounds is None else _whole("rounds", rounds)
+    number = pruner.rounds if rounds is None else whole_number("rounds", rounds, 1)
     REMAINING.check(remaining)
     mask = masks.full(params) if mask is None else mask
     masks.same_shape("mask", mask, params)
@@ -157,13 +157,3 @@ def iterate(
                 "more rounds, or scope='layer'"
             )
     return mask
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = 0
-    if whole < 1 or isinstance(value, bool | np.bool_):
-        raise UserError(f"{name} is {value!r}; choose a whole number of at least 1")
-    return whole

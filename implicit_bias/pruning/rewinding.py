@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Literal, NamedTuple
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.pruning.masks import Params
 
@@ -65,9 +65,7 @@ def restart(
     """
     if kind not in KINDS:
         raise unknown("rewinding", kind, KINDS)
-    step, updates = _whole("the rewind step", step), _whole("updates", updates)
-    if updates < 1:
-        raise UserError(f"updates is {updates}; choose at least 1")
+    step, updates = whole_number("the rewind step", step), whole_number("updates", updates, 1)
     if not 0 <= step < updates:
         raise UserError(
             f"the rewind step is {step}, but training has {updates} updates; choose 0 to {updates - 1}"
@@ -83,12 +81,3 @@ def restart(
     if weights is None:
         raise UserError(f"rewinding {kind!r} restarts from weights; give {name}")
     return Restart(weights, step)
-
-
-def _whole(name: str, value: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise UserError(f"{name} is {value!r}; choose a whole number") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.pruning import masks
 from implicit_bias.pruning.masks import Mask
@@ -112,14 +112,7 @@ def _refuse(kept: Any, scored: Any, wanted: Mapping[tuple[str, ...], Any]) -> No
                 f"the mask of layer {layer!r} holds other numbers than 0 and 1; give 1 for what is kept"
             )
     for group, asked in wanted.items():
-        try:
-            if isinstance(asked, bool | np.bool_):
-                raise TypeError
-            number = operator.index(asked)
-        except TypeError:
-            raise UserError(
-                f"the number of weights to keep is {asked!r}; give a whole number"
-            ) from None
+        number = whole_number("the number of weights to keep", asked)
         keeps = {layer: np.asarray(kept[layer]) > 0 for layer in group}
         own = {layer: np.asarray(scored[layer])[keep] for layer, keep in keeps.items()}
         title = f"layer {group[0]!r}" if len(group) == 1 else f"layers {', '.join(group)}"

@@ -45,6 +45,11 @@ def about_zero(values: np.ndarray, within: float) -> Comparison:
     return _distance(values, 0.0, within, "mean")
 
 
+def near(values: np.ndarray, low: float, high: float) -> Comparison:
+    """Ask whether values lie between two numbers: whether their mean distance to the middle is small."""
+    return below(np.abs(values - (low + high) / 2), (high - low) / 2)
+
+
 def larger(first: np.ndarray, second: np.ndarray | float, smallest: float) -> Comparison:
     """Ask whether the first is larger by a ratio of more than 1 + smallest, paired by seed; both positive."""
     return Comparison(lambda level: _ratio(first, second, level), smallest, 1, 1.0)

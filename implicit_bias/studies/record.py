@@ -17,7 +17,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.studies.base import Study
 from implicit_bias.studies.settings import StudySettings
-from implicit_bias.training.plan import DEFAULT_MEMORY
+from implicit_bias.training.planner import DEFAULT_MEMORY
 
 
 @dataclass(frozen=True)

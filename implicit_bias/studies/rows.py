@@ -57,6 +57,21 @@ def values_of(result: xr.Dataset, arm: str, coordinate: str) -> np.ndarray:
     return np.unique(values[np.isfinite(values)])
 
 
+def constant(result: xr.Dataset, arm: str, name: str) -> Any:
+    """Return what is the same for all lanes of an arm, such as the number of examples.
+
+    Args:
+        result: A study's result.
+        arm: The arm, or the stage.
+        name: The variable or coordinate, of shape (lanes, …).
+
+    Raises:
+        NotDecidable: The arm was not run.
+    """
+    require(result, arm)
+    return result[name].values[result["arm"].values == arm][0]
+
+
 def by_seed(result: xr.Dataset, arm: str, name: str, **at: Any) -> np.ndarray:
     """Return a variable of an arm, or of a stage of trials, by seed.
 
@@ -87,6 +102,28 @@ def by_seed(result: xr.Dataset, arm: str, name: str, **at: Any) -> np.ndarray:
     seeds, rows = seeds_of(result), np.flatnonzero(chosen)
     found = np.full((seeds.size, *values.shape[1:]), np.nan)
     found[np.searchsorted(seeds, result["seed"].values[rows])] = values.values[rows]
+    return found
+
+
+def epochs_of(result: xr.Dataset, arm: str, **at: Any) -> np.ndarray:
+    """Return the epochs after which an arm's lanes were evaluated, whole, shape (evaluations,).
+
+    Args:
+        result: A study's result.
+        arm: The arm; its lanes were evaluated at the same updates.
+        **at: Numbers of coordinates of lanes.
+
+    Raises:
+        NotDecidable: There are no such lanes.
+    """
+    lanes = result["arm"].values == arm
+    for key, value in at.items():
+        lanes &= np.isclose(result[key].values.astype(float), value)
+    if not lanes.any():
+        raise NotDecidable(f"needs arm {arm} at {at}, which was not run")
+    first = np.flatnonzero(lanes)[0]
+    steps = result["log_step"].values[first] / result["epoch_updates"].values[first]
+    found: np.ndarray = steps[np.isfinite(steps)].round()
     return found
 
 
@@ -121,19 +158,24 @@ def along(
     return np.stack(tables, axis=1)
 
 
-def geometric_mean(values: np.ndarray) -> Estimate:
+def geometric_mean(values: Any) -> Estimate:
     """Estimate a geometric mean over seeds with its 95 % t-interval, made of logarithms.
 
     Args:
-        values: Shape (seeds,); what is not positive is left out.
+        values: One number a seed, shape (seeds,); what is not positive and finite is left out.
+
+    Returns:
+        The mean; of one value the interval has no upper end.
     """
-    usable = np.where(values > 0, values, np.nan)
+    array = np.asarray(values, float)
+    usable = np.where((array > 0) & np.isfinite(array), array, np.nan)
     # Of the ratios to one of them, so that equal numbers have exactly themselves as their mean.
     scale = float(usable[usable > 0][0]) if (usable > 0).any() else 1.0
     found = mean_interval(np.log(usable / scale))
     most = 700.0 - max(math.log(scale), 0.0)  # beyond which exponentials are no numbers
     value, low, high = (
-        scale * math.exp(min(x, most)) for x in (found.value, found.low, found.high)
+        scale * math.exp(min(x, most)) if x < math.inf else x
+        for x in (found.value, found.low, found.high)
     )
     return replace(found, value=value, low=low, high=high)
 

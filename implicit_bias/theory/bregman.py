@@ -301,9 +301,8 @@ def _require_positive(x: np.ndarray, y: np.ndarray) -> None:
     )  # fmt: skip
     if found.status == 2:
         raise UserError(
-            f"no w >= 0 has Xw = y ({m} examples of {n} features): mirror descent in the entropy has "
-            "no solution "
-            "to go to; choose labels that positive weights make, or a p-norm"
+            f"no w >= 0 has Xw = y ({m} examples of {n} features): mirror descent in the entropy has no "
+            "solution to go to; choose labels that positive weights make, or a p-norm"
         )
     if not found.success:
         raise ArithmeticError(f"whether a positive solution exists was not found: {found.message}")

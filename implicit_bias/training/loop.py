@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from implicit_bias.training.budget import Until
 from implicit_bias.training.lane import LaneState
 from implicit_bias.training.programs import Evaluation
-from implicit_bias.training.recipe import Lane, Recipe, Until
+from implicit_bias.training.recipe import Lane, Recipe
 from implicit_bias.training.records import Snapshot, Trained
 
 LOGGED = Evaluation._fields

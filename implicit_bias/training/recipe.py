@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from implicit_bias.arguments import make_whole, whole_number
 from implicit_bias.data.augmentation import Augmentation
 from implicit_bias.errors import UserError, unknown
 from implicit_bias.keys import Role
@@ -26,6 +26,7 @@ from implicit_bias.models.base import traced_settings
 from implicit_bias.models.computed import PRECISIONS, Computed, Precision
 from implicit_bias.optimizers import Optimizer, Schedule
 from implicit_bias.ranges import Setting
+from implicit_bias.training.budget import Budget
 
 ENGINE_SETTINGS: dict[str, float] = {"init_scale": 1.0, "label_noise": 0.0}
 """Traced settings every lane has, beside its optimiser's, with their defaults.
@@ -96,9 +97,7 @@ class Recipe:
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
-        _make_whole(
-            self, "batch_size", "n_train", "n_valid", "first_update", optional="micro_batch"
-        )
+        make_whole(self, "batch_size", "n_train", "n_valid", "first_update", optional="micro_batch")
         if self.first_update < 0:
             raise UserError(f"first_update is {self.first_update}; choose at least 0")
         if self.n_train < 1 or self.n_valid < 0:
@@ -217,63 +216,6 @@ class Recipe:
         }
 
 
-_TARGET_LOSS = Setting("target_loss", 1.0, minimum=0.0, includes_minimum=False)
-
-
-@dataclass(frozen=True)
-class Until:
-    """A reason to stop early, looked at whenever a lane is probed.
-
-    Attributes:
-        quantity: What is logged or probed: ``"train_error"``, or a scalar of the study's probe.
-        level: Where the lane stops.
-        at_least: Whether it stops where the quantity is at least, rather than at most, this large.
-    """
-
-    quantity: str
-    level: float
-    at_least: bool = False
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.level):
-            raise UserError(f"a lane should stop at {self.quantity} = {self.level}; give a number")
-
-    def met(self, values: np.ndarray) -> np.ndarray:
-        """Say which values stop a lane; one that is not a number stops none."""
-        met: np.ndarray = values >= self.level if self.at_least else values <= self.level
-        return met
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a lane stops.
-
-    Attributes:
-        updates: Largest number of updates.
-        target_loss: Stop at the first evaluated iterate whose loss over the whole training set is at
-            or below this; None trains for the full number of updates.
-        evaluate_every: Updates between evaluations against ``target_loss``.
-        until: Stop at the first probe at which any of these is met.
-    """
-
-    updates: int
-    target_loss: float | None = None
-    evaluate_every: int | None = None
-    until: tuple[Until, ...] = ()
-
-    def __post_init__(self) -> None:
-        _make_whole(self, "updates", optional="evaluate_every")
-        if self.updates < 1:
-            raise UserError(f"updates is {self.updates}; choose at least 1")
-        if (self.target_loss is None) != (self.evaluate_every is None):
-            raise UserError("target_loss and evaluate_every come together; give both or neither")
-        if self.target_loss is not None:
-            _TARGET_LOSS.check(self.target_loss)
-            object.__setattr__(self, "target_loss", float(self.target_loss))
-        if self.evaluate_every is not None and self.evaluate_every < 1:
-            raise UserError(f"evaluate_every is {self.evaluate_every}; choose at least 1")
-
-
 @dataclass(frozen=True)
 class Lane:
     """One training run.
@@ -303,7 +245,7 @@ class Lane:
     replicates: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _make_whole(self, "seed")
+        make_whole(self, "seed")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed is {self.seed}; choose 0 to {2**32 - 1}")
         known = self.recipe.setting_defaults()
@@ -342,9 +284,9 @@ class Lane:
         for role, copy in self.replicates.items():
             if role not in REPLICATED:
                 raise unknown("role of a replicate", role, REPLICATED)
-            if not 0 <= _whole(f"replicate of {role}", copy) < 2**32:
+            if not 0 <= whole_number(f"replicate of {role}", copy) < 2**32:
                 raise UserError(f"replicate of {role} is {copy}; choose 0 to {2**32 - 1}")
-        probes = tuple(_whole("a probe", probe) for probe in self.probes)
+        probes = tuple(whole_number("a probe", probe) for probe in self.probes)
         if list(probes) != sorted(set(probes)) or any(probe < 0 for probe in probes):
             raise UserError(f"probes are {probes}; give increasing updates from 0")
         object.__setattr__(self, "probes", probes)
@@ -433,21 +375,3 @@ def _own_code(recipe: Recipe) -> list[str]:
         if str(named.__module__).split(".")[0] != "implicit_bias":
             names.append(f"{named.__module__}.{named.__qualname__}")
     return names
-
-
-def _make_whole(record: Any, *names: str, optional: str | None = None) -> None:
-    """Make fields of a frozen record Python integers; the optional one may be None."""
-    if optional is not None and getattr(record, optional) is not None:
-        names += (optional,)
-    for name in names:
-        object.__setattr__(record, name, _whole(name, getattr(record, name)))
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError as error:
-        raise UserError(f"{name} is {value!r}; choose a whole number") from error
-    if isinstance(value, bool):
-        raise UserError(f"{name} is {value!r}; choose a whole number")
-    return whole

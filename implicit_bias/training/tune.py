@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from implicit_bias.runtime import Layout
-from implicit_bias.training.plan import Plan, Program, make_plan
+from implicit_bias.training.plan import Plan, Program
+from implicit_bias.training.planner import make_plan
 from implicit_bias.training.slots import make_pool
 from implicit_bias.training.train import train_chunk
 

@@ -27,12 +27,12 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jax
 
+from implicit_bias.arguments import whole_number
 from implicit_bias.errors import UserError
 from implicit_bias.models.base import Model
 from implicit_bias.models.dense import Dense
@@ -241,16 +241,19 @@ def bucketed(
     number = isinstance(gradients, numbers.Real) and not isinstance(gradients, bool)
     if not number or not 0 < gradients < math.inf:
         raise UserError(f"gradients is {gradients!r}; choose a finite number > 0")
-    widths = sorted(_whole("a width", width) for width in widths)
+    widths = sorted(whole_number("a width", width, 1) for width in widths)
     if not widths or len(set(widths)) < len(widths):
         raise UserError(f"widths are {_listed(widths) or 'none'}; give at least one, each once")
     if not dense.widths:
         raise UserError("the network has no hidden layers, so no width; give one that has some")
-    whole = {
-        width: (_whole("updates", _of(updates, width)),) * _whole("lanes", _of(lanes, width))
+    each = {
+        width: (whole_number("updates", _of(updates, width), 1),)
+        * whole_number("lanes", _of(lanes, width), 1)
         for width in widths
     }
-    load = Load(dense, _whole("inputs", inputs), _whole("batch_size", batch_size), gradients, whole)
+    inputs = whole_number("inputs", inputs, 1)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    load = Load(dense, inputs, batch_size, gradients, each)
     return planned(load, table.costs(jax.default_backend()) if costs is None else costs)
 
 
@@ -362,16 +365,6 @@ def _of(given: int | Mapping[int, int], width: int) -> object:
     if width not in given:
         raise UserError(f"width {width} has no entry among {_listed(given)}; give one")
     return given[width]
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        whole = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        whole = 0
-    if isinstance(value, bool) or whole < 1:
-        raise UserError(f"{name} is {value!r}; choose a whole number of at least 1")
-    return whole
 
 
 def _listed(widths: object) -> str:

@@ -117,7 +117,7 @@ def test_many_rounds_can_leave_a_layer_alone() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"rounds": 0}, "rounds is 0; choose a whole number of at least 1"),
+        ({"rounds": 0}, "rounds is 0; give a whole number >= 1"),
         ({"remaining": 0.0}, "remaining is 0.0; choose"),
         ({"mask": {"layer_0": {"weight": np.ones((1, 1))}}}, "the mask have no leaf layer_0/bias"),
         ({"params": {"a": {"weight": np.ones((2, 2))}, "b": {"weight": np.zeros((2, 2))}},

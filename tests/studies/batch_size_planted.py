@@ -18,7 +18,7 @@ from implicit_bias.data import Dataset
 from implicit_bias.results.assemble import Row, assemble
 from implicit_bias.results.claims import Finding, evaluate
 from implicit_bias.studies.batch_size import STUDY, arms
-from implicit_bias.studies.batch_size.arms import TUNING, BatchSizeSettings
+from implicit_bias.studies.batch_size.settings import TUNING, BatchSizeSettings
 from implicit_bias.studies.images import ImageSettings
 from implicit_bias.studies.settings import ModelSettings
 from implicit_bias.training import Lane

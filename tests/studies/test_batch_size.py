@@ -11,7 +11,7 @@ import pytest
 
 from implicit_bias.errors import UserError
 from implicit_bias.studies.batch_size import arms
-from implicit_bias.studies.batch_size.arms import ARMS, TUNING
+from implicit_bias.studies.batch_size.settings import ARMS, TUNING
 from implicit_bias.studies.images import ImageSettings
 from tests.studies.batch_size_planted import (
     DATASET,
@@ -153,7 +153,7 @@ def test_measurement_refused(curvature: dict[str, int], told: str) -> None:
         DATASET, task="regression", n_outputs=1,
         y_train=DATASET.x_train[:, :1], y_test=DATASET.x_test[:, :1],
     )  # fmt: skip
-    with pytest.raises(UserError, match="is a regression dataset"):
+    with pytest.raises(UserError, match="a regression, but errors are compared"):
         arms.tuning_lanes(SETTINGS, regression, None)
 
 

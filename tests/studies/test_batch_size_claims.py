@@ -17,8 +17,8 @@ from implicit_bias.results import figures
 from implicit_bias.results.claims import Finding
 from implicit_bias.results.table import to_text
 from implicit_bias.studies.batch_size import STUDY, arms, presentation
-from implicit_bias.studies.batch_size.arms import ARMS, TUNING
 from implicit_bias.studies.batch_size.claims import RICH, SMALLEST_GAP, SMALLEST_RATIO
+from implicit_bias.studies.batch_size.settings import ARMS, TUNING
 from tests.studies.batch_size_planted import (
     CLAIMS,
     DATASET,

@@ -12,7 +12,7 @@ import xarray as xr
 from implicit_bias.results import store
 from implicit_bias.studies import runner
 from implicit_bias.studies.batch_size import STUDY
-from implicit_bias.studies.batch_size.arms import BatchSizeSettings
+from implicit_bias.studies.batch_size.settings import BatchSizeSettings
 
 SETTINGS = BatchSizeSettings.model_validate(
     {

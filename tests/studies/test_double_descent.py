@@ -13,13 +13,13 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding, NotDecidable, evaluate
 from implicit_bias.studies import runner
 from implicit_bias.studies.double_descent import STUDY, DoubleDescentSettings
+from implicit_bias.studies.double_descent.arms import parameters
 from implicit_bias.studies.double_descent.claims import NETWORK_CLAIMS
 from implicit_bias.studies.double_descent.curves import at, climb, crosswise, peaks, smoothed
 from implicit_bias.studies.double_descent.features import RandomFeatures, least_squares
 from implicit_bias.studies.double_descent.presentation import NETWORK_DRAWINGS
 from implicit_bias.studies.double_descent.rows import threshold
 from implicit_bias.studies.double_descent.rules import batch_effect_across_scale, removed_by_decay
-from implicit_bias.studies.double_descent.threshold import parameters, width_at
 from implicit_bias.studies.images import pooled
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import LaneExamples
@@ -50,7 +50,7 @@ def planted(**changes: Any) -> xr.Dataset:
     cells: list[dict[str, Any]] = []
     for place, width in enumerate(WIDTHS):
         own = {"hidden_width": width, "batch_size": EXAMPLES, "depth": 1, "examples": EXAMPLES,
-               "true_parameters": parameters(width, INPUTS, OUTPUTS), "label_noise": 0.2,
+               "true_parameters": parameters(width, INPUTS, OUTPUTS, bias=True), "label_noise": 0.2,
                "weight_decay": 0.0, "valid_error": 0.3, "lambda_max": given["sharp"][place]}  # fmt: skip
         cells.append({**own, "arm": "width", "error": given["noisy"][place],
                       "stopped": given["stopped"][place], "joint": given["joint"][place]})  # fmt: skip
@@ -138,12 +138,10 @@ def usual() -> xr.Dataset:
 
 
 def test_threshold_is_where_parameters_equal_numbers_to_fit(usual: xr.Dataset) -> None:
-    # Breaks if a bias is forgotten: by hand, 4 + h·(20 + 4 + 1) = 250·4 at h = 39.84; MNIST of 28×28 pixels
-    # with 4,000 examples has the published 50.3.
-    assert width_at(250, 20, 4) == pytest.approx(39.84)
-    assert width_at(4000, 784, 10) == pytest.approx(50.3, abs=0.01)
-    assert width_at(4000, 784, 10, bias=False) == pytest.approx(40_000 / 794)
-    assert parameters(3, 2, 1) == 3 * 2 + 3 + 3 + 1
+    # Breaks if a bias is forgotten: by hand, 4 + h·(20 + 4 + 1) = 250·4 at h = 39.84; 4,000 examples of MNIST
+    # reach the threshold between 50 and 51 units, at the published 50.3.
+    assert parameters(3, 2, 1, bias=True) == 3 * 2 + 3 + 3 + 1
+    assert parameters(50, 784, 10, bias=True) < 4000 * 10 < parameters(51, 784, 10, bias=True)
     assert threshold(usual) == pytest.approx(39.84)
 
 

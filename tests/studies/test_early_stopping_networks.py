@@ -22,13 +22,13 @@ from implicit_bias.studies.early_stopping.networks import (
     NETWORK_CLAIMS,
     NETWORK_DRAWINGS,
     NETWORK_STAGES,
-    NetworkSettings,
     network_probe,
     network_tables,
 )
 from implicit_bias.studies.early_stopping.networks.arms import lanes, probed_epochs
 from implicit_bias.studies.early_stopping.networks.rules_lanes import _gap_at
 from implicit_bias.studies.early_stopping.networks.rules_sine import distance, farthest, stopped
+from implicit_bias.studies.early_stopping.networks.settings import NetworkSettings
 from implicit_bias.studies.early_stopping.networks.shallow import (
     Shallow,
     descend,

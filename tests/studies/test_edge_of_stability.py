@@ -21,14 +21,16 @@ from implicit_bias.results import claims as claims_module
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.studies import runner
 from implicit_bias.studies.edge_of_stability import STUDY
-from implicit_bias.studies.edge_of_stability.arms import (
-    EdgeOfStabilitySettings,
-    derive,
-    lanes,
-)
-from implicit_bias.studies.edge_of_stability.claims import _edge, _small_steps, _starts, judge_group
+from implicit_bias.studies.edge_of_stability.arms import derive, lanes
 from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.probe import Sharpness
+from implicit_bias.studies.edge_of_stability.rules import (
+    each_start_has_its_end,
+    follows_the_flow,
+    judge_group,
+    stays_at_the_edge,
+)
+from implicit_bias.studies.edge_of_stability.settings import EdgeOfStabilitySettings
 from implicit_bias.training import Budget, Lane, Recipe, make_plan, train_chunk
 
 MODEL = models.Dense((4,), 2, "tanh")
@@ -185,17 +187,19 @@ def test_thresholds_are_those_of_each_optimiser() -> None:
 def test_the_rule_asks_for_step_sizes_that_are_reached_and_stay() -> None:
     # Breaks if a step size that never got there counts for or against, or one that leaves does not count.
     at = {("gd", eta): course(1.03, 1.05) for eta in (0.4, 0.5, 0.6)}
-    found = _edge(planted({**at, ("gd", 0.1): course(0.4)}))
+    found = stays_at_the_edge(planted({**at, ("gd", 0.1): course(0.4)}))
     assert found.verdict == "conditional"
     assert found.effect == pytest.approx(1.03, rel=0.02)
     assert "0.1: below" in found.condition
-    assert _edge(planted({**at, ("gd", 0.7): course(1.6, 1.6)})).verdict == "refuted"
-    assert _edge(planted({**at, ("gd", 0.7): course(0.5, 1.2)})).verdict == "refuted"
-    assert _edge(planted({**at, ("gd", 0.7): course(1.15, 1.2)})).verdict == "inconclusive"
+    assert stays_at_the_edge(planted({**at, ("gd", 0.7): course(1.6, 1.6)})).verdict == "refuted"
+    assert stays_at_the_edge(planted({**at, ("gd", 0.7): course(0.5, 1.2)})).verdict == "refuted"
+    assert (
+        stays_at_the_edge(planted({**at, ("gd", 0.7): course(1.15, 1.2)})).verdict == "inconclusive"
+    )
     with pytest.raises(NotDecidable, match="at 2 step size"):
-        _edge(planted({key: at[key] for key in list(at)[:2]}))
+        stays_at_the_edge(planted({key: at[key] for key in list(at)[:2]}))
     with pytest.raises(NotDecidable, match="gd was not run"):
-        _edge(planted({("sgd", 0.4): course(0.7)}))
+        stays_at_the_edge(planted({("sgd", 0.4): course(0.7)}))
 
 
 def test_diverged_seeds_are_left_out_and_counted() -> None:
@@ -204,7 +208,7 @@ def test_diverged_seeds_are_left_out_and_counted() -> None:
     lost = result["diverged"].copy(data=result["seed"].values == 2)
     result = result.assign(diverged=lost)
     result["late_relative_sharpness"] = result["late_relative_sharpness"].where(~lost)
-    found = _edge(result)
+    found = stays_at_the_edge(result)
     assert found.verdict == "conditional"
     assert found.n_seeds == 4
 
@@ -279,23 +283,26 @@ def test_the_order_decides_whether_small_steps_follow_the_flow(
     linear: dict[str, np.ndarray],
 ) -> None:
     # Breaks if slopes are of the wrong sign or base, or lanes that are no small steps count.
-    found = _small_steps(small_steps(1.0, linear))
+    found = follows_the_flow(small_steps(1.0, linear))
     assert found.verdict == "supported"
     assert found.effect == pytest.approx(1, abs=0.02)
     assert found.details["least squares"]["order"] == pytest.approx(1, abs=0.03)
-    assert _small_steps(small_steps(0.5, linear)).verdict == "refuted"
-    assert _small_steps(small_steps(1.0, linear, noise=0.5)).verdict == "inconclusive"
+    assert follows_the_flow(small_steps(0.5, linear)).verdict == "refuted"
+    assert follows_the_flow(small_steps(1.0, linear, noise=0.5)).verdict == "inconclusive"
     with pytest.raises(NotDecidable, match="small-steps"):
-        _small_steps(small_steps(1.0, linear).isel(lane=slice(12, None)))
+        follows_the_flow(small_steps(1.0, linear).isel(lane=slice(12, None)))
 
 
 def test_the_rule_of_starts(linear: dict[str, np.ndarray]) -> None:
     # Breaks if an end that is off, or ends that coincide, pass.
     good = small_steps(1.0, linear)
-    assert _starts(good).verdict == "supported"
+    assert each_start_has_its_end(good).verdict == "supported"
     off = good.assign(endpoint_error=good["endpoint_error"] + 1e-9)
-    assert _starts(off).verdict == "refuted"
-    assert _starts(good.assign(endpoints_apart=good["endpoints_apart"] * 0)).verdict == "refuted"
+    assert each_start_has_its_end(off).verdict == "refuted"
+    assert (
+        each_start_has_its_end(good.assign(endpoints_apart=good["endpoints_apart"] * 0)).verdict
+        == "refuted"
+    )
 
 
 def test_an_arm_of_which_all_is_lost_says_so() -> None:
@@ -308,7 +315,7 @@ def test_an_arm_of_which_all_is_lost_says_so() -> None:
     found = judge_group(cell, 0.95)
     assert (found["where"], found["n"], found["diverged"]) == ("diverged", 0, 5)
     with pytest.raises(NotDecidable, match=r"at 2 step size.*5 of its 15 lanes diverged"):
-        _edge(result)
+        stays_at_the_edge(result)
 
 
 # The study

@@ -16,13 +16,14 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.claims import evaluate
 from implicit_bias.studies.base import Trials
 from implicit_bias.studies.landscape import STUDY
-from implicit_bias.studies.landscape.arms import LandscapeSettings, lanes, partners
+from implicit_bias.studies.landscape.arms import lanes, partners
 from implicit_bias.studies.landscape.claims import CLAIMS
 from implicit_bias.studies.landscape.derived import barrier, derive, path
 from implicit_bias.studies.landscape.plane_drawings import rise_levels
 from implicit_bias.studies.landscape.planes import boundary_rise, orthonormal
 from implicit_bias.studies.landscape.redrawn import Redrawn
 from implicit_bias.studies.landscape.script import Script
+from implicit_bias.studies.landscape.settings import LandscapeSettings
 from implicit_bias.studies.landscape.special import walk_explained
 
 DATA = Dataset(

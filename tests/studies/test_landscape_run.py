@@ -17,8 +17,8 @@ from implicit_bias.results import claims as claims_module
 from implicit_bias.results.lane_store import load_params
 from implicit_bias.studies import runner
 from implicit_bias.studies.landscape import STUDY
-from implicit_bias.studies.landscape.arms import LandscapeSettings
 from implicit_bias.studies.landscape.derived import end_points, trials
+from implicit_bias.studies.landscape.settings import LandscapeSettings
 
 SETTINGS = LandscapeSettings.model_validate(
     {

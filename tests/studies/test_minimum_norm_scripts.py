@@ -17,7 +17,6 @@ from implicit_bias.studies.minimum_norm.scripts import (
     SCRIPT_CLAIMS,
     SCRIPT_DRAWINGS,
     SCRIPT_TRIALS,
-    ScriptSettings,
     script_tables,
 )
 from implicit_bias.studies.minimum_norm.scripts import printed as said
@@ -33,10 +32,6 @@ from implicit_bias.studies.minimum_norm.scripts.curvature import (
     OPTIMISERS,
     RMS,
     ROTATED,
-    adam,
-    rmsprop,
-    slope,
-    updates_needed,
 )
 from implicit_bias.studies.minimum_norm.scripts.descent import (
     STEPS,
@@ -45,7 +40,14 @@ from implicit_bias.studies.minimum_norm.scripts.descent import (
     path_of,
     power_iteration,
 )
+from implicit_bias.studies.minimum_norm.scripts.quadratic import (
+    adam,
+    rmsprop,
+    slope,
+    updates_needed,
+)
 from implicit_bias.studies.minimum_norm.scripts.rules_descent import descent_script
+from implicit_bias.studies.minimum_norm.scripts.settings import ScriptSettings
 from implicit_bias.studies.rows import by_seed
 
 SEEDS = 4

@@ -17,7 +17,7 @@ from implicit_bias.studies.ntk_prediction.exact import (
     NearestSolution,
 )
 from implicit_bias.studies.ntk_prediction.exercise import VARIANTS
-from implicit_bias.studies.ntk_prediction.rules import by_width, last, mean
+from implicit_bias.studies.ntk_prediction.rows import by_width, last, mean
 from implicit_bias.studies.ntk_prediction.scripts import (
     DIFFERENCE,
     EPOCHS,

@@ -179,6 +179,9 @@ def test_geometric_means_leave_out_what_is_not_positive() -> None:
         wide = geometric_mean(np.array(ends))
         assert 0.0 <= wide.low < wide.value < wide.high < np.inf
         assert wide.value == pytest.approx(1.0)
+    # Breaks if one seed, which has no interval, is given one that ends.
+    alone = geometric_mean(np.array([3.0]))
+    assert (alone.value, alone.low, alone.high) == (3.0, 0.0, np.inf)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import xarray as xr
 
 from implicit_bias.results.claims import Finding, NotDecidable, evaluate
 from implicit_bias.studies.sharpness import rules_exact, rules_lanes
-from implicit_bias.studies.sharpness.arms import ARMS
 from implicit_bias.studies.sharpness.claims import CLAIMS
 from implicit_bias.studies.sharpness.measure import SWEEPS
 from implicit_bias.studies.sharpness.minimum import PROBLEMS, RADII
@@ -18,6 +17,7 @@ from implicit_bias.studies.sharpness.points import FOUND, make_points
 from implicit_bias.studies.sharpness.quadratics import Quadratics
 from implicit_bias.studies.sharpness.regression import SCALES, SCRIPTS
 from implicit_bias.studies.sharpness.select import MEASURES
+from implicit_bias.studies.sharpness.settings import ARMS
 from implicit_bias.studies.sharpness.tables import rescaling_table
 
 SEEDS, N_TEST = 6, 200

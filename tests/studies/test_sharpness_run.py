@@ -12,9 +12,9 @@ from implicit_bias.errors import UserError
 from implicit_bias.results import claims as claims_module
 from implicit_bias.studies import runner
 from implicit_bias.studies.sharpness import STUDY, arms
-from implicit_bias.studies.sharpness.arms import SharpnessSettings
 from implicit_bias.studies.sharpness.measure import SWEEPS
 from implicit_bias.studies.sharpness.points import FOUND
+from implicit_bias.studies.sharpness.settings import SharpnessSettings
 
 
 def test_a_run_leaves_tables_verdicts_and_figures(tmp_path: Path) -> None:

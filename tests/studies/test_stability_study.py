@@ -384,7 +384,10 @@ def test_data_that_the_exercise_cannot_use_are_refused_in_one_line() -> None:
     numbers = Dataset(
         "toy", "regression", 1, x, np.zeros((5, 1), np.float32), x, np.zeros((5, 1), np.float32)
     )
-    for data, says in ((classes, "exercise is 100, but toy has 5"), (numbers, "numbers as labels")):
+    for data, says in (
+        (classes, "exercise is 100, but toy has 5"),
+        (numbers, "a regression, but the exercise"),
+    ):
         with pytest.raises(UserError, match=says) as caught:
             exercise(StabilitySettings(), data)
         assert "\n" not in str(caught.value)

@@ -131,7 +131,7 @@ def test_a_lane_has_its_old_identity_where_nothing_is_new(dataset: Dataset):
     ("make", "told"),
     [
         (lambda: make_recipe(first_update=-1), "first_update is -1; choose at least 0"),
-        (lambda: make_recipe(first_update=1.5), "first_update is 1.5; choose a whole number"),
+        (lambda: make_recipe(first_update=1.5), "first_update is 1.5; give a whole number"),
         (
             lambda: make_lane(recipe=make_recipe(first_update=12)),
             "the first update is number 12, but the lane ends at 12; begin earlier or train longer",
@@ -140,7 +140,7 @@ def test_a_lane_has_its_old_identity_where_nothing_is_new(dataset: Dataset):
         (lambda: make_lane(start={}), "on every lane, and only a started recipe"),
         (lambda: make_lane(replicates={"init": 1}), "unknown role of a replicate 'init'"),
         (lambda: make_lane(replicates={"data_order": -1}), "replicate of data_order is -1; choose"),
-        (lambda: make_lane(replicates={"data_order": 0.5}), "choose a whole number"),
+        (lambda: make_lane(replicates={"data_order": 0.5}), "give a whole number"),
     ],
 )
 def test_an_impossible_beginning_says_what_is_allowed(make, told: str):

@@ -217,7 +217,7 @@ def test_padded_lanes_train_as_unpadded_ones(dataset: Dataset) -> None:
     [
         ({"widths": ()}, "widths are none; give at least one"),
         ({"widths": (4, 4)}, "widths are 4, 4; give at least one, each once"),
-        ({"widths": (4, 2.5)}, "a width is 2.5; choose a whole number of at least 1"),
+        ({"widths": (4, 2.5)}, "a width is 2.5; give a whole number >= 1"),
         ({"widths": (0,)}, "a width is 0"),
         ({"lanes": 0}, "lanes is 0"),
         ({"updates": {4: 3}}, "width 8 has no entry among 4; give one"),

@@ -13,22 +13,13 @@ from implicit_bias.results.figures.contour import (
     trajectory as trajectory,
 )
 from implicit_bias.results.figures.draw import (
-    Legend as Legend,
-)
-from implicit_bias.results.figures.draw import (
     curve_by_group as curve_by_group,
 )
 from implicit_bias.results.figures.draw import (
     curves_with_bands as curves_with_bands,
 )
 from implicit_bias.results.figures.draw import (
-    plain_log_ticks as plain_log_ticks,
-)
-from implicit_bias.results.figures.draw import (
     reference_line as reference_line,
-)
-from implicit_bias.results.figures.draw import (
-    scatter_by_group as scatter_by_group,
 )
 from implicit_bias.results.figures.forest import (
     forest as forest,
@@ -66,6 +57,12 @@ from implicit_bias.results.figures.notes import (
 from implicit_bias.results.figures.overlay import (
     overlay as overlay,
 )
+from implicit_bias.results.figures.scatter import (
+    Legend as Legend,
+)
+from implicit_bias.results.figures.scatter import (
+    scatter_by_group as scatter_by_group,
+)
 from implicit_bias.results.figures.series import (
     Curve as Curve,
 )
@@ -101,4 +98,7 @@ from implicit_bias.results.figures.style import (
 )
 from implicit_bias.results.figures.surface import (
     surface as surface,
+)
+from implicit_bias.results.figures.ticks import (
+    plain_log_ticks as plain_log_ticks,
 )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.results.figures.draw import tick_text
+from implicit_bias.results.figures.ticks import tick_text
 
 LevelScale = Literal["log", "linear"]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.results.figures.draw import Legend, Scale, left_after, scatter_by_group
+from implicit_bias.results.figures.scatter import Legend, left_after, scatter_by_group
 from implicit_bias.results.figures.style import Style, style
+from implicit_bias.results.figures.ticks import Scale
 from implicit_bias.results.statistics import pooled_spearman, spearman
 from implicit_bias.results.table import format_estimate
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.results.statistics.intervals import UNBOUNDED
+from implicit_bias.results.statistics import UNBOUNDED
 
 Summary = Literal["mean", "geometric mean", "median"]
 _SUMMARIES = ("mean", "geometric mean", "median")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.results.figures.draw import Scale, curves_with_bands
+from implicit_bias.results.figures.draw import curves_with_bands
 from implicit_bias.results.figures.series import Curve, Summary, count_note
 from implicit_bias.results.figures.style import NEUTRAL, Style, style, styles_for
-from implicit_bias.results.statistics import NOT_NEGATIVE, mean_interval
-from implicit_bias.results.statistics.intervals import UNBOUNDED
+from implicit_bias.results.figures.ticks import Scale
+from implicit_bias.results.statistics import NOT_NEGATIVE, UNBOUNDED, mean_interval
 from implicit_bias.results.table import format_estimate, format_number
 
 if TYPE_CHECKING:

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from implicit_bias.errors import UserError
-from implicit_bias.results.figures.draw import (
-    Scale,
-    curve_by_group,
-    curves_with_bands,
-    tick_text,
-)
+from implicit_bias.results.figures.draw import curve_by_group, curves_with_bands
 from implicit_bias.results.figures.series import Curve, Summary, count_note
 from implicit_bias.results.figures.style import NEUTRAL, Style, style, styles_for
+from implicit_bias.results.figures.ticks import Scale, tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ import numpy as np
 
 from implicit_bias.errors import UserError
 from implicit_bias.results.figures import layout
-from implicit_bias.results.figures.draw import tick_text
 from implicit_bias.results.figures.levels import LevelScale, check_scale, contour_levels
 from implicit_bias.results.figures.planes import plane_arrays
 from implicit_bias.results.figures.style import style
+from implicit_bias.results.figures.ticks import tick_text
 from implicit_bias.results.table import format_number
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from implicit_bias.results.statistics.error_difference import (
 )
 from implicit_bias.results.statistics.estimate import NOT_NEGATIVE as NOT_NEGATIVE
 from implicit_bias.results.statistics.estimate import PERCENT as PERCENT
+from implicit_bias.results.statistics.estimate import UNBOUNDED as UNBOUNDED
 from implicit_bias.results.statistics.estimate import Estimate as Estimate
 from implicit_bias.results.statistics.holm import Comparison as Comparison
 from implicit_bias.results.statistics.holm import simultaneous as simultaneous

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 PERCENT = (0.0, 100.0)
 """What a proportion in per cent can be."""
 
-NOT_NEGATIVE = (0.0, float("inf"))
+NOT_NEGATIVE = (0.0, math.inf)
 """What a loss, a norm or a barrier can be."""
+
+UNBOUNDED = (-math.inf, math.inf)
+"""What any number can be."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.results.statistics.estimate import Estimate
+from implicit_bias.results.statistics.estimate import UNBOUNDED, Estimate
 
 NO_SPREAD = "no spread between the values: the interval has no width"
-
-
-UNBOUNDED = (-math.inf, math.inf)
 
 
 def mean_interval(

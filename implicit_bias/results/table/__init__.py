@@ -17,6 +17,7 @@ from implicit_bias.results.table.rows import Align as Align
 from implicit_bias.results.table.rows import Table as Table
 from implicit_bias.results.table.rows import format_cell as format_cell
 from implicit_bias.results.table.rows import make_table as make_table
+from implicit_bias.results.table.rows import words_then_numbers as words_then_numbers
 from implicit_bias.results.table.text import to_text as to_text
 from implicit_bias.results.table.words import display_width as display_width
 from implicit_bias.results.table.words import plain as plain

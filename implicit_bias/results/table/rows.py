@@ -15,6 +15,17 @@ from implicit_bias.results.table.record import field
 Align = Literal["left", "right"]
 
 
+def words_then_numbers(words: int, numbers: int) -> list[Align]:
+    """Return the alignment of a table whose first columns hold words and whose others hold numbers.
+
+    Args:
+        words: Columns on the left.
+        numbers: Columns behind them.
+    """
+    left: list[Align] = ["left"] * words
+    return left + ["right"] * numbers
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of finished strings under a header.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -60,7 +60,7 @@ class Stacks(Drawn):
         """Run the stacks of one seed."""
         found = np.zeros((len(STACKS), self.layers + 1))
         for row, name in enumerate(STACKS):
-            rng = np.random.default_rng([seed, ROLES["initialisation"]])
+            rng = role_generator(seed, "initialisation")
             h = rng.standard_normal((self.length, self.width))
             found[row, 0] = residual(h)
             for layer in range(self.layers):

@@ -9,16 +9,10 @@ draw.
 from __future__ import annotations
 
 from implicit_bias.studies.base import Stage, Study
-from implicit_bias.studies.batch_size.arms import (
-    TUNING,
-    BatchSizeSettings,
-    arm_lanes,
-    derive,
-    endpoint,
-    tuning_lanes,
-)
+from implicit_bias.studies.batch_size.arms import arm_lanes, derive, endpoint, tuning_lanes
 from implicit_bias.studies.batch_size.claims import CLAIMS
 from implicit_bias.studies.batch_size.presentation import DRAWINGS, METHODS, tables
+from implicit_bias.studies.batch_size.settings import TUNING, BatchSizeSettings
 
 STUDY = Study(
     name="batch-size",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from implicit_bias.results.claims import Claim, Evidence, Finding
-from implicit_bias.studies.batch_size.arms import UPDATE_RATIO_CAP
 from implicit_bias.studies.batch_size.rules import SMALLEST_GAP, SMALLEST_RATIO, excluded
 from implicit_bias.studies.batch_size.rules_arms import (
     RICH,
@@ -29,6 +28,7 @@ from implicit_bias.studies.batch_size.rules_records import (
     hessian_method,
     hyperparameter_table,
 )
+from implicit_bias.studies.batch_size.settings import UPDATE_RATIO_CAP
 
 if TYPE_CHECKING:
     import xarray as xr

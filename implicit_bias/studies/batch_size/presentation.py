@@ -9,18 +9,12 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import (
-    NOT_NEGATIVE,
-    PERCENT,
-    Estimate,
-    geometric_mean_ratio,
-    mean_interval,
-)
-from implicit_bias.results.statistics.intervals import UNBOUNDED
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.base import Drawing
-from implicit_bias.studies.batch_size.arms import ARMS, TUNING
+from implicit_bias.studies.batch_size.settings import ARMS, TUNING
+from implicit_bias.studies.rows import geometric_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,9 +88,9 @@ def fit_table(result: xr.Dataset) -> Table:
                 size,
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
                 float(np.mean(lanes["epochs"].where(good))),
-                _mean(100 * lanes["test_error"].where(good), PERCENT),
-                _mean(lanes["train_loss"].where(good), NOT_NEGATIVE),
-                _mean(lanes["loss_gap"].where(good)),
+                mean_interval(100 * lanes["test_error"].where(good), bounds=PERCENT),
+                mean_interval(lanes["train_loss"].where(good), bounds=NOT_NEGATIVE),
+                mean_interval(lanes["loss_gap"].where(good)),
             ]
         )
     return make_table(
@@ -116,11 +110,11 @@ def geometry_table(result: xr.Dataset) -> Table:
                 arm,
                 size,
                 float(np.mean(lanes["step_over_batch"])),
-                _geometric(lanes["lambda_max"].where(good)),
-                _geometric(lanes["lambda_max_times_step"].where(good)),
-                _geometric(lanes["trace"].where(good)),
-                _mean(lanes["relative_movement"].where(good), NOT_NEGATIVE),
-                _mean(lanes["kernel_change"].where(good), NOT_NEGATIVE),
+                geometric_mean(lanes["lambda_max"].where(good)),
+                geometric_mean(lanes["lambda_max_times_step"].where(good)),
+                geometric_mean(lanes["trace"].where(good)),
+                mean_interval(lanes["relative_movement"].where(good), bounds=NOT_NEGATIVE),
+                mean_interval(lanes["kernel_change"].where(good), bounds=NOT_NEGATIVE),
             ]
         )
     return make_table(
@@ -313,11 +307,3 @@ def _arm(result: xr.Dataset, arm: str) -> xr.Dataset:
 def _marked(lanes: xr.Dataset) -> xr.Dataset:
     """Add which lanes missed their target loss."""
     return lanes.assign(missed=~compare.usable(lanes) & ~lanes["diverged"])
-
-
-def _mean(values: xr.DataArray, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    return mean_interval(values.values, bounds=bounds)
-
-
-def _geometric(values: xr.DataArray) -> Estimate:
-    return geometric_mean_ratio(values.values, np.ones(values.shape))

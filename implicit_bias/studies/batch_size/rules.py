@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.studies import compare
-from implicit_bias.studies.batch_size.arms import TUNING
+from implicit_bias.studies.batch_size.settings import TUNING
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,7 +16,7 @@ from implicit_bias.studies.benign_overfitting.settings import BenignSettings
 from implicit_bias.studies.benign_overfitting.tails import SpikedTails
 from implicit_bias.studies.refusals import check_classification
 from implicit_bias.training import Budget, Lane, Recipe
-from implicit_bias.training.recipe import Until
+from implicit_bias.training.budget import Until
 
 if TYPE_CHECKING:
     import xarray as xr

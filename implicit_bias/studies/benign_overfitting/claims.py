@@ -24,14 +24,11 @@ CLAIMS = (
         "statistical",
         "Chapter 11, theorem 1.8",
         "Where data have low effective rank, a small-norm interpolator's test loss less its training "
-        "loss is "
-        "O(√(effective rank/m)).",
+        "loss is O(√(effective rank/m)).",
         "exponent −1/2 in m",
         f"at effective ranks that do not grow with m: exponent in m below {linear.FALLS:g}, of the "
-        f"excess risk in "
-        "every interpolating design (tails of m² and of 2m directions with one energy), and of test "
-        "less training "
-        "loss itself",
+        "excess risk in every interpolating design (tails of m² and of 2m directions with one energy), "
+        "and of test less training loss itself",
         linear.low_rank_suffices,
         unit="exponent",
     ),
@@ -42,8 +39,7 @@ CLAIMS = (
         "What noise adds to the risk is σ²(k*/m + m/R_k*) up to a constant: the tail must be long.",
         "proportional",
         f"the noise's share of the risk over k*/m + m/R_k*: |log| below log {linear.ORDER:g} at every "
-        f"tail of at "
-        f"least {linear.CLEAR}m directions",
+        f"tail of at least {linear.CLEAR}m directions",
         linear.theory_orders,
         unit="|log ratio|",
     ),
@@ -54,10 +50,9 @@ CLAIMS = (
         "A model can interpolate and generalise because implicit bias selects a solution whose norm "
         "stays controlled.",
         "True",
-        f"minimum-norm interpolation with a long tail: what noise adds to the risk is below "
-        f"{linear.NEAR_OPTIMAL:g} "
-        f"σ²; and the weights' norm grows with an exponent in m below {linear.BOUNDED:g} where the "
-        f"risk falls",
+        "minimum-norm interpolation with a long tail: what noise adds to the risk is below "
+        f"{linear.NEAR_OPTIMAL:g} σ²; and the weights' norm grows with an exponent in m below "
+        f"{linear.BOUNDED:g} where the risk falls",
         linear.norm_controlled,
     ),
     Claim(
@@ -87,10 +82,8 @@ CLAIMS = (
         "Data of nominal rank 5, 20 and 80 have these effective ranks, and test error rises with them.",
         "ranks 5, 20, 80; errors .02, .08, .25",
         f"by both readings of the design: effective ranks less than {100 * linear.RANK_OFF:g} % off; "
-        f"and test error, "
-        f"as it is and over the variance of the targets, above {1 + linear.RISE:g} times as large at "
-        f"the largest "
-        "rank as at the smallest",
+        f"and test error, as it is and over the variance of the targets, above {1 + linear.RISE:g} "
+        "times as large at the largest rank as at the smallest",
         linear.effective_rank_decides,
     ),
     Claim(
@@ -100,10 +93,8 @@ CLAIMS = (
         "Test error rises with effective rank from .008 at 5 to .154 at 200.",
         "19 times",
         f"test error above {1 + linear.RISE:g} times as large at the largest nominal rank as at the "
-        f"smallest, with "
-        "test inputs as stated and, over the variance of the targets, with test inputs of the "
-        "training inputs' "
-        f"structure; effective rank less than {100 * linear.RANK_OFF:g} % off",
+        "smallest, with test inputs as stated and, over the variance of the targets, with test inputs "
+        f"of the training inputs' structure; effective rank less than {100 * linear.RANK_OFF:g} % off",
         linear.sweep_rises,
     ),
     Claim(
@@ -132,9 +123,9 @@ CLAIMS = (
         "A model that fits shuffled labels exactly necessarily generalises poorly to true ones.",
         "True, 1/K",
         f"mean accuracy on true labels less than {networks.NEAR_CHANCE:g} points above 1/K, for "
-        f"networks and for "
-        "the nearest of few points; and, as it is to be necessary, less than "
-        f"{100 * networks.NEVER:g} % of labellings that exceed 1/K by the margin, with the fewest classes",
+        "networks and for the nearest of few points; and, as it is to be necessary, less than "
+        f"{100 * networks.NEVER:g} % of labellings that exceed 1/K by the margin, with the fewest "
+        "classes",
         networks.necessarily_poor,
     ),
     Claim(
@@ -144,8 +135,7 @@ CLAIMS = (
         "A network that fits all training images generalises, where a lookup table guesses.",
         "99.5 % against 10 %",
         f"test accuracy more than {networks.MUCH:g} points above that of a lookup table of the same "
-        f"images, and "
-        f"above {networks.NETWORK:g} %",
+        f"images, and above {networks.NETWORK:g} %",
         networks.network_beats_table,
         unit="percentage points",
     ),
@@ -154,8 +144,7 @@ CLAIMS = (
         "required-control",
         "Chapter 11, the same: a table that memorises, but with a distance",
         "Network training's own bias makes a memorising predictor generalise: a table that answers "
-        "with the nearest "
-        "image does not do as well.",
+        "with the nearest image does not do as well.",
         None,
         f"test accuracy more than {networks.MORE:g} point above that of the nearest training image's label",
         networks.network_beats_nearest,
@@ -166,14 +155,11 @@ CLAIMS = (
         "statistical",
         "Chapter 11, deep network interpolation",
         "A network of three hidden layers has 99 % on MNIST after 10 epochs; trained on shuffled "
-        "labels it fits them "
-        "and has 10 %.",
+        "labels it fits them and has 10 %.",
         "99 % and 10 %",
         f"after the stated epochs test accuracy above {networks.STATED:g} % with true labels, and "
-        f"training accuracy "
-        f"above {networks.FITTED:g} % with shuffled ones; test accuracy less than "
-        f"{networks.NEAR_CHANCE:g} points "
-        "above 1/K once these are fitted",
+        f"training accuracy above {networks.FITTED:g} % with shuffled ones; test accuracy less than "
+        f"{networks.NEAR_CHANCE:g} points above 1/K once these are fitted",
         networks.structure_decides,
         unit="per cent",
     ),
@@ -182,15 +168,13 @@ CLAIMS = (
         "statistical",
         "Chapter 11, exercise C.13",
         "On 50 points of the plane, a network of 50,178 parameters fits true and random labels by "
-        "epoch 50 of SGD, "
-        "with test accuracies of about 75 % and 50 %.",
+        "epoch 50 of SGD, with test accuracies of about 75 % and 50 %.",
         "100 % by epoch 50; 75 % and 50 %",
         f"training accuracy above {networks.FITTED:g} % at a quarter of the stated epochs with both, "
-        f"and at their end "
-        f"with random labels; test accuracy with true ones within {networks.AS_PUBLISHED[1]:g} points of "
-        f"{networks.AS_PUBLISHED[0]:g} %; and in a longer run that fits random labels, test accuracy "
-        f"with true labels "
-        f"more than {networks.APART:g} points above that with random ones",
+        "and at their end with random labels; test accuracy with true ones within "
+        f"{networks.AS_PUBLISHED[1]:g} points of {networks.AS_PUBLISHED[0]:g} %; and in a longer run "
+        f"that fits random labels, test accuracy with true labels more than {networks.APART:g} points "
+        "above that with random ones",
         networks.plane_as_expected,
         unit="per cent",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
@@ -69,7 +69,7 @@ class FewExamples(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Interpolate on the training sets of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         m, n = self.examples, self.inputs
         excess, norms, unfitted = np.zeros((self.draws, 3)), np.zeros((self.draws, 3)), 0.0
         for draw in range(self.draws):

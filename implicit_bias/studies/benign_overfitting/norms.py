@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.benign_overfitting.ranks import effective_rank
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
@@ -72,7 +72,7 @@ class InterpolatorNorms(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Interpolate on the matrices of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         shape = (len(SPECTRA), len(DIRECTIONS), len(self.conditions))
         effective, full = np.empty(shape), np.empty(shape)
         beyond, unfitted = 0.0, 0.0

@@ -95,8 +95,7 @@ def draw_regions(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"Seed {seeds_of(result)[0]}. White line: where the prediction changes. Labels are true on "
-        f"the left and "
-        "random on the right.",
+        f"Seed {seeds_of(result)[0]}. White line: where the prediction changes. Labels are true on the "
+        "left and random on the right.",
     )
     return figure

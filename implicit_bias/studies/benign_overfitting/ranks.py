@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -107,7 +107,7 @@ class EffectiveRanks(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Fit all data sets of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         fits = [
             [[self.exercise(rng, reading, rank) for _ in range(self.draws)] for rank in self.ranks]
             for reading in FACTORS

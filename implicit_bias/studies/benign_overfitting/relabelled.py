@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -54,7 +54,7 @@ class Relabelled(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Relabel the points of one seed."""
-        rng = np.random.default_rng([seed, ROLES["label_noise"]])
+        rng = role_generator(seed, "label_noise")
         x, tests = (rng.uniform(-1, 1, (count, 2)) for count in (self.points, self.tests))
         nearest = np.argmin(np.sum((tests[:, None] - x[None, :]) ** 2, axis=2), axis=1)
         found = []

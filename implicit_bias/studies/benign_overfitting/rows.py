@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.statistics import PERCENT, Estimate, with_test_sampling_error
-from implicit_bias.studies.rows import by_seed, require
+from implicit_bias.studies.rows import by_seed, constant
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-def constant(result: xr.Dataset, arm: str, name: str) -> float:
-    """Return what is the same for all rows of an arm."""
-    require(result, arm)
-    return float(result[name].values[result["arm"].values == arm][0])
 
 
 def epochs_logged(result: xr.Dataset, arm: str) -> np.ndarray:

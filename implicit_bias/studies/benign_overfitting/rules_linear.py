@@ -264,8 +264,7 @@ def _require_fitted(result: xr.Dataset) -> None:
         if not np.nanmax(left) <= FITTED:
             raise NotDecidable(
                 f"{design}: training error is {np.nanmax(left):.2g} of the noise's variance, so that "
-                f"nothing "
-                "is interpolated"
+                "nothing is interpolated"
             )
 
 

@@ -10,12 +10,11 @@ from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import PERCENT, Comparison, mean_interval
 from implicit_bias.studies.benign_overfitting.rows import (
     accuracy,
-    constant,
     last_epochs,
     over_tests,
 )
 from implicit_bias.studies.comparisons import above, below, ends, share_below
-from implicit_bias.studies.rows import by_seed, has, require
+from implicit_bias.studies.rows import by_seed, constant, has, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,7 +53,7 @@ STATED_SHARE = 0.25
 def necessarily_poor(result: xr.Dataset) -> Evidence:
     """Ask whether random labels leave true ones at chance, on average and in every draw."""
     require(result, "random", "relabelled")
-    chance = 100 * constant(result, "random", "chance")
+    chance = 100 * float(constant(result, "random", "chance"))
     _require_fitted(result, "random")
     found = accuracy(result, "random", "test")
     made = {
@@ -126,7 +125,7 @@ def structure_decides(result: xr.Dataset) -> Evidence:
     require(result, "given", "random")
     true, random = _whole(result, "given"), _whole(result, "random")
     stated = float(_stated_epochs(result))
-    chance = 100 * constant(result, "random", "chance")
+    chance = 100 * float(constant(result, "random", "chance"))
     size, at_stated = _size(result, random), accuracy(result, true, "test", stated)
     made = {
         f"shuffled labels, {size} images, {stated:g} epochs: labels fitted": _fitted(
@@ -249,7 +248,7 @@ def _size(result: xr.Dataset, arm: str) -> int:
 
 
 def _stated_epochs(result: xr.Dataset) -> float:
-    return constant(result, "given", "stated_epochs")
+    return float(constant(result, "given", "stated_epochs"))
 
 
 def _share(result: xr.Dataset) -> list[float] | str:
@@ -267,6 +266,5 @@ def _require_fitted(result: xr.Dataset, arm: str) -> None:
     if not np.nanmean(found) >= FITTED:
         raise NotDecidable(
             f"arm {arm} fits {np.nanmean(found):.1f} % of its labels on average, and {FITTED:g} % are "
-            f"needed; "
-            "raise epochs"
+            "needed; raise epochs"
         )

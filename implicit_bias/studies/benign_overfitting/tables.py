@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
+from implicit_bias.results.statistics import PERCENT
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.benign_overfitting.memorisers import MEMORISERS
 from implicit_bias.studies.benign_overfitting.norms import DIRECTIONS, SPECTRA
 from implicit_bias.studies.benign_overfitting.ranks import FACTORS, TESTS
 from implicit_bias.studies.benign_overfitting.rows import (
     accuracy,
-    constant,
     last_epochs,
     over_tests,
 )
 from implicit_bias.studies.benign_overfitting.settings import ARMS
 from implicit_bias.studies.benign_overfitting.tails import DESIGNS
-from implicit_bias.studies.rows import by_seed, exponents, has
+from implicit_bias.studies.rows import by_seed, constant, exponents, has
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean, percent
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -40,18 +38,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     return [table(result) for arm, some in made.items() if has(result, arm) for table in some]
 
 
-def percent(values: np.ndarray) -> str:
-    """Write the mean over seeds of fractions, in per cent."""
-    return format_estimate(mean_interval(100 * values, bounds=PERCENT))
-
-
-def geometric(values: np.ndarray) -> str:
-    """Write a geometric mean over seeds."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return format_estimate(Estimate(value, low, high, found.n, found.level, found.method))
-
-
 def _designs(result: xr.Dataset) -> Table:
     samples = result["sample"].values
     rows: list[list[Any]] = []
@@ -65,14 +51,8 @@ def _designs(result: xr.Dataset) -> Table:
             [
                 design,
                 *known.values(),
-                *(
-                    format_estimate(mean_interval(columns[name][:, -1]))
-                    for name in ("excess", "norm", "training")
-                ),
-                *(
-                    format_estimate(mean_interval(exponents(samples, columns[name])))
-                    for name in ("excess", "norm")
-                ),
+                *(mean(columns[name][:, -1]) for name in ("excess", "norm", "training")),
+                *(mean(exponents(samples, columns[name])) for name in ("excess", "norm")),
             ]
         )
     return make_table(
@@ -107,7 +87,7 @@ def _tails(result: xr.Dataset) -> Table:
                 int(tail),
                 float(found["order"][0]),
                 geometric(found["bias"]),
-                *(format_estimate(mean_interval(found[name])) for name in ("variance", "norm")),
+                *(mean(found[name]) for name in ("variance", "norm")),
             ]
         )
     m = int(by_seed(result, "tails", "tail_examples")[0])
@@ -155,7 +135,7 @@ def _ranks(result: xr.Dataset) -> Table:
                 [
                     reading,
                     int(rank),
-                    format_estimate(mean_interval(found["effective"])),
+                    mean(found["effective"]),
                     *(geometric(found[name]) for name in ("condition", "error", "relative")),
                 ]
             )
@@ -172,7 +152,7 @@ def _sweep(result: xr.Dataset) -> Table:
     rows = []
     for place, rank in enumerate(result["sweep_rank"].values):
         effective = by_seed(result, "ranks", "sweep_effective")[:, place]
-        row: list[Any] = [int(rank), format_estimate(mean_interval(effective))]
+        row: list[Any] = [int(rank), mean(effective)]
         for test in TESTS:
             for name in ("error", "relative"):
                 values = by_seed(result, "ranks", f"sweep_{name}", sweep_test=test)
@@ -191,12 +171,10 @@ def _few(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for place, name in enumerate(result["interpolator"].values):
         values = (by_seed(result, "few", f"few_{which}")[:, place] for which in ("excess", "norm"))
-        rows.append(
-            ["isotropic", str(name), *(format_estimate(mean_interval(one)) for one in values)]
-        )
+        rows.append(["isotropic", str(name), *(mean(one) for one in values)])
     law = float(by_seed(result, "few", "few_law")[0])
     rows.append(["isotropic", "minimum norm, law", law, "n/a"])
-    spiked = format_estimate(mean_interval(by_seed(result, "few", "few_spiked")))
+    spiked = mean(by_seed(result, "few", "few_spiked"))
     rows.append(["spiked", "minimum norm", spiked, "n/a"])
     return make_table(
         ["inputs", "predictor", "excess risk/signal", "norm/truth"],
@@ -207,7 +185,7 @@ def _few(result: xr.Dataset) -> Table:
 
 def _networks(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
-    stated = constant(result, "given", "stated_epochs")
+    stated = float(constant(result, "given", "stated_epochs"))
     for arm in ARMS:
         if not has(result, arm):
             continue
@@ -216,9 +194,7 @@ def _networks(result: xr.Dataset) -> Table:
                 arm,
                 int(constant(result, arm, "examples")),
                 *(
-                    format_estimate(
-                        mean_interval(accuracy(result, arm, "train", at), bounds=PERCENT)
-                    )
+                    mean(accuracy(result, arm, "train", at), PERCENT)
                     if part == "train"
                     else format_estimate(
                         over_tests(result, arm, accuracy(result, arm, "test", at)).within(PERCENT)

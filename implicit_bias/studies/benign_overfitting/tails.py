@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
@@ -84,7 +84,7 @@ class SpikedTails(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Fit all designs of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         along = [self._means(rng, self.with_tail(size), self.examples) for size in self.tails]
         grown = [
             [self._means(rng, self.design(name, m), m) for m in self.growth] for name in DESIGNS

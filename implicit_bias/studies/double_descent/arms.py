@@ -12,7 +12,6 @@ from implicit_bias.models import Dense, Model
 from implicit_bias.studies.double_descent.features import RandomFeatures
 from implicit_bias.studies.double_descent.measure import Ending
 from implicit_bias.studies.double_descent.settings import DoubleDescentSettings
-from implicit_bias.studies.double_descent.threshold import parameters
 from implicit_bias.studies.planning import PLANNED_SEEDS, log_times
 from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.training import Budget, Lane, Recipe
@@ -185,6 +184,18 @@ def _by_channels(settings: DoubleDescentSettings, dataset: Dataset) -> list[Lane
             for seed in range(settings.seeds)
         ]  # fmt: skip
     return made
+
+
+def parameters(width: int, inputs: int, outputs: int, bias: bool) -> int:
+    """Return the parameters of a network with one hidden layer, without building it for every lane.
+
+    Args:
+        width: Hidden units.
+        inputs: Features of one input, d.
+        outputs: Outputs, K.
+        bias: Whether both layers have biases.
+    """
+    return width * (inputs + outputs + bias) + outputs * bias
 
 
 def _steps(settings: DoubleDescentSettings) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.threads import one_thread
 from implicit_bias.training import Lane, Pool
 from implicit_bias.training.experiment import Experiment, Variable
@@ -92,7 +92,7 @@ class RandomFeatures(Experiment):
             np.eye(self.outputs)[np.asarray(labels)]
             for labels in (examples.targets, pool.y_train[examples.valid], pool.y_test)
         )
-        rng = np.random.default_rng([seed, ROLES["probe"]])
+        rng = role_generator(seed, "probe")
         directions = rng.normal(size=(self.sizes[-1], x.shape[1]))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         found = {name: np.full(shape, np.nan) for name in names}

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import PERCENT, geometric_mean_ratio, mean_interval
-from implicit_bias.results.table import Table, format_estimate, make_table
+from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies.double_descent.curves import peaks
 from implicit_bias.studies.double_descent.features import FITS
 from implicit_bias.studies.double_descent.linear import linear_tables
@@ -23,6 +22,7 @@ from implicit_bias.studies.double_descent.rows import (
     threshold,
 )
 from implicit_bias.studies.rows import by_seed, has, values_of
+from implicit_bias.studies.seed_means import geometric, percent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,16 +43,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     if has(result, "scaling"):
         made.append(_scaling(result))
     return [*made, *linear_tables(result)]
-
-
-def percent(values: np.ndarray) -> str:
-    """Write the mean over seeds of fractions, in per cent."""
-    return format_estimate(mean_interval(100 * values, bounds=PERCENT))
-
-
-def geometric(values: np.ndarray) -> str:
-    """Write the geometric mean over seeds."""
-    return format_estimate(geometric_mean_ratio(values, np.ones(values.shape)))
 
 
 def _curve(result: xr.Dataset, arm: str, noise: float) -> Table:

@@ -12,14 +12,12 @@ EXACT_CLAIMS = (
         "ch11.B.12",
         "statistical",
         "Chapter 11, problem B.12 and its proof",
-        "With fixed features, descent from zero stopped at T is about the ridge solution "
-        "with penalty 1/(αT), "
-        "both beside the same loss.",
+        "With fixed features, descent from zero stopped at T is about the ridge solution with penalty "
+        "1/(αT), both beside the same loss.",
         "approximately equal, λ = O(1/T)",
-        f"gradient flow on every design: ‖w_t − w_λ‖ below {paths.NEAR:.2g} ‖w_λ‖ at "
-        f"every t; least risk less "
-        f"than {paths.AS_GOOD:g} times ridge's; exponent in t of the penalty that matches best below "
-        f"{paths.FALLS:g} until the path has ended",
+        f"gradient flow on every design: ‖w_t − w_λ‖ below {paths.NEAR:.2g} ‖w_λ‖ at every t; least "
+        f"risk less than {paths.AS_GOOD:g} times ridge's; exponent in t of the penalty that matches "
+        f"best below {paths.FALLS:g} until the path has ended",
         paths.equivalent,
     ),
     Claim(
@@ -45,9 +43,8 @@ EXACT_CLAIMS = (
         "early-stopping.bounds",
         "identity",
         "Ali, Kolter & Tibshirani 2019, relative risk, and risks tuned to their best",
-        "At t = 1/λ flow's shrinkage is at most 1.2985 times ridge's and its risk 1.6862 "
-        "times, for every truth "
-        "and design; on average over truths 1.2147 times at the best λ.",
+        "At t = 1/λ flow's shrinkage is at most 1.2985 times ridge's and its risk 1.6862 times, for "
+        "every truth and design; on average over truths 1.2147 times at the best λ.",
         "1.2985, 1.6862, 1.2147",
         f"no ratio above its bound by more than {paths.ROUNDING:g}; each bound met within {paths.FOUND:g} "
         f"somewhere; constants as printed to {paths.PRINTED:g}",
@@ -76,15 +73,12 @@ EXACT_CLAIMS = (
         "ch11.A.13",
         "statistical",
         "Chapter 11, question A.13",
-        "Stopping where validation loss is least does not guarantee the least test loss; "
-        "what is lost is small "
-        "but not nothing, and the validation loss itself is too low.",
+        "Stopping where validation loss is least does not guarantee the least test loss; what is lost "
+        "is small but not nothing, and the validation loss itself is too low.",
         "False (the statement that it is guaranteed)",
-        f"the best time of an independent test set is missed by more than "
-        f"{training.OFTEN:.0%} of validation "
-        f"sets, small and large; expected test loss is above its least, by less than "
-        f"{training.SMALL:.0%} with a "
-        "hundred validation examples; and above the validation loss",
+        f"the best time of an independent test set is missed by more than {training.OFTEN:.0%} of "
+        "validation sets, small and large; expected test loss is above its least, by less than "
+        f"{training.SMALL:.0%} with a hundred validation examples; and above the validation loss",
         training.no_guarantee,
     ),
     Claim(
@@ -103,9 +97,8 @@ EXACT_CLAIMS = (
         "In a network's 100 epochs test loss falls for 20, and rises from 50 to 100: "
         "stopping at 20 avoids it.",
         "least at epoch 20",
-        f"test loss, means over five epochs: higher by {training.RISE:.0%} at the end than "
-        f"around epoch 20, with "
-        "few and with many examples, noisy and clean; and than around 50",
+        f"test loss, means over five epochs: higher by {training.RISE:.0%} at the end than around epoch "
+        "20, with few and with many examples, noisy and clean; and than around 50",
         training.rises_again,
     ),
     Claim(
@@ -175,13 +168,11 @@ EXACT_CLAIMS = (
         "ch11.ml.1.ranking",
         "statistical",
         "Chapter 11, flatness proxies for checkpoint selection",
-        "Of two checkpoints with equal loss, the one whose loss rises less under a "
-        "random probe of the same norm "
-        "has the smaller curvature; the ranking stays at twice the norm.",
+        "Of two checkpoints with equal loss, the one whose loss rises less under a random probe of the "
+        "same norm has the smaller curvature; the ranking stays at twice the norm.",
         "pick A",
-        f"more than {worked.RELIABLE:.0%} of probes rank rightly, by average and by "
-        f"largest curvature, at and "
-        "off a minimum",
+        f"more than {worked.RELIABLE:.0%} of probes rank rightly, by average and by largest curvature, "
+        "at and off a minimum",
         worked.probe_ranks,
         unit="fraction",
     ),
@@ -191,9 +182,8 @@ EXACT_CLAIMS = (
         "Chapter 11, noise-scale tuning",
         "At one step size batch 64 has 8 times the stochastic noise of batch 512, and twice that of 128.",
         8.0,
-        f"within a factor of {worked.NOISE:g}: of the gradient's variance and of its "
-        f"standard deviation, drawn "
-        "with replacement and without",
+        f"within a factor of {worked.NOISE:g}: of the gradient's variance and of its standard "
+        "deviation, drawn with replacement and without",
         worked.batch_noise,
         unit="|log ratio|",
     ),
@@ -201,14 +191,12 @@ EXACT_CLAIMS = (
         "ch11.notes",
         "statistical",
         "Chapter 11, implementation notes",
-        "Configurations are compared at equal epochs or at equal updates, one of them; a "
-        "network follows its "
-        "kernel from 10,000 units on, and is compared with kernel regression directly.",
+        "Configurations are compared at equal epochs or at equal updates, one of them; a network "
+        "follows its kernel from 10,000 units on, and is compared with kernel regression directly.",
         "equal epochs or updates; 10,000 units",
-        f"the smaller batch is ahead by {worked.AHEAD:.0%} by both comparisons; mean "
-        f"squared difference above "
-        f"{worked.FOLLOWS:g} below 10,000 units, and less at the widest where outputs are "
-        f"compared directly",
+        f"the smaller batch is ahead by {worked.AHEAD:.0%} by both comparisons; mean squared difference "
+        f"above {worked.FOLLOWS:g} below 10,000 units, and less at the widest where outputs are "
+        "compared directly",
         worked.fair_comparisons,
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import batches
 from implicit_bias.training.experiment import Variable
@@ -64,7 +64,7 @@ class Notes(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Measure with the randomness of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"], 2])
+        rng = role_generator(seed, "data", 2)
         return {**self._compared(rng), "kernel_error": self._kernels(rng)}
 
     def _compared(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

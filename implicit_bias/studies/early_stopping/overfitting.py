@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import TwoLayer, batches
 from implicit_bias.training.experiment import Variable
@@ -71,7 +71,7 @@ class LongTraining(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed; conditions share starts, inputs and noise."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         directions = rng.standard_normal((REPEATS, INPUTS, TEACHERS)) / np.sqrt(INPUTS)
         signs = rng.choice([-1.0, 1.0], (REPEATS, TEACHERS, 1))
         x, asked, far = (
@@ -90,9 +90,9 @@ class LongTraining(Drawn):
         found = []
         for name, level in CONDITIONS.values():
             count = int(getattr(self, name))
-            start = np.random.default_rng([seed, ROLES["initialisation"]])
+            start = role_generator(seed, "initialisation")
             network = TwoLayer.usual(start, INPUTS, self.width, REPEATS)
-            order = np.random.default_rng([seed, ROLES["data_order"]])
+            order = role_generator(seed, "data_order")
             inputs, labels = x[:, :count], (y + level * noise)[:, :count]
             wanted = truth + level * doubt
             rows = [(network.loss(inputs, labels), network.loss(asked, wanted))]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -160,9 +160,9 @@ class Paths(Drawn):
         """Follow the paths of one seed."""
         found = []
         for place, design in enumerate(DESIGNS):
-            rng = np.random.default_rng([seed, ROLES["data"], place])
+            rng = role_generator(seed, "data", place)
             found.append(self._followed(draw(design, self.examples, rng), rng))
-        spots = _spots(np.random.default_rng([seed, ROLES["probe"]]))
+        spots = _spots(role_generator(seed, "probe"))
         return {f"path_{name}": np.stack([one[name] for one in found]) for name in found[0]} | spots
 
     def _followed(self, problem: Problem, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from implicit_bias.studies.early_stopping.notes import WAYS
 from implicit_bias.studies.early_stopping.overfitting import CONDITIONS
 from implicit_bias.studies.early_stopping.paths import DESIGNS
 from implicit_bias.studies.early_stopping.script_drawings import SCRIPT_DRAWINGS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -235,31 +235,27 @@ def draw_kernels(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(stage: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, stage)
-
-
 EXACT_DRAWINGS = (
     Drawing(
         "paths", "Gradient flow stopped at t beside ridge regression with penalty 1/t: solutions, risks, "
-        "and the penalty that matches best.", draw_paths, _has("paths"),
+        "and the penalty that matches best.", draw_paths, if_run("paths"),
     ),
     Drawing(
         "risks", "Risk along both paths, by design: what stopping and what the penalty gain.", draw_risks,
-        _has("paths"),
+        if_run("paths"),
     ),
     Drawing(
         "validation", "Stopping where validation loss is least: losses along one path, how often the best "
-        "time is missed, and what that costs.", draw_validation, _has("validation"),
+        "time is missed, and what that costs.", draw_validation, if_run("validation"),
     ),
     Drawing(
         "long-training", "A network trained for a hundred epochs, on few and many examples, noisy and clean.",
-        draw_long, _has("long-training"),
+        draw_long, if_run("long-training"),
     ),
     *SCRIPT_DRAWINGS,
     Drawing(
         "kernels", "Wide networks beside their kernel: changes of outputs agree, outputs do not.",
-        draw_kernels, _has("notes"),
+        draw_kernels, if_run("notes"),
     ),
 )  # fmt: skip
 """Figures of the exact part."""

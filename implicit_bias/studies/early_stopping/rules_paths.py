@@ -62,8 +62,8 @@ def equivalent(result: xr.Dataset) -> Evidence:
         made,
         headline="distance at the worst time, random features",
         reason=f"the penalty that matches best is never above 1/t (at most {highest:.3f}/t "
-        f"here), so that λ = "
-        "O(1/t) holds to the end, while λt falls to 0 once every direction is learnt",
+        "here), so that λ = O(1/t) holds to the end, while λt falls to 0 once every direction is "
+        "learnt",
         details={
             "bound of the distance with one eigenvalue": theory.SHRINKAGE_RATIO - 1,
             "least matched λt while the path is on its way": {
@@ -117,8 +117,7 @@ def any_step(result: xr.Dataset) -> Evidence:
         made,
         headline=f"η = {STEPS[-1]:g}/λmax, first three updates",
         reason="worst design of each seed; one update with ηs = u shrinks by u and ridge by "
-        "u/(1 + u), which "
-        "differ by a factor of 1 + u",
+        "u/(1 + u), which differ by a factor of 1 + u",
         details={
             "bound of the ratio of shrinkages by updates, ηs ≤ 1": {
                 str(count): theory.descent_ratio(count) for count in UPDATES

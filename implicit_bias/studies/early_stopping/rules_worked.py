@@ -61,9 +61,8 @@ def probe_ranks(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="2ΔL/‖δ‖² of a random direction has mean tr H/d, whatever the largest "
-        "eigenvalue, and 2gᵀδ/‖δ‖² "
-        "is added where the slope g is not 0; that ranks stay at twice the norm says nothing of other "
-        "directions",
+        "eigenvalue, and 2gᵀδ/‖δ‖² is added where the slope g is not 0; that ranks stay at twice the "
+        "norm says nothing of other directions",
         details={
             "λmax of A and B, A with a sharp direction": average / largest * np.array(CURVATURES),
             "2ΔL/‖δ‖² over tr H/d": {
@@ -101,10 +100,8 @@ def batch_noise(result: xr.Dataset) -> Evidence:
         },
         headline="variance, drawn with replacement",
         reason="the standard deviation has the root, 2.83; without replacement a batch of B of "
-        "m examples has "
-        f"(1 − B/m) of the variance, which makes {exact[0] / exact[2]:.2f} of 8; steps of "
-        f"one size add noise "
-        "in proportion to η/B",
+        f"m examples has (1 − B/m) of the variance, which makes {exact[0] / exact[2]:.2f} of 8; steps "
+        "of one size add noise in proportion to η/B",
         details={
             "ratio of variances with replacement": mean_ends(power),
             "ratio of standard deviations": mean_ends(np.sqrt(power)),
@@ -137,9 +134,8 @@ def fair_comparisons(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="updates = epochs × examples / B: at one step size both are equal for no two "
-        "batch sizes, and "
-        "what is held equal decides which is ahead; a network's outputs are its kernel's only after its "
-        "random outputs at the start are taken off",
+        "batch sizes, and what is held equal decides which is ahead; a network's outputs are its "
+        "kernel's only after its random outputs at the start are taken off",
         details={
             "mean squared difference by width": {
                 way: values.mean(axis=0) for way, values in zip(WAYS, (change, direct, ended), strict=True)

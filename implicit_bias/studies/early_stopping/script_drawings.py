@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from implicit_bias.results import figures
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.early_stopping.scripts import NORM_BATCHES, TRAINED_EVERY
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -135,22 +135,18 @@ def draw_norms(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(stage: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, stage)
-
-
 SCRIPT_DRAWINGS = (
     Drawing(
         "script-patience", "Solution C.4: losses of the script as programmed and as printed, and with all "
-        "layers trained.", draw_patience, _has("patience"),
+        "layers trained.", draw_patience, if_run("patience"),
     ),
     Drawing(
         "script-norms", "Solution C.17: growth of the output layer at two batch sizes.", draw_norms,
-        _has("norms"),
+        if_run("norms"),
     ),
     Drawing(
         "script-linear", "Solution C.18: losses of the script as programmed, as printed, and beyond its "
-        "end; and on few examples.", draw_linear, _has("linear"),
+        "end; and on few examples.", draw_linear, if_run("linear"),
     ),
 )  # fmt: skip
 """Figures of the scripts."""

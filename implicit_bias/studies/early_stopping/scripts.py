@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import Role, role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.early_stopping.two_layer import TwoLayer, batches
 from implicit_bias.training.experiment import Variable
@@ -41,8 +41,8 @@ TRAINED = ("output layer, as stated", "all layers")
 """What of the first script's network is trained."""
 
 
-def _generator(seed: int, script: int, what: str = "data") -> np.random.Generator:
-    return np.random.default_rng([int(seed), ROLES[what], 1000 + script])
+def _generator(seed: int, script: int, role: Role = "data") -> np.random.Generator:
+    return role_generator(seed, role, 1000 + script)
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from implicit_bias.results.statistics import mean_interval
-from implicit_bias.results.table import Table, format_estimate, make_table
+from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies.early_stopping.notes import WAYS
 from implicit_bias.studies.early_stopping.overfitting import CONDITIONS
 from implicit_bias.studies.early_stopping.paths import DESIGNS
 from implicit_bias.studies.early_stopping.rules_training import least_epoch, test_around
 from implicit_bias.studies.early_stopping.script_drawings import PRINTED_LINEAR
-from implicit_bias.studies.rows import by_seed, geometric_mean, has
+from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def exact_tables(result: xr.Dataset) -> list[Table]:
@@ -34,16 +30,6 @@ def exact_tables(result: xr.Dataset) -> list[Table]:
     return [table(result) for stage, table in made.items() if has(result, stage)]
 
 
-def written(values: np.ndarray) -> str:
-    """Write a mean over seeds with its interval."""
-    return format_estimate(mean_interval(values))
-
-
-def geometric(values: np.ndarray) -> str:
-    """Write a geometric mean over seeds with its interval."""
-    return format_estimate(geometric_mean(values))
-
-
 def _paths(result: xr.Dataset) -> Table:
     rows = []
     for design in DESIGNS:
@@ -55,8 +41,8 @@ def _paths(result: xr.Dataset) -> Table:
             [
                 design,
                 geometric(found["best_time"]),
-                written(found["distance"].max(axis=1)),
-                written(found["risk_ratio"]),
+                mean(found["distance"].max(axis=1)),
+                mean(found["risk_ratio"]),
                 geometric(found["best"]),
             ]
         )  # fmt: skip
@@ -81,9 +67,9 @@ def _validation(result: xr.Dataset) -> Table:
             name: by_seed(result, "validation", f"stop_{name}")[:, place]
             for name in ("missed", "missed_truly", "regret", "optimism")
         }
-        rows.append([int(size), *(written(100 * values) for values in found.values())])
+        rows.append([int(size), *(mean(100 * values) for values in found.values())])
     infinite = by_seed(result, "validation", "stop_infinite")
-    rows.append(["∞", written(100 * infinite), "0", "0", "n/a"])
+    rows.append(["∞", mean(100 * infinite), "0", "0", "n/a"])
     never = by_seed(result, "validation", "stop_never")
     return make_table(
         ["validation examples", "misses test's best", "misses the truly best", "test loss lost", "optimism"],
@@ -93,10 +79,9 @@ def _validation(result: xr.Dataset) -> Table:
             "misses: validation sets whose best of 60 times is another than a test set's, or than that of "
             "expected test loss",
             "lost: expected test loss at the chosen time above the least; never stopping loses "
-            f"{written(100 * never)}",
-            "optimism: expected test loss above the validation loss, both at the chosen "
-            "time, less the same at the "
-            "best time, where it is 0 on average",
+            f"{mean(100 * never)}",
+            "optimism: expected test loss above the validation loss, both at the chosen time, less the "
+            "same at the best time, where it is 0 on average",
         ),
     )  # fmt: skip
 
@@ -108,7 +93,7 @@ def _long(result: xr.Dataset) -> Table:
         rows.append(
             [
                 name,
-                written(least_epoch(result, name)),
+                mean(least_epoch(result, name)),
                 *(geometric(values) for values in around),
                 geometric(around[-1] / around[0]),
             ]
@@ -163,7 +148,7 @@ def _norms(result: xr.Dataset) -> Table:
                     str(way),
                     int(size),
                     int(found["updates"][0]),
-                    written(found["start"]),
+                    mean(found["start"]),
                     geometric(found["growth"]),
                     geometric(found["loss"]),
                 ]
@@ -197,7 +182,6 @@ def _kernels(result: xr.Dataset) -> Table:
         ["width", *WAYS],
         rows,
         caption="Mean squared difference of a wide network and its kernel on test points, "
-        "targets of variance "
-        "1; geometric means over seeds [95 % t-intervals of the logarithm]",
+        "targets of variance 1; geometric means over seeds [95 % t-intervals of the logarithm]",
         notes=("kernel: the infinite network's, after as many updates, or at its end",),
     )

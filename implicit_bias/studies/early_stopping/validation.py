@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -76,7 +76,7 @@ class ValidationChoice(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Choose times on the validation sets of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         m, p = self.examples, self.features
         x = rng.standard_normal((m, p))
         theta = rng.standard_normal(p)

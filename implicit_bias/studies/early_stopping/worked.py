@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -85,7 +85,7 @@ class Worked(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Measure with the randomness of one seed."""
-        rng = np.random.default_rng([seed, ROLES["probe"], 1])
+        rng = role_generator(seed, "probe", 1)
         cases = [self._probed(case, rng) for case in CASES]
         return {
             **{f"probe_{name}": np.array([one[name] for one in cases]) for name in cases[0]},

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from implicit_bias.studies.base import Stage, Study, Trials
-from implicit_bias.studies.edge_of_stability.arms import (
-    EdgeOfStabilitySettings,
-    derive,
-    lanes,
-    probe,
-)
+from implicit_bias.studies.edge_of_stability.arms import derive, lanes, probe
 from implicit_bias.studies.edge_of_stability.claims import CLAIMS
 from implicit_bias.studies.edge_of_stability.linear import LinearFlow
 from implicit_bias.studies.edge_of_stability.presentation import DRAWINGS, METHODS, tables
+from implicit_bias.studies.edge_of_stability.settings import EdgeOfStabilitySettings
 
 STUDY = Study(
     name="edge-of-stability",

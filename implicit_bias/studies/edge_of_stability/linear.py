@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -61,7 +61,7 @@ class LinearFlow(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Draw a problem and measure it."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         n, d = self.n_examples, self.dimension
         x, y = rng.normal(size=(n, d)), rng.normal(size=n)
         starts = rng.normal(size=(self.starts, d))

@@ -11,8 +11,7 @@ from implicit_bias.results import figures
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.base import Drawing
-from implicit_bias.studies.edge_of_stability.arms import ARMS
-from implicit_bias.studies.edge_of_stability.claims import (
+from implicit_bias.studies.edge_of_stability.rules import (
     BAND,
     EDGE_ARMS,
     PLACES,
@@ -22,6 +21,7 @@ from implicit_bias.studies.edge_of_stability.claims import (
     linear_orders,
     orders,
 )
+from implicit_bias.studies.edge_of_stability.settings import ARMS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -237,7 +237,7 @@ def draw_small_steps(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*arms: str) -> Callable[[xr.Dataset], bool]:
+def _if_any_run(*arms: str) -> Callable[[xr.Dataset], bool]:
     return lambda result: bool(np.isin(result["arm"].values, arms).any())
 
 
@@ -272,15 +272,15 @@ def _courses(
 DRAWINGS = (
     Drawing(
         "sharpness", "Sharpness relative to the threshold of stability during training, one panel an "
-        "arm; Adam's is the preconditioned sharpness.", draw_sharpness, _has(*EDGE_ARMS),
+        "arm; Adam's is the preconditioned sharpness.", draw_sharpness, _if_any_run(*EDGE_ARMS),
     ),
     Drawing(
         "flow", "Sharpness of gradient descent and of gradient flow against time, with the thresholds of "
-        "stability; lines end where a budget or a stop ended the run.", draw_flow, _has("gd", "flow"),
+        "stability; lines end where a budget or a stop ended the run.", draw_flow, _if_any_run("gd", "flow"),
     ),
     Drawing(
         "small_steps", "How the distance of gradient descent from gradient flow falls with the step size.",
-        draw_small_steps, _has("small-steps"),
+        draw_small_steps, _if_any_run("small-steps"),
     ),
-    Drawing("loss", "Training loss, one panel an arm.", draw_loss, _has(*EDGE_ARMS)),
+    Drawing("loss", "Training loss, one panel an arm.", draw_loss, _if_any_run(*EDGE_ARMS)),
 )  # fmt: skip

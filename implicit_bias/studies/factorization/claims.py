@@ -15,18 +15,16 @@ CLAIMS = (
         "Deep linear networks, balanced and with small steps, converge to the solution of least nuclear "
         "norm.",
         "least nuclear norm",
-        f"in each case and depth, nuclear norm less than {norms.MINIMAL:.0%} above the least one from the "
-        "smallest "
-        "start, layers αI",
+        f"in each case and depth, nuclear norm less than {norms.MINIMAL:.0%} above the least one from "
+        "the smallest start, layers αI",
         norms.nuclear,
     ),
     Claim(
         "factorization.unbounded",
         "statistical",
         "Razin & Cohen 2020, theorem 1",
-        "With one entry of a 2 × 2 matrix unseen, every norm grows without bound as the loss falls, if det "
-        "W > 0 "
-        "at the start.",
+        "With one entry of a 2 × 2 matrix unseen, every norm grows without bound as the loss falls, if "
+        "det W > 0 at the start.",
         "‖W‖ grows like 1/√loss",
         "exponent of the loss in the nuclear norm below −1/4, from loss 0.01 on, for each start and depth",
         norms.unbounded,
@@ -46,9 +44,8 @@ CLAIMS = (
         "Dhand, proposition 4.2",
         "The bias towards low rank increases with depth.",
         "increases",
-        f"each step of depth puts modes {norms.DECADE:g} decades further apart, and a completion's error "
-        "that "
-        "much lower",
+        f"each step of depth puts modes {norms.DECADE:g} decades further apart, and a completion's "
+        "error that much lower",
         norms.depth_helps,
     ),
     Claim(
@@ -68,9 +65,8 @@ CLAIMS = (
         "Dhand, proposition 4.3",
         "Wider layers improve conditioning and speed convergence up.",
         "improves, accelerates",
-        f"from narrow to middle and from middle to wide, {starts.FACTOR:g} decades less condition number of "
-        "the "
-        "tangent kernel and updates",
+        f"from narrow to middle and from middle to wide, {starts.FACTOR:g} decades less condition "
+        "number of the tangent kernel and updates",
         starts.width_conditions,
     ),
     Claim(
@@ -79,9 +75,8 @@ CLAIMS = (
         "Dhand, proposition 4.3",
         "What wide layers converge to faster is the implicitly regularised solution.",
         "the regularised solution",
-        f"nuclear norm within {starts.REGULARISED:.0%} of the least one, at every width, where examples are "
-        "half as "
-        "many as inputs",
+        f"nuclear norm within {starts.REGULARISED:.0%} of the least one, at every width, where examples "
+        "are half as many as inputs",
         starts.width_regularises,
     ),
     Claim(
@@ -91,8 +86,7 @@ CLAIMS = (
         "The rank of a five-layer linear network decreases as training progresses.",
         "decreasing",
         f"effective rank at the end lower by {norms.RISE:g} than at the start, and no more than "
-        f"{norms.RISE:g} above "
-        "its least value",
+        f"{norms.RISE:g} above its least value",
         norms.rank_falls,
     ),
     Claim(
@@ -102,8 +96,7 @@ CLAIMS = (
         "The final rank is 8.2 of 50 on average.",
         norms.PUBLISHED_RANK,
         f"final effective rank within {norms.WITHIN:g} of 8.2 for every rank of the truth, of which the "
-        "document "
-        "says nothing",
+        "document says nothing",
         norms.published_rank,
     ),
     Claim(
@@ -113,8 +106,7 @@ CLAIMS = (
         "Small scales of the start lead to the kernel regime, large ones to feature learning.",
         "small α: kernel regime",
         f"tangent kernel moves {starts.RICHER:g} decades less, relative to its start, from the smallest "
-        "scale than "
-        "from the largest",
+        "scale than from the largest",
         starts.scale_of_start,
     ),
     Claim(
@@ -123,9 +115,8 @@ CLAIMS = (
         "Woodworth et al. 2020, theorems 1 and 3",
         "A diagonal network's limit tends to least l1 norm as α → 0 and to least l2 norm as α → ∞.",
         "l1 and l2",
-        f"l1 excess and distance from X⁺y below {exact.NEAR:g} at the ends of the scales; exponents of α of "
-        "that "
-        "distance, −2D, and of the excess with three layers and a sparse truth, 3, within "
+        f"l1 excess and distance from X⁺y below {exact.NEAR:g} at the ends of the scales; exponents of "
+        "α of that distance, −2D, and of the excess with three layers and a sparse truth, 3, within "
         f"{exact.EXPONENT:g}",
         exact.limits,
     ),
@@ -160,9 +151,8 @@ CLAIMS = (
         "dhand.eq-4.1",
         "identity",
         "Dhand, gradient flow equations of section 4.1",
-        "The gradient by a layer is the layers after it, transposed, times (Wx − y)xᵀ, times the layers "
-        "before it, "
-        "transposed.",
+        "The gradient by a layer is the layers after it, transposed, times (Wx − y)xᵀ, times the "
+        "layers before it, transposed.",
         "equal",
         f"automatic derivatives within {exact.ROUNDING:g}, relative, depths 2, 3 and 5",
         exact.layer_gradient,

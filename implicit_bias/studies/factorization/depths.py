@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -57,7 +57,7 @@ class Depths(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Complete the matrix of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         d = self.dimension
         truth = theory.low_rank(rng, d, d, self.rank)
         count = max(round(self.seen * d * d), 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -67,7 +67,7 @@ class Diagonal(Drawn):
         """Solve the problems of one seed."""
         found, problems = [], []
         for place, truth in enumerate(TRUTHS):
-            rng = np.random.default_rng([seed, ROLES["data"], place])
+            rng = role_generator(seed, "data", place)
             x = rng.standard_normal((self.examples, self.features)) / np.sqrt(self.examples)
             theta = rng.standard_normal(self.features) / np.sqrt(self.features)
             if truth == "sparse":

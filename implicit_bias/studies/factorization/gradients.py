@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES, role_key
+from implicit_bias.keys import role_generator, role_key
 from implicit_bias.models.deep_linear import DeepLinear
 from implicit_bias.runtime import compiled
 from implicit_bias.studies.drawn import Drawn
@@ -60,7 +60,7 @@ class Gradients(Drawn):
         return {f"gradient_{name}": np.array([one[name] for one in found]) for name in found[0]}
 
     def _measured(self, seed: int, depth: int) -> dict[str, float]:
-        rng = np.random.default_rng([seed, ROLES["data"], depth])
+        rng = role_generator(seed, "data", depth)
         x, y = rng.standard_normal((EXAMPLES, SIZE)), rng.standard_normal((EXAMPLES, SIZE))
         slope = theory.squared_error(x.T, y.T)
 

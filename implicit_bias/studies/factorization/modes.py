@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -98,7 +98,7 @@ class Modes(Drawn):
         return np.linspace(0, 1.1 * float(last), self.times)
 
     def _run(self, seed: int, start: str, depth: int) -> tuple[np.ndarray, float, float]:
-        rng = np.random.default_rng([seed, ROLES["data"], STARTS.index(start)])
+        rng = role_generator(seed, "data", STARTS.index(start))
         size = self.dimension
         values = np.zeros(size)
         values[: len(TARGETS)] = TARGETS

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -58,11 +58,11 @@ class Networks(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Train the networks of one seed, which share data and, but for the scale, the start."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         x = rng.standard_normal((self.examples, self.inputs))
         x /= np.linalg.norm(x, axis=1, keepdims=True)
         y = np.sign(x[:, 0]) * np.abs(x[:, 1]) * 2
-        rng = np.random.default_rng([seed, ROLES["initialisation"]])
+        rng = role_generator(seed, "initialisation")
         first = rng.standard_normal((self.width, self.inputs)) * np.sqrt(2 / self.inputs)
         last = rng.standard_normal(self.width) / np.sqrt(self.width)
         found = [self._trained(x, y, a * first, a * last) for a in self.alphas]

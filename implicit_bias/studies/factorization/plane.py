@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -69,7 +69,7 @@ class Plane(Drawn):
         }
 
     def _followed(self, seed: int, start: str, depth: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([seed, ROLES["initialisation"], depth])
+        rng = role_generator(seed, "initialisation", depth)
         begin = self.alpha**depth * np.eye(2)
         if start != STARTS[0]:
             begin = self.alpha**depth * rng.standard_normal((2, 2))

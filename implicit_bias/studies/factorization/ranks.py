@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -74,7 +74,7 @@ class Ranks(Drawn):
         found: list[tuple[np.ndarray, ...]] = []
         of_truth = []
         for rank in self.truths:
-            rng = np.random.default_rng([seed, ROLES["data"], rank])
+            rng = role_generator(seed, "data", rank)
             targets = self._spectrum(rng, rank)
             values = np.stack(
                 [theory.mode_path(grid, self.start, one, self.depth) for one in targets]
@@ -113,7 +113,7 @@ class Ranks(Drawn):
 
     def _trained(self, seed: int, grid: np.ndarray) -> dict[str, Any]:
         size = self.dimension
-        rng = np.random.default_rng([seed, ROLES["initialisation"]])
+        rng = role_generator(seed, "initialisation")
         targets = self._spectrum(rng, self.truths[min(TRAINED, len(self.truths) - 1)])
         u, v = (np.linalg.qr(rng.standard_normal((size, size)))[0] for _ in range(2))
         target = (u[:, : targets.size] * targets) @ v[:, : targets.size].T

@@ -138,11 +138,9 @@ def limits(result: xr.Dataset) -> Evidence:
         made,
         headline="exponent 3 of the l1 excess, sparse truth, D = 3",
         reason="means over a sparse and a dense truth, relative; |departure| of exponents; with two layers "
-        "the "
-        f"exponent of the l1 excess is {slow.mean():.2f} at the smallest scales here; for dense truths that "
-        "with "
-        f"three is {dense.min():.2f} to {dense.max():.2f}, as small where the l1 problem's dual is nearly "
-        "tight",
+        f"the exponent of the l1 excess is {slow.mean():.2f} at the smallest scales here; for dense "
+        f"truths that with three is {dense.min():.2f} to {dense.max():.2f}, as small where the l1 "
+        "problem's dual is nearly tight",
     )
 
 

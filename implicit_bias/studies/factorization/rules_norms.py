@@ -99,8 +99,7 @@ def unbounded(result: xr.Dataset) -> Evidence:
         made,
         headline=next((name for name in made if name.endswith("L = 3")), next(iter(made))),
         reason="exponent of the loss in the nuclear norm from loss 0.01 on: 0 where the norm converges, "
-        "−1/2 by the "
-        "bound; the effective rank is 1 meanwhile"
+        "−1/2 by the bound; the effective rank is 1 meanwhile"
         + (f"; rounding changed the sign of det W too early: {', '.join(lost)}" if lost else ""),
         details={
             "effective rank at the least loss": {
@@ -177,8 +176,8 @@ def proportional(result: xr.Dataset) -> Evidence:
         made,
         reason=f"strength in decades: of the second mode behind the first, of σ_{{r+1}} below σ_1; L = "
         f"{depths[-1]} over half of it; proportional would be "
-        f"{depths[-1] / depths[near_half(depths, 'L')[0]]:g}; "
-        "with α of a layer fixed the product's start is α^L, and it is that which shrinks",
+        f"{depths[-1] / depths[near_half(depths, 'L')[0]]:g}; with α of a layer fixed the product's "
+        "start is α^L, and it is that which shrinks",
         details={
             "R² of a straight line in L, product fixed": float(
                 np.corrcoef(depths, straight)[0, 1] ** 2

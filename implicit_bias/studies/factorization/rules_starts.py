@@ -45,8 +45,8 @@ def width_conditions(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="decades gained, from Gaussian starts of variance 1/fan-in on whitened inputs; from "
-        "orthogonal "
-        f"starts the condition number is {orthogonal.min():.3f} to {orthogonal.max():.3f} at every width",
+        f"orthogonal starts the condition number is {orthogonal.min():.3f} to {orthogonal.max():.3f} at "
+        "every width",
         details={
             "share not fitted by width": dict(
                 zip(
@@ -73,8 +73,8 @@ def width_regularises(result: xr.Dataset) -> Evidence:
         },
         headline=f"width {widths[-1]}",
         reason="half as many examples as inputs: nuclear norm over the least one, less 1; the start's "
-        "outputs on "
-        f"inputs that no example has stay: {np.mean(left[:, -1]):.0%} of ‖W‖_F at the largest width",
+        f"outputs on inputs that no example has stay: {np.mean(left[:, -1]):.0%} of ‖W‖_F at the "
+        "largest width",
     )
 
 

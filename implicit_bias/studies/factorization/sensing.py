@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -94,7 +94,7 @@ class Sensing(Drawn):
         """Recover the truths of one seed."""
         found = []
         for place, case in enumerate(CASES):
-            rng = np.random.default_rng([seed, ROLES["data"], place])
+            rng = role_generator(seed, "data", place)
             found.append(self._commuting(rng) if case == "commuting" else self._flows(case, rng))
         made = {
             f"sensing_{name}": np.array(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.models.initializers import weight_std
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
@@ -63,7 +63,7 @@ class Signals(Drawn):
         """Send signals through the networks of one seed; initialisations share their draws."""
         found = np.zeros((len(INITS), len(ACTIVATIONS), len(SHAPES), 2))
         for place, shape in enumerate(SHAPES):
-            rng = np.random.default_rng([seed, ROLES["initialisation"], place])
+            rng = role_generator(seed, "initialisation", place)
             for _ in range(self.networks):
                 found[:, :, place] += self._sent(rng, shape) / self.networks
         return {"signal_change": found}

@@ -15,11 +15,10 @@ from implicit_bias.studies.factorization.rules_norms import last_finite
 from implicit_bias.studies.factorization.sensing import CASES
 from implicit_bias.studies.factorization.signals import ACTIVATIONS, INITS, SHAPES, WAYS
 from implicit_bias.studies.rows import by_seed, geometric_mean, has
+from implicit_bias.studies.seed_means import INTERVALS
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -113,12 +112,10 @@ def _plane(result: xr.Dataset) -> Table:
         ["start", "L", "least loss looked at", "|W₁₁|", "nuclear norm", "effective rank"],
         rows,
         caption="Two by two entries of which W₁₁ is not seen, W₁₂ = W₂₁ = 1, W₂₂ = 0; geometric means over "
-        "seeds "
-        "[95 % t-intervals of the logarithm]",
+        "seeds [95 % t-intervals of the logarithm]",
         notes=(
-            "least nuclear norm of a solution: 2, at W₁₁ = 0; paths are followed for as long as rounding "
-            "leaves "
-            "the sign of det W as gradient flow does",
+            "least nuclear norm of a solution: 2, at W₁₁ = 0; paths are followed for as long as "
+            "rounding leaves the sign of det W as gradient flow does",
         ),
     )
 
@@ -149,8 +146,7 @@ def _modes(result: xr.Dataset) -> Table:
         ],
         rows,
         caption=f"When the strongest mode is at {LEARNT:g} of its target, and the second's share of its own "
-        "then; "
-        "geometric means over seeds [95 % t-intervals of the logarithm]",
+        "then; geometric means over seeds [95 % t-intervals of the logarithm]",
         notes=(f"αI: {STARTS[0]}; turned: balanced layers {STARTS[1]}; last column by the law",),
     )
 
@@ -215,9 +211,9 @@ def _widths(result: xr.Dataset) -> Table:
         rows,
         caption=f"Deep linear networks by width; {INTERVALS}, of condition numbers and updates geometric",
         notes=(
-            "not fitted: seeds that are not within the most updates; a square orthogonal network cannot "
-            "change the "
-            "sign of its determinant", "the last two columns: half as many examples as inputs",
+            "not fitted: seeds that are not within the most updates; a square orthogonal network "
+            "cannot change the sign of its "
+            "determinant", "the last two columns: half as many examples as inputs",
         ),
     )  # fmt: skip
 
@@ -271,8 +267,7 @@ def _diagonal(result: xr.Dataset) -> Table:
         ["α", *heads],
         rows,
         caption="Diagonal networks by scale, sparse truth; geometric means over seeds [95 % t-intervals of "
-        "the "
-        "logarithm], relative",
+        "the logarithm], relative",
     )
 
 
@@ -288,8 +283,7 @@ def _networks(result: xr.Dataset) -> Table:
         ["α", "kernel's change", "1 − cosine", "‖θ − θ₀‖/‖θ₀‖", "updates", "loss/loss of 0"],
         rows,
         caption="ReLU networks that start as zero functions, by the scale of both layers; geometric means "
-        "over "
-        "seeds [95 % t-intervals of the logarithm]",
+        "over seeds [95 % t-intervals of the logarithm]",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -70,10 +70,10 @@ class Widths(Drawn):
 
     def _trained(self, seed: int, start: str, width: int) -> dict[str, float]:
         d = self.dimension
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         target = rng.standard_normal((d, d)) / np.sqrt(d)
         half = np.linalg.qr(rng.standard_normal((d, d)))[0][:, : d // 2]
-        rng = np.random.default_rng([seed, ROLES["initialisation"], width])
+        rng = role_generator(seed, "initialisation", width)
         sizes = (d, *(width,) * (self.depth - 1), d)
         layers = [
             _drawn(rng, n_out, n_in, start) for n_in, n_out in itertools.pairwise(sizes)

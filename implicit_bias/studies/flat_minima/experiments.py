@@ -6,9 +6,10 @@ from implicit_bias import models
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.studies.flat_minima.arms import ARMS
-from implicit_bias.studies.flat_minima.constructed import PoisonedMinima, RandomSearch
 from implicit_bias.studies.flat_minima.lanes import networks
 from implicit_bias.studies.flat_minima.measure import Flatness
+from implicit_bias.studies.flat_minima.poisoned import PoisonedMinima
+from implicit_bias.studies.flat_minima.random_search import RandomSearch
 from implicit_bias.studies.flat_minima.settings import FlatMinimaSettings
 from implicit_bias.studies.refusals import check_at_most
 

@@ -14,7 +14,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.models import Model
 from implicit_bias.studies.flat_minima.arms import ARMS, TUNING, Arm
 from implicit_bias.studies.flat_minima.settings import FlatMinimaSettings
-from implicit_bias.studies.refusals import value_of
+from implicit_bias.studies.refusals import check_classification, value_of
 from implicit_bias.training import Budget, Lane, Recipe, epochs
 
 if TYPE_CHECKING:
@@ -189,11 +189,7 @@ def _check(settings: FlatMinimaSettings, dataset: Dataset) -> None:
     Raises:
         UserError: They do not.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"the flat-minima study compares classification errors, but {dataset.name} is a "
-            f"{dataset.task} dataset; choose another with data.name"
-        )
+    check_classification(dataset)
     settings.check_batches(dataset, "small_batch", "large_batch")
     settings.check_epochs(_recipe(settings, dataset, "heavy_ball", settings.small_batch), "epochs")
     used = {ARMS[name].sizes for name in settings.arms}

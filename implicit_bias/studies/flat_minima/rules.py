@@ -70,11 +70,6 @@ def folded(estimate: Estimate) -> Estimate:
     return dataclasses.replace(estimate, value=abs(estimate.value), low=low, high=ends[1])
 
 
-def value_and_ends(estimate: Estimate) -> list[float]:
-    """Return value and ends of an interval, for a report."""
-    return [estimate.value, estimate.low, estimate.high]
-
-
 def lost_lanes(result: xr.Dataset, arms: tuple[str, ...]) -> str:
     """Say how many of some arms' compared lanes do not count."""
     lanes = compared(result)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable
 from implicit_bias.results.statistics import Comparison, Estimate
 from implicit_bias.studies import compare
+from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.flat_minima.arms import PENALTIES
 from implicit_bias.studies.flat_minima.rules import (
     SMALLEST_GAP,
@@ -15,7 +16,6 @@ from implicit_bias.studies.flat_minima.rules import (
     cells,
     lost_lanes,
     ratio,
-    value_and_ends,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def penalty_replaces_small_batch(result: xr.Dataset) -> Evidence:
         comparisons,
         reason=lost_lanes(result, ("sgd", *present)),
         details={
-            "large B without penalty, test error above small B (points)": value_and_ends(gap),
-            "large B without penalty, λmax relative to small B": value_and_ends(sharper),
+            "large B without penalty, test error above small B (points)": ends(gap),
+            "large B without penalty, λmax relative to small B": ends(sharper),
         },
     )
 
@@ -101,6 +101,6 @@ def sam_is_not_always_better(result: xr.Dataset) -> Finding:
         details={
             "headline": head,
             "level": level,
-            "SAM − SGD (points)": {task: value_and_ends(made[task]) for task in made},
+            "SAM − SGD (points)": {task: ends(made[task]) for task in made},
         },
     )

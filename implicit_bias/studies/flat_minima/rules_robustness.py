@@ -10,13 +10,13 @@ import numpy as np
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison, paired_difference, rank_correlation
 from implicit_bias.studies import compare
+from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.flat_minima.rules import (
     SMALLEST_GAP,
     cells,
     compared,
     folded,
     ratio,
-    value_and_ends,
 )
 from implicit_bias.studies.flat_minima.script import PRINTED
 
@@ -120,7 +120,7 @@ def norm_and_margin(result: xr.Dataset) -> Evidence:
             "radius, weight decay / none": ratio(decayed, plain, "certified_radius"),
         }
         shrunk = ratio(decayed, plain, "parameter_norm").estimate(0.95)
-        details = {"weight decay": strongest, "‖θ‖, weight decay / none": value_and_ends(shrunk)}
+        details = {"weight decay": strongest, "‖θ‖, weight decay / none": ends(shrunk)}
     else:
         details = {}
     return Evidence(comparisons, n_seeds=len(np.unique(seeds)), details=details)

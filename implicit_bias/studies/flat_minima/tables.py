@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from implicit_bias.results.statistics import (
-    NOT_NEGATIVE,
-    PERCENT,
-    Estimate,
-    geometric_mean_ratio,
-    mean_interval,
-)
-from implicit_bias.results.statistics.intervals import UNBOUNDED
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, Estimate, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.flat_minima.arms import ARMS
 from implicit_bias.studies.flat_minima.rules import adaptive, compared
+from implicit_bias.studies.rows import geometric_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,12 +56,12 @@ def flatness_table(result: xr.Dataset) -> Table:
         rows.append(
             [
                 f"{arm}, {size}",
-                _mean(100 * lanes["test_error"].where(good), PERCENT),
-                _geometric(lanes["train_loss"].where(good)),
-                _geometric(lanes["lambda_max"].where(good)),
-                _mean(lanes["lambda_min"].where(good)),
-                _mean(lanes["trace"].where(good)),
-                _geometric(adaptive(lanes).where(good)),
+                mean_interval(100 * lanes["test_error"].where(good), bounds=PERCENT),
+                geometric_mean(lanes["train_loss"].where(good)),
+                geometric_mean(lanes["lambda_max"].where(good)),
+                mean_interval(lanes["lambda_min"].where(good)),
+                mean_interval(lanes["trace"].where(good)),
+                geometric_mean(adaptive(lanes).where(good)),
             ]
         )
     radius = middle_radius(result)
@@ -87,15 +81,17 @@ def robustness_table(result: xr.Dataset) -> Table:
     rows = []
     for arm, size, lanes, good in _cells(result):
         under = [
-            _mean(100 * lanes[f"{name}_accuracy"].sel(eps=middle).where(good), PERCENT)
+            mean_interval(
+                100 * lanes[f"{name}_accuracy"].sel(eps=middle).where(good), bounds=PERCENT
+            )
             for name in ("fgsm", "pgd", "noise")
         ]
         rows.append(
             [
                 f"{arm}, {size}",
-                _mean(lanes["parameter_norm"].where(good), NOT_NEGATIVE),
-                _mean(lanes["output_margin"].where(good)),
-                _mean(lanes["certified_radius"].where(good), NOT_NEGATIVE),
+                mean_interval(lanes["parameter_norm"].where(good), bounds=NOT_NEGATIVE),
+                mean_interval(lanes["output_margin"].where(good)),
+                mean_interval(lanes["certified_radius"].where(good), bounds=NOT_NEGATIVE),
                 *under,
             ]
         )
@@ -119,11 +115,11 @@ def constructed_tables(result: xr.Dataset) -> Iterator[Table]:
                 [
                     str(kind),
                     f"{int((own['minimum_reached'] == 1).sum())} of {own.sizes['lane']}",
-                    _mean(own["minimum_loss"], NOT_NEGATIVE),
-                    _mean(100 * own["minimum_extra_error"], PERCENT),
-                    _mean(100 * own["minimum_test_error"], PERCENT),
-                    _geometric(own["minimum_lambda_max"]),
-                    _geometric(
+                    mean_interval(own["minimum_loss"], bounds=NOT_NEGATIVE),
+                    mean_interval(100 * own["minimum_extra_error"], bounds=PERCENT),
+                    mean_interval(100 * own["minimum_test_error"], bounds=PERCENT),
+                    geometric_mean(own["minimum_lambda_max"]),
+                    geometric_mean(
                         own["minimum_adaptive_sharpness"].sel(adaptive_radius=middle_radius(result))
                     ),
                 ]
@@ -189,14 +185,6 @@ def _range(values: np.ndarray) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _mean(values: xr.DataArray, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    return mean_interval(values.values, bounds=bounds)
-
-
-def _geometric(values: xr.DataArray) -> Estimate:
-    return geometric_mean_ratio(values.values, np.ones(values.shape))
-
-
 def _over_networks(values: xr.DataArray, bounds: tuple[float, float] | None) -> Estimate:
     """Estimate over seeds from each seed's mean over its networks; of the logarithm without bounds."""
     logarithm = bounds is None
@@ -206,5 +194,5 @@ def _over_networks(values: xr.DataArray, bounds: tuple[float, float] | None) -> 
     total = np.where(finite, np.log(known) if logarithm else known, 0).sum(1)
     means = np.where(finite.any(1), total / np.maximum(finite.sum(1), 1), np.nan)
     if bounds is None:
-        return geometric_mean_ratio(np.exp(means), np.ones(means.shape))
+        return geometric_mean(np.exp(means))
     return mean_interval(means, bounds=bounds)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from implicit_bias.data import Dataset
 from implicit_bias.studies.base import Stage, Study, Trials
-from implicit_bias.studies.landscape.arms import (
-    LandscapeSettings,
-    adam_updates,
-    lanes,
-    partners,
-    subject,
-)
+from implicit_bias.studies.landscape.arms import adam_updates, lanes, partners, subject
 from implicit_bias.studies.landscape.claims import CLAIMS
 from implicit_bias.studies.landscape.derived import derive
 from implicit_bias.studies.landscape.matching import Matched
@@ -18,6 +12,7 @@ from implicit_bias.studies.landscape.paths import Paths
 from implicit_bias.studies.landscape.planes import RandomPlanes
 from implicit_bias.studies.landscape.presentation import DRAWINGS, METHODS, tables
 from implicit_bias.studies.landscape.script import Script
+from implicit_bias.studies.landscape.settings import LandscapeSettings
 from implicit_bias.studies.landscape.special import SpecialPlanes
 
 

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import (
-    NOT_NEGATIVE,
-    PERCENT,
-    geometric_mean_ratio,
-    mean_interval,
-)
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies import compare
 from implicit_bias.studies.landscape.arms import ARMS, MEASURED
@@ -20,6 +15,7 @@ from implicit_bias.studies.landscape.derived import WAYS, barrier, end_points, t
 from implicit_bias.studies.landscape.drawings import DRAWINGS as DRAWINGS
 from implicit_bias.studies.landscape.names import WAY_NAMES, pair_names
 from implicit_bias.studies.landscape.special import walk_explained
+from implicit_bias.studies.rows import geometric_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,11 +59,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     return made
 
 
-def _geometric(values: Any) -> Any:
-    array = np.asarray(values, float)
-    return geometric_mean_ratio(array, np.ones_like(array))
-
-
 def _ends(result: xr.Dataset) -> Table:
     rows = []
     for arm in MEASURED:
@@ -81,8 +72,8 @@ def _ends(result: xr.Dataset) -> Table:
                 int(lanes["batch_size"][0]),
                 float(lanes["step_size"][0]),
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
-                _geometric(lanes["train_loss"].where(good)),
-                _geometric(lanes["test_loss"].where(good)),
+                geometric_mean(lanes["train_loss"].where(good)),
+                geometric_mean(lanes["test_loss"].where(good)),
                 mean_interval(100 * lanes["test_error"].where(good), bounds=PERCENT),
                 mean_interval(lanes["relative_movement"].where(good), bounds=NOT_NEGATIVE),
             ]
@@ -117,9 +108,9 @@ def _planes(result: xr.Dataset) -> Table:
                     name,
                     arm,
                     int(good.sum()),
-                    _geometric(test.mean("slice")),
+                    geometric_mean(test.mean("slice")),
                     "" if arm == "small" else share,
-                    _geometric(curved.mean("slice")),
+                    geometric_mean(curved.mean("slice")),
                     mean_interval(exact),
                 ]
             )
@@ -159,7 +150,7 @@ def _paths(result: xr.Dataset) -> Table:
                     mean_interval(
                         100 * lanes[f"{way}_error_barrier"].sel(split="test"), bounds=PERCENT
                     ),
-                    _geometric(lanes[f"{way}_swing"].sel(split="test")),
+                    geometric_mean(lanes[f"{way}_swing"].sel(split="test")),
                 ]
             )
     for place, name in (("permuted", "as it is"), ("matched", "units matched")):
@@ -174,7 +165,7 @@ def _paths(result: xr.Dataset) -> Table:
                 "",
                 mean_interval(_barrier(loss.sel(split="train")), bounds=NOT_NEGATIVE),
                 mean_interval(100 * _barrier(error.sel(split="test")), bounds=PERCENT),
-                _geometric(np.asarray(loss.sel(split="test").max("fraction")) / low),
+                geometric_mean(np.asarray(loss.sel(split="test").max("fraction")) / low),
             ]
         )
     moved = ", ".join(
@@ -232,7 +223,7 @@ def _special(result: xr.Dataset) -> Table:
         [
             component,
             int(lanes["eigenvalues"].sel(top=component).notnull().sum()),
-            _geometric(lanes["eigenvalues"].sel(top=component)),
+            geometric_mean(lanes["eigenvalues"].sel(top=component)),
             mean_interval(100 * lanes["way_explained"].sel(component=component), bounds=PERCENT),
             float(100 * walk[component - 1]),
         ]

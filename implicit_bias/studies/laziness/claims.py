@@ -71,12 +71,12 @@ CLAIMS = (
         "Learning features is hierarchical (upper layers turn to the task), aligned with the target, and "
         "incremental (simple patterns come first).",
         "simple before complex",
-        f"in the rich regime, which the smallest α must reach (kernel change of {RICH} at least): centred "
-        f"alignment of the kernel with the labels rises by more than {RISE} at the smallest α, and by that "
-        "more than at the largest; deep linear networks from a small start take "
-        f"more than {1 + SMALLEST_RATIO} times as long for the weakest mode of the target as for the "
-        "strongest, and that ratio exceeds the large start's as much; with two hidden layers, at the "
-        f"smallest α, the alignment of the second rises by more than {RISE} more than that of the first",
+        f"in the rich regime, which the smallest α must reach (kernel change of {RICH} at least): "
+        f"centred alignment of the kernel with the labels rises by more than {RISE} at the smallest α, "
+        "and by that more than at the largest; deep linear networks from a small start take more than "
+        f"{1 + SMALLEST_RATIO} times as long for the weakest mode of the target as for the strongest, "
+        "and that ratio exceeds the large start's as much; with two hidden layers, at the smallest α, "
+        f"the alignment of the second rises by more than {RISE} more than that of the first",
         hierarchical_aligned_incremental,
         None,
         "1",

@@ -13,7 +13,7 @@ from implicit_bias import geometry, kernels
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model, Scaled
 from implicit_bias.models.base import evaluate
-from implicit_bias.models.layers import ChainModel
+from implicit_bias.models.layers import ChainModel, hidden_activations
 from implicit_bias.models.width import UNITS
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import Params
@@ -95,7 +95,7 @@ class Regime:
             return kernels.empirical_ntk(inner, params, x, state=state)
 
         before, after = kernel(initial), kernel(params)
-        first, last = (hidden_layers(inner, each, state, x) for each in (initial, params))
+        first, last = (hidden_activations(inner, each, state, x) for each in (initial, params))
         found = {
             "kernel_change": kernels.relative_change(after, before),
             "alignment_before": kernels.label_alignment(before, labels),
@@ -122,14 +122,8 @@ class Regime:
 def _flips(inner: ChainModel, lane: FinishedLane, state: Any, pool: Pool) -> jax.Array:
     x = pool.x_train[lane.examples.train]
     before, after = (
-        hidden_layers(inner, params, state, x) for params in (lane.initial, lane.params)
+        hidden_activations(inner, params, state, x) for params in (lane.initial, lane.params)
     )
     dtype = before[0].dtype
     there = [state.get(UNITS, jnp.ones(layer.shape[1], dtype)) for layer in before]
     return jnp.mean(jnp.stack(kernels.pattern_flips(after, before, there)))
-
-
-def hidden_layers(model: ChainModel, params: Params, state: Any, x: jax.Array) -> list[jax.Array]:
-    """Return the activations of each hidden layer, shape (n, units); padded units are zero."""
-    _, given = model.tapped(params, state, x)
-    return [entry.reshape(entry.shape[0], -1) for entry in given[1:]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -71,7 +71,7 @@ class LinearModes(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Train from both starts; they share their directions."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         d, count = self.inputs, len(self.strengths)
         left, right = (np.linalg.qr(rng.standard_normal((d, d)))[0][:, :count] for _ in range(2))
         sizes = [d, *[self.hidden] * (self.layers - 1), d]

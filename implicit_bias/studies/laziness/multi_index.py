@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias.data.synthetic import teacher_student
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.runtime import compiled
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
@@ -91,7 +91,7 @@ class MultiIndexTarget(Experiment):
         # The mean is known to all: it is not what features are for.
         mean, variance = y.mean(), y_test.var()
         y, y_valid, y_test = y - mean, y_valid - mean, y_test - mean
-        rng = np.random.default_rng([int(seed), ROLES["initialisation"]])
+        rng = role_generator(seed, "initialisation")
         weights = rng.standard_normal((self.hidden, self.inputs))
 
         sets = (x, x_valid, x_test)

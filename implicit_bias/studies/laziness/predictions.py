@@ -13,10 +13,10 @@ import numpy as np
 
 from implicit_bias import kernels
 from implicit_bias.models import Dense
+from implicit_bias.models.layers import hidden_activations
 from implicit_bias.models.width import UNITS, Padded
 from implicit_bias.runtime import compiled
 from implicit_bias.studies.laziness.chosen import best_time
-from implicit_bias.studies.laziness.measure import hidden_layers
 from implicit_bias.training import Lane, Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -137,7 +137,7 @@ class KernelPredictions(Experiment):
         """
         model, initial, state = self._network(networks[str(self.width)])
         inputs, n = jnp.concatenate([x, asked]), len(x)
-        features = hidden_layers(model, initial, state, inputs)[-1]
+        features = hidden_activations(model, initial, state, inputs)[-1]
         weight, bias = _last_multipliers(model, state, x.shape[1:])
         given = {
             "own kernel": kernels.empirical_ntk(model, initial, inputs, x, state=state),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.laziness.predictions import PREDICTORS
 from implicit_bias.studies.laziness.rows import (
@@ -20,6 +19,7 @@ from implicit_bias.studies.laziness.rows import (
     values_of,
 )
 from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import geometric, mean, percent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,18 +72,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     return made
 
 
-def geometric(values: np.ndarray, level: float = 0.95) -> Estimate:
-    """Estimate a geometric mean over seeds; values that are not positive are left out."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)), level)
-    value, low, high = (float(np.exp(min(x, 700))) for x in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.n, level, found.method, found.excluded, found.note)
-
-
-def percent(values: np.ndarray) -> str:
-    """Write the mean over seeds of fractions, in per cent."""
-    return format_estimate(mean_interval(100 * values, bounds=PERCENT))
-
-
 def _movement(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for cell in cells(result):
@@ -97,8 +85,8 @@ def _movement(result: xr.Dataset) -> Table:
                 cell.arm,
                 cell.name,
                 f"{good}" + (f" (−{lost})" if lost else ""),
-                *(format_estimate(geometric(values)) for values in columns.values()),
-                format_estimate(mean_interval(rise)),
+                *(geometric(values) for values in columns.values()),
+                mean(rise),
             ]
         )
     return make_table(
@@ -152,7 +140,7 @@ def _errors(result: xr.Dataset) -> Table:
         )
         rows.append(
             [cell.arm, cell.name, percent(best), percent(end), "n/a", float(np.nanmedian(time))
-             if np.isfinite(time).any() else np.nan, format_estimate(geometric(loss))]
+             if np.isfinite(time).any() else np.nan, geometric(loss)]
         )  # fmt: skip
     if has(result, "kernels"):
         for name in PREDICTORS:
@@ -183,7 +171,7 @@ def _modes(result: xr.Dataset) -> Table:
         for start in ("small", "large"):
             times = by_seed(result, "modes", "mode_time", start=start)
             place = list(result["mode"].values).index(strength)
-            row.append(format_estimate(geometric(times[:, place] / times[:, 0])))
+            row.append(geometric(times[:, place] / times[:, 0]))
         rows.append(row)
     return make_table(
         ["mode's strength", "small start", "large start"],
@@ -195,16 +183,11 @@ def _modes(result: xr.Dataset) -> Table:
 
 def _features(result: xr.Dataset) -> Table:
     rows = [
-        [
-            name,
-            format_estimate(
-                geometric(by_seed(result, "multi-index", "target_error", features=name))
-            ),
-        ]
+        [name, geometric(by_seed(result, "multi-index", "target_error", features=name))]
         for name in result["features"].values
     ]
     end = by_seed(result, "multi-index", "target_end_error")
-    rows.append(["learnt, after all updates", format_estimate(geometric(end))])
+    rows.append(["learnt, after all updates", geometric(end)])
     return make_table(
         ["features", "test error / variance"],
         rows,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
-from implicit_bias.results.table import Table, format_estimate, format_number, make_table
+from implicit_bias.results.table import (
+    Table,
+    format_estimate,
+    format_number,
+    make_table,
+    words_then_numbers,
+)
 from implicit_bias.studies.lottery_ticket.rows import (
     OWN_LAYERS,
     STABILITY,
@@ -18,7 +24,7 @@ from implicit_bias.studies.lottery_ticket.rows import (
     table_levels,
 )
 from implicit_bias.studies.lottery_ticket.settings import ARMS
-from implicit_bias.studies.rows import by_seed, has, seeds_of
+from implicit_bias.studies.rows import by_seed, geometric_mean, has, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +66,7 @@ def tables(result: xr.Dataset) -> list[Table]:
         _by_level(
             result,
             levels,
-            lambda arm, level: geometric(of_arm(result, arm, "lambda_max", level)),
+            lambda arm, level: geometric_mean(of_arm(result, arm, "lambda_max", level)),
             "Largest Hessian eigenvalue among surviving parameters, geometric mean [95 % t-interval of the "
             "logarithm over seeds]",
         ),
@@ -71,22 +77,9 @@ def tables(result: xr.Dataset) -> list[Table]:
     return made
 
 
-def geometric(values: np.ndarray, level: float = 0.95) -> Estimate:
-    """Estimate a geometric mean over seeds; values that are not positive are left out."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)), level)
-    value, low, high = (float(np.exp(min(x, 700))) for x in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.n, level, found.method, found.excluded, found.note)
-
-
 def head(level: float) -> str:
     """Write a level as the head of a column."""
     return f"{100 * level:.3g} %"
-
-
-def _sides(names: int, numbers: int) -> list[Literal["left", "right"]]:
-    left: list[Literal["left", "right"]] = ["left"] * names
-    right: list[Literal["left", "right"]] = ["right"] * numbers
-    return left + right
 
 
 def _short(estimate: Estimate) -> str:
@@ -125,7 +118,7 @@ def _by_level(
     return make_table(
         ["arm", *map(head, levels)],
         rows,
-        align=_sides(1, len(levels)),
+        align=words_then_numbers(1, len(levels)),
         caption=caption,
         notes=(*notes, count),
     )
@@ -160,7 +153,7 @@ def _layers(result: xr.Dataset, levels: np.ndarray) -> Table:
     return make_table(
         ["arm", "layer", *map(head, levels[1:])],
         rows,
-        align=_sides(2, len(levels) - 1),
+        align=words_then_numbers(2, len(levels) - 1),
         caption="Weights remaining in each layer, % [95 % t-intervals over seeds]",
         notes=(
             "a number alone is that of all seeds; arms that are not listed have the ticket's numbers",

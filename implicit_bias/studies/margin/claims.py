@@ -48,18 +48,16 @@ CLAIMS = (
         "Soudry et al. 2018, theorem 3",
         "w(t) = ŵ log t + w̃ + o(1), with z·w̃ = −log α on every support vector.",
         None,
-        f"relative error of at most {rules.LAW:g} at t = 10⁹ and {rules.LAW_LAST:g} at the last "
-        f"time, on data "
-        "whose solution was chosen",
+        f"relative error of at most {rules.LAW:g} at t = 10⁹ and {rules.LAW_LAST:g} at the last time, "
+        "on data whose solution was chosen",
         rules.law_with_constants,
     ),
     Claim(
         "ch11.B.9.rate",
         "required-control",
         "Soudry et al. 2018, theorem 5, with constants",
-        "Angle and relative distance of the margin from the largest are constants over log t: "
-        "γ‖(I − γ²ŵŵᵀ)w̃‖ "
-        "and log max α − γ² Σ α log α.",
+        "Angle and relative distance of the margin from the largest are constants over log t: γ‖(I − "
+        "γ²ŵŵᵀ)w̃‖ and log max α − γ² Σ α log α.",
         "1/log t",
         "both times log t against their constants at the last time, within 10/log t, relative",
         rules.rates_with_constants,
@@ -86,9 +84,8 @@ CLAIMS = (
         "ch11.B.9.pace",
         "required-control",
         "Nacson et al. 2019; Ji and Telgarsky 2021",
-        "Normalised gradient descent comes to the largest margin like 1/k with constant steps "
-        "and like 1/√k with "
-        "steps c/√k, where gradient descent needs 1/log k.",
+        "Normalised gradient descent comes to the largest margin like 1/k with constant steps and like "
+        "1/√k with steps c/√k, where gradient descent needs 1/log k.",
         "−1 and −1/2",
         f"exponents of the margin's distance in steps within {rules.PACE_OFF:g}",
         rules.paces,
@@ -98,9 +95,8 @@ CLAIMS = (
         "ch11.B.9.geometry",
         "required-control",
         "Gunasekar et al. 2018",
-        "Steepest descent maximises the margin of its own norm: coordinate descent in ℓ1, "
-        "gradient descent in ℓ2, "
-        "sign descent in ℓ∞.",
+        "Steepest descent maximises the margin of its own norm: coordinate descent in ℓ1, gradient "
+        "descent in ℓ2, sign descent in ℓ∞.",
         None,
         f"more than {100 * rules.MATCHED:g} % of the largest margin of its norm, by linear or quadratic "
         f"programming, and more than {100 * rules.BETTER:g} points above the other two there",
@@ -120,9 +116,8 @@ CLAIMS = (
         "ch11.ml.3",
         "statistical",
         "Chapter 11, worked application on margins after zero training error",
-        "A smallest margin that rises from 0.12 to 0.21 at unchanged accuracy shows that the "
-        "boundary has moved "
-        "away from the examples.",
+        "A smallest margin that rises from 0.12 to 0.21 at unchanged accuracy shows that the boundary "
+        "has moved away from the examples.",
         "75 %",
         f"logarithm of the rise of the distance to the boundary more than {rules.MOVES:g} of that of the "
         "margin, for a linear classifier and a network, between checkpoints of those margins, late "
@@ -145,19 +140,15 @@ CLAIMS = (
         "ch11.C.3",
         "statistical",
         "Chapter 11, exercise C.3",
-        "Logistic regression by 50,000 steps on two Gaussian classes is within 1° and 95 % of a "
-        "hard margin of "
-        "0.6; its loss falls and its weights grow exponentially, to 100 after 20,000; all points "
-        "are right; any "
-        "line between the classes separates them.",
+        "Logistic regression by 50,000 steps on two Gaussian classes is within 1° and 95 % of a hard "
+        "margin of 0.6; its loss falls and its weights grow exponentially, to 100 after 20,000; all "
+        "points are right; any line between the classes separates them.",
         "γ .6, ratio .95, 1°, norm 100",
-        f"each as stated, on separable draws: margin within {100 * rules_script.OFF:g} %; "
-        f"exponential: a change "
-        f"in the last half of the steps more than {rules_script.SHAPE:g} times that in the "
-        f"quarter before; norm "
-        f"above {rules_script.LENGTH:g}; accuracy above {rules_script.ALL_RIGHT['train']:g} % and "
-        f"{rules_script.ALL_RIGHT['test']:g} %; the line halfway separates more than "
-        f"{100 * rules_script.ALWAYS:g} % of draws",
+        f"each as stated, on separable draws: margin within {100 * rules_script.OFF:g} %; exponential: "
+        f"a change in the last half of the steps more than {rules_script.SHAPE:g} times that in the "
+        f"quarter before; norm above {rules_script.LENGTH:g}; accuracy above "
+        f"{rules_script.ALL_RIGHT['train']:g} % and {rules_script.ALL_RIGHT['test']:g} %; the line "
+        f"halfway separates more than {100 * rules_script.ALWAYS:g} % of draws",
         rules_script.exercise,
         unit="as named",
     ),
@@ -174,13 +165,11 @@ CLAIMS = (
         "ch11.S.3",
         "statistical",
         "Chapter 11, solution C.3, printed output",
-        "After 20,000 steps the angle to the support vector machine is 0.52°, margins agree to "
-        "1.0001, the loss "
-        "is 0.000156 and the weights' length 10.12.",
+        "After 20,000 steps the angle to the support vector machine is 0.52°, margins agree to 1.0001, "
+        "the loss is 0.000156 and the weights' length 10.12.",
         ".52°, 1.0001, .000156, 10.12",
-        f"angle below {rules_script.ANGLE:g}°, margins within 1 %, and loss and length change "
-        f"from the first to the "
-        "last printed step as printed, within a factor of 1.25",
+        f"angle below {rules_script.ANGLE:g}°, margins within 1 %, and loss and length change from the "
+        "first to the last printed step as printed, within a factor of 1.25",
         rules_script.printed,
         unit="as named",
     ),

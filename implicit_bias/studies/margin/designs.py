@@ -8,7 +8,7 @@ import numpy as np
 
 from implicit_bias import theory
 from implicit_bias.errors import UserError
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 TRIES = 200
 """Draws of a data set before it is given up."""
@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 
 def generator(seed: int, *parts: int) -> np.random.Generator:
     """Return a seed's generator of data; ``parts`` tell experiments apart."""
-    return np.random.default_rng([int(seed), ROLES["data"], STREAM, *parts])
+    return role_generator(seed, "data", STREAM, *parts)
 
 
 def decades(horizon: float) -> tuple[float, ...]:
@@ -79,9 +79,9 @@ def separable_blobs(rng: np.random.Generator, examples: int, distance: float) ->
         if theory.separable(signed):
             return Drawn(inputs, labels, signed, tried)
     raise UserError(
-        f"blobs.distance is {distance:g}, and none of {TRIES} draws of two classes of {examples} "
-        f"was linearly "
-        "separable, so that there is no margin to maximise; choose a larger distance or fewer examples"
+        f"blobs.distance is {distance:g}, and none of {TRIES} draws of two classes of {examples} was "
+        "linearly separable, so that there is no margin to maximise; choose a larger distance or fewer "
+        "examples"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from implicit_bias.studies.margin.drawings import (
 )
 from implicit_bias.studies.margin.rules import REACHED, times_of
 from implicit_bias.studies.margin.script import AT, PRINTED
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -164,57 +164,52 @@ def draw_given(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*stages: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, *stages)
-
-
 DRAWINGS = (
     Drawing(
         "rate",
-        "Direction and margin of gradient flow on separable data: what is left falls like 1/log "
-        "t, from every "
-        "start. Crosses: gradient descent, every step taken.",
+        "Direction and margin of gradient flow on separable data: what is left falls like 1/log t, "
+        "from every start. Crosses: gradient descent, every step taken.",
         draw_rate,
-        _has("flow"),
+        if_run("flow"),
     ),
     Drawing(
         "boundaries",
         "Boundaries of one data set on their way to the hard margin, from three starts.",
         draw_boundaries,
-        _has("flow"),
+        if_run("flow"),
     ),
-    Drawing("law", "The law w = ŵ log t + w̃ with its constants.", draw_law, _has("law")),
+    Drawing("law", "The law w = ŵ log t + w̃ with its constants.", draw_law, if_run("law")),
     Drawing(
         "growth",
         "Weights grow like log t/γ, the loss falls like 1/t; where a support vector has multiplier zero, its "
         "margin grows like log log t beyond log t.",
         draw_growth,
-        _has("flow", "degenerate"),
+        if_run("flow", "degenerate"),
     ),
     Drawing(
         "pace",
         "Normalised steps walk nearly the same path, faster: 1/k and 1/√k instead of 1/log k.",
         draw_pace,
-        _has("pace"),
+        if_run("pace"),
     ),
     Drawing(
         "steepest",
         "Steepest descent in a norm maximises the margin of that norm, and of no other.",
         draw_steepest,
-        _has("steepest"),
+        if_run("steepest"),
     ),
     Drawing(
         "networks",
         "Homogeneous networks: the margin over ‖θ‖² rises and settles, the margin itself grows "
         "without bound.",
         draw_networks,
-        _has("networks"),
+        if_run("networks"),
     ),
     Drawing(
         "script",
         "The solution's script: what it is said to print, what its own seed prints, and other draws.",
         draw_script,
-        _has("script"),
+        if_run("script"),
     ),
-    Drawing("given", "The run's own data: direction and margin.", draw_given, _has("given")),
+    Drawing("given", "The run's own data: direction and margin.", draw_given, if_run("given")),
 )

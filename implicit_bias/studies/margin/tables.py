@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import PERCENT, mean_interval
-from implicit_bias.results.statistics.intervals import UNBOUNDED
-from implicit_bias.results.table import Align, Table, format_estimate, format_number, make_table
+from implicit_bias.results.statistics import PERCENT, UNBOUNDED
+from implicit_bias.results.table import Table, format_number, make_table, words_then_numbers
 from implicit_bias.studies.margin.checkpoints import GAINS
 from implicit_bias.studies.margin.flows import FLOW_LOSSES, STARTS
 from implicit_bias.studies.margin.rules import NAMES, place_of, power, times_of
 from implicit_bias.studies.margin.script import AT, PRINTED, SETUPS
-from implicit_bias.studies.rows import by_seed, geometric_mean, has
+from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean
 from implicit_bias.theory.margin import NORMS
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -35,22 +33,6 @@ def tables(result: xr.Dataset) -> list[Table]:
         "given": (_given,),
     }
     return [table(result) for arm, some in made.items() if has(result, arm) for table in some]
-
-
-def mean(values: np.ndarray) -> str:
-    """Write a mean over seeds."""
-    return format_estimate(mean_interval(values))
-
-
-def geometric(values: np.ndarray) -> str:
-    """Write a geometric mean over seeds."""
-    return format_estimate(geometric_mean(values))
-
-
-def _sides(left: int, right: int) -> list[Align]:
-    """Align the first columns to the left, the others to the right."""
-    sides: list[Align] = ["left"] * left
-    return sides + ["right"] * right
 
 
 def _middle(values: np.ndarray) -> str:
@@ -82,7 +64,7 @@ def _flow(result: xr.Dataset) -> Table:
     return make_table(
         ["loss", "start", *heads, f"1 − margin/γ, {heads[-1]}"],
         rows,
-        align=_sides(2, len(heads) + 1),
+        align=words_then_numbers(2, len(heads) + 1),
         caption="Angle to the hard-margin solution in degrees, by start; geometric means over seeds "
         "[95 % t-intervals of the logarithm]",
         notes=(
@@ -171,7 +153,7 @@ def _checkpoints(result: xr.Dataset) -> Table:
     return make_table(
         heads[: len(rows[0])],
         rows,
-        align=_sides(1, len(rows[0]) - 1),
+        align=words_then_numbers(1, len(rows[0]) - 1),
         caption="Between two checkpoints: logarithm of the rise of the distance to the boundary, over that "
         f"of the margin; 1: it moves as the margin says, 0: it stays; {INTERVALS}",
         notes=(
@@ -231,7 +213,7 @@ def _exercise(result: xr.Dataset) -> Table:
             cells = [_middle(values) for values in found]
         else:
             bounds = PERCENT if unit else UNBOUNDED
-            cells = [format_estimate(mean_interval(values, bounds=bounds)) for values in found]
+            cells = [mean(values, bounds) for values in found]
         label = f"{words}{', ' + unit if unit else ''}"
         rows.append([label, exercise, cells[0], script, cells[1]])
     return make_table(
@@ -242,8 +224,7 @@ def _exercise(result: xr.Dataset) -> Table:
         f"{INTERVALS}",
         notes=(
             "the exercise's machine counts the bias in its norm, as descent does; the script's does "
-            "not, so that "
-            "descent tends to another direction wherever the two differ",
+            "not, so that descent tends to another direction wherever the two differ",
             "steps to 1°: by gradient flow at t = η·steps, to the last time at most",
         ),
     )
@@ -295,7 +276,6 @@ def _given(result: xr.Dataset) -> Table:
         notes=(
             f"{of('features')[0]:.0f} features with the bias, {np.nanmin(of('support')):.0f} to "
             f"{np.nanmax(of('support')):.0f} support vectors; gap · log t at the last time is "
-            f"{mean(limit)} of "
-            "its limit",
+            f"{mean(limit)} of its limit",
         ),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import (
     distance,
@@ -77,7 +77,7 @@ class Batches(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run all batch sizes on the data of one seed."""
-        rng, order = generator(seed), np.random.default_rng([seed, ROLES["data_order"]])
+        rng, order = generator(seed), role_generator(seed, "data_order")
         x, y, _ = linear_model(rng, self.examples, self.inputs, 0.5)
         start = rng.standard_normal(self.inputs)
         design = theory.modes(x)

@@ -27,9 +27,8 @@ CLAIMS = (
         "Chapter 11, definition of an interpolating solution",
         "Zero training loss is, in classification, the same as every training label being right.",
         "100 % accuracy",
-        f"training loss at most {definitions.FITTED:g} wherever every label is right, for four "
-        f"losses and weights of "
-        "four lengths",
+        f"training loss at most {definitions.FITTED:g} wherever every label is right, for four losses "
+        "and weights of four lengths",
         definitions.accuracy_means_zero_loss,
         unit="training loss",
     ),
@@ -37,9 +36,8 @@ CLAIMS = (
         "dhand.def-2.2",
         "definition",
         "Dhand, definition 2.2",
-        "The generalization error is the expected loss on the data's distribution: a mean over "
-        "fresh examples "
-        "estimates it.",
+        "The generalization error is the expected loss on the data's distribution: a mean over fresh "
+        "examples estimates it.",
         None,
         f"means over fresh examples within {penalties.FRESH:g} of the exact risk, at every size and signal",
         penalties.population_risk,
@@ -57,9 +55,8 @@ CLAIMS = (
         "ch11.def.min-norm.rank",
         "definition",
         "Chapter 11, definition of the minimum-norm solution, failure case",
-        "Where X has not full row rank its pseudoinverse is not directly defined, and the minimum "
-        "norm becomes "
-        "delicate.",
+        "Where X has not full row rank its pseudoinverse is not directly defined, and the minimum norm "
+        "becomes delicate.",
         "not directly defined",
         f"Penrose's four conditions violated by more than {definitions.EXACT:g} on designs of lower rank",
         definitions.rank_undefines,
@@ -69,8 +66,7 @@ CLAIMS = (
         "identity",
         "Dhand, theorem 3.1",
         "Gradient descent from zero with small steps ends at the solution of least norm, where "
-        "features are more "
-        "than examples and X has full rank.",
+        "features are more than examples and X has full rank.",
         "Xᵀ(XXᵀ)⁻¹y",
         f"{_REACHED}, every step size below its limit, with momentum as well",
         descent.minimum_norm,
@@ -90,23 +86,20 @@ CLAIMS = (
         "ch11.A.1",
         "statistical",
         "Chapter 11, question A.1",
-        "On any underdetermined problem descent from zero ends at the minimum norm if and only if "
-        "the step size is "
-        "below 2/λmax.",
+        "On any underdetermined problem descent from zero ends at the minimum norm if and only if the "
+        "step size is below 2/λmax.",
         "True",
         f"below: {_REACHED}, on designs of every rank. Beyond: residual grown above "
-        f"{descent.DIVERGED:g}-fold for generic "
-        f"labels, and distance above {descent.TOLD_APART:g} for labels orthogonal to the first "
-        f"singular vector",
+        f"{descent.DIVERGED:g}-fold for generic labels, and distance above {descent.TOLD_APART:g} for "
+        "labels orthogonal to the first singular vector",
         descent.if_and_only_if,
     ),
     Claim(
         "ch11.B.1",
         "identity",
         "Chapter 11, problem B.1 and its validation",
-        "With 50 examples of 200 features and step size 1.5/λmax, 10,000 updates end within 10⁻⁸ "
-        "of X⁺y, in the row "
-        "space all the time; beyond the limit descent diverges.",
+        "With 50 examples of 200 features and step size 1.5/λmax, 10,000 updates end within 10⁻⁸ of "
+        "X⁺y, in the row space all the time; beyond the limit descent diverges.",
         "10⁻⁸",
         f"distances from X⁺y and from the row space at most {descent.REACHED:g}, and divergence beyond",
         descent.validation,
@@ -156,30 +149,26 @@ CLAIMS = (
         "On a convex loss with many minima gradient flow ends at the one nearest to its start.",
         "argmin ‖θ − θ₀‖",
         f"distance from the nearest minimum below {descent.TOLD_APART:g} of the way there: least "
-        f"squares, a convex function "
-        "of Xw, and a convex loss that is none",
+        "squares, a convex function of Xw, and a convex loss that is none",
         descent.nearest_minimum,
     ),
     Claim(
         "ch11.B.3",
         "ill-posed",
         "Chapter 11, problem B.3",
-        "With a strictly convex loss of several solutions, descent ends at the projection of the "
-        "free minimum on the "
-        "feasible set.",
+        "With a strictly convex loss of several solutions, descent ends at the projection of the free "
+        "minimum on the feasible set.",
         "projection of θ*",
-        "a strictly convex loss has one minimum; read as a constrained quadratic, distance from "
-        "that projection "
-        f"below {descent.TOLD_APART:g}, for an isotropic and an anisotropic Hessian",
+        "a strictly convex loss has one minimum; read as a constrained quadratic, distance from that "
+        f"projection below {descent.TOLD_APART:g}, for an isotropic and an anisotropic Hessian",
         descent.constrained,
     ),
     Claim(
         "ch11.B.7",
         "identity",
         "Chapter 11, problem B.7",
-        "On a μ-strongly convex, L-smooth loss descent converges at rate exp(−μLt); where minima "
-        "are many its start "
-        "decides, not the constants.",
+        "On a μ-strongly convex, L-smooth loss descent converges at rate exp(−μLt); where minima are "
+        "many its start decides, not the constants.",
         "exp(−μLt)",
         f"rate an update within {descent.RATE:.0%} of μL, for quadratics of L = 0.1 and 10",
         descent.quadratic_rate,
@@ -191,8 +180,7 @@ CLAIMS = (
         "Ridge regression tends to the minimum norm as its penalty vanishes.",
         "λ → 0",
         f"exponent of the distance in λ within {penalties.SLOPE:g} of 1, its constant within "
-        f"{penalties.CONSTANT:g} of "
-        "‖(XᵀX)⁺X⁺y‖, on designs of every rank",
+        f"{penalties.CONSTANT:g} of ‖(XᵀX)⁺X⁺y‖, on designs of every rank",
         penalties.ridge_limit,
         unit="of what is allowed",
     ),
@@ -233,9 +221,8 @@ CLAIMS = (
         "Of solutions with one training loss the shortest is not always the most robust to a shift "
         "of inputs.",
         "False, as a rule",
-        f"after features that do not matter became wider, test error of the minimum L2 norm above "
-        f"{1 + penalties.WORSE:g} times "
-        "that of the minimum L1 norm",
+        "after features that do not matter became wider, test error of the minimum L2 norm above "
+        f"{1 + penalties.WORSE:g} times that of the minimum L1 norm",
         penalties.norm_is_not_robustness,
         unit="ratio",
     ),
@@ -245,9 +232,8 @@ CLAIMS = (
         "Dhand, section 3.3",
         "Noise of mini-batches regularises beyond what deterministic descent does.",
         "additional",
-        f"norm more than {descent.MATTERS:.0%} smaller with single examples than with all: of w, "
-        f"where labels can be fitted "
-        "and where they cannot, and of w = u² − v²",
+        f"norm more than {descent.MATTERS:.0%} smaller with single examples than with all: of w, where "
+        "labels can be fitted and where they cannot, and of w = u² − v²",
         penalties.batches_regularise,
         unit="ratio",
     ),
@@ -258,9 +244,8 @@ CLAIMS = (
         "SGD with momentum 0.9 has another implicit bias than SGD without.",
         'False, as "the same bias"',
         f"ends more than {descent.MATTERS:.0%} apart: least squares with all examples and with "
-        f"mini-batches; a network, at "
-        f"equal η/(1 − β) and at equal η, more than {1 + penalties.WORSE:g} times as far apart as "
-        f"by another order of batches",
+        f"mini-batches; a network, at equal η/(1 − β) and at equal η, more than {1 + penalties.WORSE:g} "
+        "times as far apart as by another order of batches",
         penalties.momentum_differs,
     ),
     Claim(
@@ -279,9 +264,8 @@ CLAIMS = (
         "Chapter 11, solution of problem B.6",
         "Random labels are the example: fitting them takes a high norm.",
         "high norm",
-        f"‖X⁺y‖ of random labels above {1 + definitions.TWICE:g} times that of a signal of equal "
-        f"size, for isotropic and "
-        "for decaying inputs",
+        f"‖X⁺y‖ of random labels above {1 + definitions.TWICE:g} times that of a signal of equal size, "
+        "for isotropic and for decaying inputs",
         definitions.random_labels_need_norm,
         unit="ratio",
     ),
@@ -289,9 +273,8 @@ CLAIMS = (
         "ch11.W.1",
         "statistical",
         "Chapter 11, worked example 1",
-        "With 100 examples, 500 parameters and noise of 0.01, descent from zero ends at a norm of "
-        "5 to 8, where the "
-        "truth has 22, and its test error is dominated by the noise.",
+        "With 100 examples, 500 parameters and noise of 0.01, descent from zero ends at a norm of 5 to "
+        "8, where the truth has 22, and its test error is dominated by the noise.",
         "5 to 8, and about σ²",
         f"norm below {definitions.NORM_PUBLISHED:g}, and test error below {definitions.NOISY:g} σ²",
         definitions.example_1,

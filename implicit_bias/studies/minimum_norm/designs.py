@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 KINDS: dict[str, str] = {
     "full rank": "Gaussian, fewer examples than features, noisy labels",
@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
 def generator(seed: int, draw: int = 0) -> np.random.Generator:
     """Return the generator of a seed's data, or of one of its data sets beside the first."""
-    return np.random.default_rng([int(seed), ROLES["data"], *([draw] if draw else [])])
+    return role_generator(seed, "data", *([draw] if draw else []))
 
 
 def draw(kind: str, rng: np.random.Generator, m: int, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.minimum_norm.designs import generator, linear_model
 from implicit_bias.training.experiment import Variable
@@ -60,7 +60,7 @@ class DiagonalNetwork(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Descend on the data of one seed."""
-        rng, order = generator(seed), np.random.default_rng([seed, ROLES["data_order"]])
+        rng, order = generator(seed), role_generator(seed, "data_order")
         m, n = self.examples, self.inputs
         truth = np.zeros(n)
         truth[: self.sparse] = rng.choice([-1.0, 1.0], self.sparse) / np.sqrt(self.sparse)

@@ -33,9 +33,8 @@ def check_inputs(dataset: Dataset, examples: int, key: str) -> None:
         )
     if not np.any(dataset.x_train):
         raise UserError(
-            f"data.name is {dataset.name}, whose inputs are all zero, so that labels decide "
-            f"nothing; choose "
-            "data with inputs that are not"
+            f"data.name is {dataset.name}, whose inputs are all zero, so that labels decide nothing; "
+            "choose data with inputs that are not"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.minimum_norm.adaptive import OPTIMISERS
 from implicit_bias.studies.minimum_norm.judging import seen
 from implicit_bias.studies.minimum_norm.plane import draw_plane
-from implicit_bias.studies.rows import has
+from implicit_bias.studies.rows import if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -210,40 +210,36 @@ def draw_optimisers(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*stages: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, *stages)
-
-
 DRAWINGS = (
     Drawing(
         "plane",
         "Gradient flow and the nearest minimum: on a line of solutions it leads there, on an "
         "ellipse of minima not.",
         draw_plane,
-        _has("flows"),
+        if_run("flows"),
     ),
     Drawing(
         "descent",
         "Descent from zero approaches X⁺y below 2/λmax and leaves beyond it; on data it takes far longer.",
         draw_descent,
-        _has("validation", "images"),
+        if_run("validation", "images"),
     ),
     Drawing(
         "ridge",
         "Ridge regression leaves X⁺y in proportion to its penalty.",
         draw_ridge,
-        _has("ridge"),
+        if_run("ridge"),
     ),
     Drawing(
         "bound",
         "Risk of the minimum norm and the bound of theorem 3.3, by the strength of the signal.",
         draw_bound,
-        _has("risks"),
+        if_run("risks"),
     ),
     Drawing(
         "optimisers",
         "Which optimisers stay in the row space, and the length of what they find.",
         draw_optimisers,
-        _has("optimisers"),
+        if_run("optimisers"),
     ),
 )

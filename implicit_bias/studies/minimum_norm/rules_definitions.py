@@ -82,8 +82,7 @@ def least_norm(result: xr.Dataset) -> Finding:
         EXACT,
         n_seeds=len(error),
         reason="distance from the example's exact solution (3/4, 3/4, 1/4, 1/4, 1/2), and by how "
-        "much any of 200 "
-        "other solutions is shorter, relative",
+        "much any of 200 other solutions is shorter, relative",
     )
 
 
@@ -181,10 +180,10 @@ def example_1(result: xr.Dataset) -> Evidence:
             "test error over the noise": below(tests["descent"] / noise, NOISY),
         },
         reason=f"the norm is about ‖θ‖√(m/n), {np.mean(norms['truth']):.3g} for the truth; most of "
-        f"θ is not seen, and the test error is that of "
-        f"its missing part, {np.mean(tests['descent']) / np.mean(tests['nothing']):.0%} of what "
-        f"predicting nothing costs. As said: a step size "
-        f"of 0.1 diverges, the limit is {np.mean(limit):.3g}; conjugate gradients end at X⁺y",
+        "θ is not seen, and the test error is that of its missing part, "
+        f"{np.mean(tests['descent']) / np.mean(tests['nothing']):.0%} of what predicting nothing costs. "
+        f"As said: a step size of 0.1 diverges, the limit is {np.mean(limit):.3g}; conjugate gradients "
+        "end at X⁺y",
         details={
             "norm": {name: float(values.mean()) for name, values in norms.items()},
             "test error": {name: float(values.mean()) for name, values in tests.items()},
@@ -211,8 +210,7 @@ def example_2(result: xr.Dataset) -> Finding:
         RATIO,
         n_seeds=len(ratio),
         reason="norm of ridge at λ = 0.001 over that of X⁺y, over 1.05, less 1. A penalty "
-        "shortens: the ratio is "
-        "below 1 for every λ > 0, and ridge does not interpolate",
+        "shortens: the ratio is below 1 for every λ > 0, and ridge does not interpolate",
         **{
             "largest ratio less 1": float(np.max(ratio - 1)),
             "training loss": {

@@ -45,8 +45,7 @@ def minimum_norm(result: xr.Dataset) -> Finding:
         REACHED,
         n_seeds=len(errors),
         reason="relative distance from X⁺y, every step size below its limit, with and without "
-        "momentum; the "
-        "rank does not matter, nor whether y can be fitted",
+        "momentum; the rank does not matter, nor whether y can be fitted",
         **{
             "largest by design": {
                 kind: most(result, "descents", "descent_error", design=kind) for kind in KINDS
@@ -98,9 +97,8 @@ def if_and_only_if(result: xr.Dataset) -> Evidence:
         },
         headline="larger ones do not, labels orthogonal to the first singular vector",
         reason=f"step sizes beyond: {BEYOND:g} · 2/λmax, and {2 * OVER:g}/λmax for the orthogonal "
-        f"labels, of "
-        "which the steepest mode has nothing to learn; such labels have probability zero where "
-        "noise is Gaussian",
+        "labels, of which the steepest mode has nothing to learn; such labels have probability zero "
+        "where noise is Gaussian",
         details={
             "error of the growth's law beyond the limit": most(result, "descents", "beyond_law")
         },
@@ -122,8 +120,8 @@ def step_size_regularises(result: xr.Dataset) -> Evidence:
         {f"from {begun}": above(values, MATTERS) for begun, values in from_start.items()},
         headline="from random",
         reason="by how much the way from the start is shorter with the largest step size than with "
-        "the smallest; "
-        "the formula itself is right and says nothing: θᵀHθ is the same for all solutions",
+        "the smallest; the formula itself is right and says nothing: θᵀHθ is the same for all "
+        "solutions",
         details={
             "largest distance from the nearest solution": most(
                 result, "descents", "descent_error", design="full rank"
@@ -168,10 +166,9 @@ def validation(result: xr.Dataset) -> Finding:
         REACHED,
         n_seeds=len(errors),
         reason="distance from X⁺y after the updates, and from the row space on the way; "
-        f"{'diverges' if diverges else 'does not diverge'} beyond the limit. The proof takes the "
-        f"dual iteration for descent on "
-        "½‖XXᵀu − y‖², which would need a step size below 2/λmax²: the one used here is "
-        f"{proof.mean():.3g} times that and converges",
+        f"{'diverges' if diverges else 'does not diverge'} beyond the limit. The proof takes the dual "
+        "iteration for descent on ½‖XXᵀu − y‖², which would need a step size below 2/λmax²: the one "
+        f"used here is {proof.mean():.3g} times that and converges",
         **{"step size over 2/λmax²": proof},
     )
 
@@ -205,8 +202,7 @@ def unbounded(result: xr.Dataset) -> Finding:
         REACHED,
         n_seeds=len(errors),
         reason="relative distance from X⁺y, where solutions fill an unbounded affine space. The "
-        "question's premise "
-        "contradicts itself: a strictly convex loss has one minimum at most",
+        "question's premise contradicts itself: a strictly convex loss has one minimum at most",
         **{
             "least of 1000 other solutions' norms over the end's": float(
                 np.mean(1 / seen(result, "validation", "validation_norm"))
@@ -230,8 +226,8 @@ def constrained(result: xr.Dataset) -> Evidence:
         headline="constrained, anisotropic Hessian: ends at the projection of the free minimum",
         reason="as stated it cannot be put: with a strictly convex loss two starts end "
         f"{most(result, 'flows', 'strict_apart'):.1g} apart, there is one solution. Read as a "
-        f"constrained problem, "
-        "projected descent ends at the point nearest to the free minimum in the Hessian's norm",
+        "constrained problem, projected descent ends at the point nearest to the free minimum in the "
+        "Hessian's norm",
         details={"distance from that point": most(result, "flows", "projected_law")},
     )
 
@@ -247,10 +243,8 @@ def quadratic_rate(result: xr.Dataset) -> Finding:
         RATE,
         n_seeds=len(rate),
         reason="measured rate an update over μL, less 1, where L is not 1. Units of the loss "
-        "change μL and leave "
-        "iterates as they are; the rate is −log(1 − μ/L). The second half holds: where minima are "
-        "many the start "
-        "decides, and μ and L do not",
+        "change μL and leave iterates as they are; the rate is −log(1 − μ/L). The second half holds: "
+        "where minima are many the start decides, and μ and L do not",
         **{
             "rate over −log(1 − μ/L), less 1": float(np.abs(rate / true - 1).max()),
             "updates to 1e-6 by L": dict(

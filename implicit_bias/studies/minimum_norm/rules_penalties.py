@@ -63,8 +63,8 @@ def bound(result: xr.Dataset) -> Evidence:
         comparisons,
         headline=f"‖θ‖² = {ratios[0]:g} σ², p = {largest}",
         reason="bound less risk, in units of σ². The bound lacks what noise does to the weights, "
-        "σ² tr((XXᵀ)⁻¹); it "
-        "holds where its excess over the bias is larger, from ‖θ‖²/σ² = n/(n + 1 + n(p − n − 1)/p) on",
+        "σ² tr((XXᵀ)⁻¹); it holds where its excess over the bias is larger, from ‖θ‖²/σ² = n/(n + 1 + "
+        "n(p − n − 1)/p) on",
         details={
             "bound less risk over p": spare,
             "p": result["risk_inputs"].values,
@@ -121,9 +121,8 @@ def gap_can_vanish(result: xr.Dataset) -> Finding:
         ROUNDING,
         n_seeds=len(largest),
         reason="largest |test − training loss| of noiseless fits with at least as many examples as "
-        "weights: zero, so "
-        "not always positive. As the question defines the gap, training less test loss, it is "
-        "never positive",
+        "weights: zero, so not always positive. As the question defines the gap, training less test "
+        "loss, it is never positive",
         **{"mean gap": each(result, "gaps", "gap_mean", "fit")},
     )
 
@@ -202,10 +201,8 @@ def batches_regularise(result: xr.Dataset) -> Evidence:
             "w = u² − v² (L1 norm)": larger(lengths[:, 0], lengths[:, 1], MATTERS),
         },
         reason=f"norm with all examples over that with batches of {int(single)}. Where labels can "
-        f"be fitted all gradients "
-        "vanish at a solution and lie in the row space, so that batches end at X⁺y as well; where "
-        "they cannot, "
-        "noise adds its variance to the square",
+        "be fitted all gradients vanish at a solution and lie in the row space, so that batches end at "
+        "X⁺y as well; where they cannot, noise adds its variance to the square",
         details={
             "distance from X⁺y by batch size": each(
                 result, "batches", "batch_error", "batch", batch_momentum=0.0
@@ -244,10 +241,8 @@ def momentum_differs(result: xr.Dataset) -> Evidence:
             ),
         },
         reason="distance of the end with momentum from the solution nearest to the start, which is "
-        "where descent "
-        "without momentum ends, over that solution's norm; for the network the distance of the end "
-        "from that "
-        "without momentum, over that of ends which differ in the order of batches",
+        "where descent without momentum ends, over that solution's norm; for the network the distance "
+        "of the end from that without momentum, over that of ends which differ in the order of batches",
         details={
             "a network's end from that without momentum, over the way": each(
                 result, "optimisers", "network_apart", "network"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from implicit_bias.studies.minimum_norm.scripts import SCRIPT_SETTINGS as ScriptSettings
+from implicit_bias.studies.minimum_norm.scripts.settings import ScriptSettings
 from implicit_bias.studies.refusals import Refusal, increasing
 from implicit_bias.studies.settings import (
     Count,

@@ -16,11 +16,11 @@ from implicit_bias.studies.minimum_norm.judging import most, seen
 from implicit_bias.studies.minimum_norm.shifts import SHIFTS, TRUTHS
 from implicit_bias.studies.minimum_norm.worked import SOLUTIONS
 from implicit_bias.studies.rows import geometric_mean, has
+from implicit_bias.studies.seed_means import INTERVALS
 
 if TYPE_CHECKING:
     import xarray as xr
 
-INTERVALS = "means over seeds [95 % t-intervals]"
 WORST = "largest over seeds"
 ROUNDING = 1e-16
 
@@ -75,8 +75,7 @@ def _descents(result: xr.Dataset) -> Table:
         ["design", *rules, "outside", "closed form", "norm from a random start"],
         rows,
         caption="Distance of descent's end from the least-squares solution nearest to its start, "
-        "relative, by step "
-        f"size and momentum; {WORST}, from zero and from a random start",
+        f"relative, by step size and momentum; {WORST}, from zero and from a random start",
         notes=(
             *(f"{kind}: {what}" for kind, what in KINDS.items()),
             "outside: way outside the row space over the whole way; closed form: largest distance "
@@ -135,8 +134,7 @@ def _images(result: xr.Dataset) -> Table:
         ["updates", "distance from X⁺y", "misfit"],
         rows,
         caption=f"Descent from zero on {count[0]:g} examples of the study's data, relative; "
-        f"geometric means over seeds "
-        "[95 % t-intervals of the logarithm]",
+        "geometric means over seeds [95 % t-intervals of the logarithm]",
         notes=(f"rank {np.mean(rank):g}; condition number of XᵀX {_geometric(condition)}",),
     )
 
@@ -172,8 +170,7 @@ def _ridge(result: xr.Dataset) -> Table:
         ],
         rows,
         caption="Ridge regression against X⁺y, relative; distances are geometric means over seeds, "
-        "the others "
-        f"{INTERVALS}",
+        f"the others {INTERVALS}",
         notes=("λmin: smallest positive eigenvalue of XᵀX",),
     )
 
@@ -217,8 +214,7 @@ def _gaps(result: xr.Dataset) -> Table:
         ["fit", "least gap", "mean gap", "training loss", "negative gaps"],
         rows,
         caption="Test less training loss where the training loss is zero: least, geometric mean "
-        "over seeds of means "
-        "over fits, largest training loss, share of gaps below −10⁻¹²",
+        "over seeds of means over fits, largest training loss, share of gaps below −10⁻¹²",
     )
 
 
@@ -296,15 +292,13 @@ def _batches(result: xr.Dataset) -> Table:
         ],
         rows,
         caption="Mini-batches: distance of the end from X⁺y, from a random start that from the "
-        "solution nearest to it, "
-        f"and the way outside the row space, relative, {WORST}; the rest {INTERVALS}",
+        f"solution nearest to it, and the way outside the row space, relative, {WORST}; the rest "
+        f"{INTERVALS}",
         notes=(
-            "limit: step size from which on the mean square diverges without momentum; with "
-            "momentum step sizes are "
-            "1 − β times as large",
-            "mean square, unfitted: ‖w‖² over that of the least-squares solution, averaged over "
-            "the last updates, "
-            "where labels cannot be fitted and step sizes are equal",
+            "limit: step size from which on the mean square diverges without momentum; with momentum "
+            "step sizes are 1 − β times as large",
+            "mean square, unfitted: ‖w‖² over that of the least-squares solution, averaged over the "
+            "last updates, where labels cannot be fitted and step sizes are equal",
         ),
     )
 
@@ -375,8 +369,7 @@ def _optimisers(result: xr.Dataset) -> Table:
         ["optimiser", "what", "from X⁺y", "outside", "norm", "misfit"],
         rows,
         caption=f"Ends of optimisers from zero on one linear problem a seed, relative; "
-        f"{INTERVALS}, of the misfit the "
-        "largest",
+        f"{INTERVALS}, of the misfit the largest",
         align=("left", "left", "right", "right", "right", "right"),
         notes=(
             "outside: norm outside the row space over the norm",

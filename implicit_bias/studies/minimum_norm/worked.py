@@ -68,9 +68,9 @@ def check_stated_step(seeds: int, draws: int, m: int, n: int, step_size: float, 
     least = int(np.argmin(limits))
     if step_size >= limits[least]:
         raise UserError(
-            f"{key} is {step_size:g}, but gradient descent on a design of seed {least // draws} (of 0 to "
-            f"{seeds - 1}) converges "
-            f"only below 2/λmax(XᵀX), which is {limits[least]:.4g}; choose a smaller one"
+            f"{key} is {step_size:g}, but gradient descent on a design of seed {least // draws} (of 0 "
+            f"to {seeds - 1}) converges only below 2/λmax(XᵀX), which is {limits[least]:.4g}; choose a "
+            "smaller one"
         )
 
 

@@ -13,10 +13,8 @@ CLAIMS = (
         "Mirror descent with the entropy goes to the solution of Xw = y with the largest entropy.",
         "argmax H(w) with Xw = y",
         f"the end is less than {100 * rules.SAME:g} % away from that solution, in the 1-norm, from "
-        "every start: "
-        "on the simplex from equal and drawn weights, on the orthant from 1/e, 1 and 1e-4, and from "
-        "1 and 1e-4 "
-        "where an example gives the sum",
+        "every start: on the simplex from equal and drawn weights, on the orthant from 1/e, 1 and "
+        "1e-4, and from 1 and 1e-4 where an example gives the sum",
         rules.largest_entropy,
     ),
     Claim(
@@ -34,13 +32,11 @@ CLAIMS = (
         "dhand.mirror.small-start",
         "required-control",
         "Gunasekar et al. 2018; Cominetti & San Martín 1994",
-        "From equal weights α on the orthant the end goes to the least ‖w‖₁ as α → 0; the excess "
-        "falls like α to "
-        "the least reduced cost of the linear programme.",
+        "From equal weights α on the orthant the end goes to the least ‖w‖₁ as α → 0; the excess falls "
+        "like α to the least reduced cost of the linear programme.",
         None,
         f"exponent within {100 * rules.AGREE:g} % of the reduced cost; excess below "
-        f"{100 * rules.SAME:g} % at the "
-        "smallest α",
+        f"{100 * rules.SAME:g} % at the smallest α",
         rules.small_start,
     ),
     Claim(
@@ -51,10 +47,8 @@ CLAIMS = (
         "sparse solutions.",
         "1-norm, under certain conditions",
         f"‖w‖₁ at the end is at most {100 * rules.SAME:g} % above the least of an interpolator: "
-        "ε-steps, greedy "
-        "in small and exact steps, cyclic exact, each where no |w_i| falls along the lasso's path "
-        "and where one "
-        "does",
+        "ε-steps, greedy in small and exact steps, cyclic exact, each where no |w_i| falls along the "
+        "lasso's path and where one does",
         rules.coordinate_sparse,
     ),
     Claim(
@@ -72,13 +66,11 @@ CLAIMS = (
         "statistical",
         "Chapter 11, exercise C.15",
         "On 50 examples of 20 features with non-negative weights, exponentiated gradient is sparser "
-        "than projected "
-        "gradient descent, at a similar loss.",
+        "than projected gradient descent, at a similar loss.",
         "8 weights against 4 to 5, ‖w‖₁ 25 against 12, losses alike",
         f"at least one weight of 0.01 fewer, ‖w‖₁ smaller by {100 * rules.SMALLER:g} %, and a loss "
-        "larger by at "
-        f"most {100 * rules.SMALLER:g} %: the weakest of the three, in units of what is asked, above 1; both "
-        "readings of the update, three kinds of true weights",
+        f"larger by at most {100 * rules.SMALLER:g} %: the weakest of the three, in units of what is "
+        "asked, above 1; both readings of the update, three kinds of true weights",
         rules.exercise_sparser,
     ),
     Claim(
@@ -109,9 +101,8 @@ CLAIMS = (
         "same loss.",
         "‖w‖₁ 3.23 against 5.23, loss 0.00129 against 0.00123",
         f"‖w‖₁ smaller by {100 * rules.SMALLER:g} % and a loss larger by at most "
-        f"{100 * rules.SMALLER:g} %: the "
-        "weaker of the two, in units of what is asked, above 1; the script as it is, and with "
-        "weights of both signs",
+        f"{100 * rules.SMALLER:g} %: the weaker of the two, in units of what is asked, above 1; the "
+        "script as it is, and with weights of both signs",
         rules.script_sparser,
     ),
 )

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.keys import role_generator
 from implicit_bias.optimizers import Schedule
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.mirror_descent.descend import descend, generator
+from implicit_bias.studies.mirror_descent.descend import descend
 from implicit_bias.training.experiment import Variable
 
 DESIGNS: dict[str, str] = {
@@ -117,7 +118,7 @@ class Coordinates(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw the data sets of one seed and run all methods on them."""
-        rng = generator(seed, "coordinate descent")
+        rng = role_generator(seed, "data", "coordinate descent")
         sets = [self.drawn(rng, name) for name in DESIGNS for _ in range(self.draws)]
         x, y = (np.stack(part) for part in zip(*sets, strict=True))
         sparse = [theory.least_l1(*one) for one in sets]

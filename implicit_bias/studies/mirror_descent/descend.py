@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from implicit_bias.keys import ROLES
 from implicit_bias.optimizers import Optimizer, Schedule, get
 from implicit_bias.runtime import compiled
 
@@ -29,11 +28,6 @@ class Descent(NamedTuple):
     path: np.ndarray
     residuals: np.ndarray
     updates: int
-
-
-def generator(seed: int, label: str) -> np.random.Generator:
-    """Return the generator of one experiment of one seed; others' draws do not depend on it."""
-    return np.random.default_rng([int(seed), ROLES["data"], *label.encode()])
 
 
 def _advance(

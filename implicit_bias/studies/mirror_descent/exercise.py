@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.mirror_descent.descend import descend, generator, steepness
+from implicit_bias.studies.mirror_descent.descend import descend, steepness
 from implicit_bias.training.experiment import Variable
 
 EXAMPLES, FEATURES, SIGMA, FEW = 50, 20, 0.1, 10
@@ -85,7 +86,7 @@ class Exercise(Drawn):
         """Draw and solve the data sets of one seed."""
         from scipy.optimize import nnls
 
-        rng = generator(seed, "exercise C.15")
+        rng = role_generator(seed, "data", "exercise C.15")
         sets = [_drawn(rng, truth) for truth in TRUTHS for _ in range(self.draws)]
         x, y = (np.stack(part) for part in zip(*sets, strict=True))
         exact = np.stack([nnls(a, b)[0] for a, b in sets])

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.mirror_descent.descend import descend, generator, steepness
+from implicit_bias.studies.mirror_descent.descend import descend, steepness
 from implicit_bias.training.experiment import Variable
 
 STARTS: dict[str, tuple[str, float | None]] = {
@@ -73,7 +74,7 @@ class Problem(NamedTuple):
 
 def drawn_problem(seed: int, examples: int, features: int) -> Problem:
     """Draw Gaussian inputs, and labels of a uniformly drawn point of the simplex."""
-    rng = generator(seed, "mirror limits")
+    rng = role_generator(seed, "data", "mirror limits")
     x = rng.standard_normal((examples, features)) / math.sqrt(examples)
     truth, drawn = rng.dirichlet(np.ones(features), size=2)
     y = x @ truth

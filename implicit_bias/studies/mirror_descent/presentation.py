@@ -154,10 +154,9 @@ def draw_paths(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"First data set of each design of seed {seed}; the {SHOWN} weights that are largest along "
-        "the lasso's "
-        "path, a colour each. Falls: sum of all falls of any |w_i| along that path, of its last ‖w‖₁; where "
-        "there are none, ε-steps follow it as ε → 0.",
+        f"First data set of each design of seed {seed}; the {SHOWN} weights that are largest along the "
+        "lasso's path, a colour each. Falls: sum of all falls of any |w_i| along that path, of its "
+        "last ‖w‖₁; where there are none, ε-steps follow it as ε → 0.",
     )
     return figure
 
@@ -194,9 +193,8 @@ def draw_norms(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"Means over n = {seeds_of(result).size} seeds, each over its data sets, with 95 % "
-        "t-intervals. Least: of "
-        "that norm over all w with Xw = y.",
+        f"Means over n = {seeds_of(result).size} seeds, each over its data sets, with 95 % t-intervals. "
+        "Least: of that norm over all w with Xw = y.",
     )
     return figure
 
@@ -250,8 +248,7 @@ def draw_exercise(result: xr.Dataset) -> Figure:
     figures.note(
         figure,
         f"First data set of seed {seed}, sparse true weights. Weights below 1e-8 are drawn there. The "
-        "normalised "
-        "update is left out where labels are not its own.",
+        "normalised update is left out where labels are not its own.",
     )
     return figure
 

@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import (
-    NOT_NEGATIVE,
-    mean_interval,
-)
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, format_estimate, format_number, make_table
 from implicit_bias.studies.mirror_descent.coordinates import DESIGNS, METHODS, MONOTONE, NORMS
 from implicit_bias.studies.mirror_descent.exercise import SOLVERS, TRUTHS
 from implicit_bias.studies.mirror_descent.limits import DESCENDED, POWERS, SCALES, STARTS
 from implicit_bias.studies.mirror_descent.rules import ENDED, start_values
 from implicit_bias.studies.mirror_descent.script import PRINTED, RUNS
-from implicit_bias.studies.rows import by_seed, geometric_mean, has
+from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import INTERVALS, geometric
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> Sequence[Table]:
@@ -50,11 +46,6 @@ def tiny(values: np.ndarray) -> str:
     return format_number(float(finite.max()), digits=2) if finite.size else "n/a"
 
 
-def geometric(values: np.ndarray) -> str:
-    """Write a geometric mean over seeds with its interval."""
-    return format_estimate(geometric_mean(values))
-
-
 def _starts(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for name in STARTS:
@@ -77,9 +68,8 @@ def _starts(result: xr.Dataset) -> Table:
         caption=f"Where mirror descent with the entropy ends; {INTERVALS}, of what only rounding makes "
         "the largest over seeds",
         notes=(
-            "distances are 1-norms relative to the solution's; largest H: of a solution w ≥ 0, of "
-            "sum 1 on the "
-            "simplex and where the sum is known; least: of ‖w‖₁ over solutions w ≥ 0",
+            "distances are 1-norms relative to the solution's; largest H: of a solution w ≥ 0, of sum "
+            "1 on the simplex and where the sum is known; least: of ‖w‖₁ over solutions w ≥ 0",
         ),
     )  # fmt: skip
 
@@ -129,9 +119,8 @@ def _scales(result: xr.Dataset) -> Table:
         caption="Entropic descent on the orthant from α: ‖w‖₁ over the least of a solution w ≥ 0, less 1; "
         "geometric means over seeds [95 % t-intervals of the logarithm]; distance and residual the largest",
         notes=(
-            f"exponent of the excess, where α to the least reduced cost is 1e-30 to 1e-60, over that "
-            f"cost: {mean(ratio)}; "
-            "n/a: not computed",
+            "exponent of the excess, where α to the least reduced cost is 1e-30 to 1e-60, over that "
+            f"cost: {mean(ratio)}; n/a: not computed",
         ),
     )
 
@@ -175,7 +164,7 @@ def _paths(result: xr.Dataset) -> Table:
         rows.append(
             [
                 design,
-                format_estimate(mean_interval(share, bounds=(0.0, 100.0))),
+                format_estimate(mean_interval(share, bounds=PERCENT)),
                 mean(fall[:, place].mean(axis=1)),
                 *(mean(one) for one in distance),
             ]

@@ -15,21 +15,18 @@ CLAIMS = (
         "identity",
         f"{SECTION}, scale invariance and gradient rescaling",
         "Normalisation makes the loss invariant to the scale of weights: ⟨∇L, W⟩ = 0, ∇L(aW) = "
-        "∇L(W)/a, "
-        "λmax(aW) = λmax(W)/a².",
+        "∇L(W)/a, λmax(aW) = λmax(W)/a².",
         "0, 1/a, 1/a²",
-        f"weights before a batch, layer or group normalisation, dense and convolutional, ε = 0: "
-        f"relative errors "
-        f"in double precision at most {EXACT:g}",
+        "weights before a batch, layer or group normalisation, dense and convolutional, ε = 0: "
+        f"relative errors in double precision at most {EXACT:g}",
         rules.invariance,
     ),
     Claim(
         "dhand.arch-9.2.scope",
         "required-control",
         f"{SECTION}, where it is not so",
-        "Other weights, large ε, weight decay and the running statistics of batch normalisation "
-        "break the "
-        "invariance.",
+        "Other weights, large ε, weight decay and the running statistics of batch normalisation break "
+        "the invariance.",
         None,
         f"error of the gradient's scaling, and with decay of its being orthogonal to W, above "
         f"{FAILS:g} in each",
@@ -42,9 +39,8 @@ CLAIMS = (
         f"{SECTION}, proposition 9.2, first half",
         "Gradient descent with normalisation optimises over normalised parameters.",
         None,
-        "W/‖W‖ moves as by descent on the unit sphere with step η/‖W‖²: distance after an update "
-        "at most "
-        f"{EXACT:g}",
+        "W/‖W‖ moves as by descent on the unit sphere with step η/‖W‖²: distance after an update at "
+        f"most {EXACT:g}",
         rules.sphere,
     ),
     Claim(
@@ -62,9 +58,8 @@ CLAIMS = (
         f"{SECTION}, gradient rescaling",
         "Normalisation modifies the effective learning rate of each layer.",
         "per layer",
-        "SGD without decay: η/‖W‖² of a hidden layer at the start to the end, and of the layer "
-        "with the largest "
-        f"to the one with the least over the last half: {RATIO}",
+        "SGD without decay: η/‖W‖² of a hidden layer at the start to the end, and of the layer with "
+        f"the largest to the one with the least over the last half: {RATIO}",
         rules.rates,
         SMALLEST_RATIO,
         "ratio",
@@ -75,8 +70,7 @@ CLAIMS = (
         "van Laarhoven 2017; Wan et al. 2021",
         "With weight decay norms settle where a direction turns by √(2ηλ) in an update.",
         None,
-        "root mean square angle over the last half of SGD, hidden layers with normalisation, "
-        "within "
+        "root mean square angle over the last half of SGD, hidden layers with normalisation, within "
         f"{100 * LAW:g} % of √(2ηλ)",
         rules.equilibrium,
         unit="relative distance",
@@ -87,9 +81,8 @@ CLAIMS = (
         f"{SECTION}, loss landscape smoothing",
         "Normalisation reduces the sharpness of minima.",
         "reduced",
-        "λmax at one training loss, without to with normalisation, at each one's own step size "
-        "and at one for "
-        f"all, with statistics of the batch and with running ones: {RATIO}",
+        "λmax at one training loss, without to with normalisation, at each one's own step size and at "
+        f"one for all, with statistics of the batch and with running ones: {RATIO}",
         rules.smoothing,
         SMALLEST_RATIO,
         "ratio",
@@ -112,8 +105,7 @@ CLAIMS = (
         f"{SECTION}, loss landscape smoothing; Santurkar et al. 2018",
         "Normalisation smooths the landscape along the path of training.",
         "smoothed",
-        "largest ‖∇L(θ+δ) − ∇L(θ)‖/‖δ‖ down the gradient at updates after the start, without to "
-        "with "
+        "largest ‖∇L(θ+δ) − ∇L(θ)‖/‖δ‖ down the gradient at updates after the start, without to with "
         f"normalisation: {RATIO}",
         rules.smoothing_path,
         SMALLEST_RATIO,
@@ -125,9 +117,8 @@ CLAIMS = (
         f"{SECTION}, proposition 9.2, second half",
         "Batch normalisation induces a regulariser that depends on the activations' statistics.",
         None,
-        "mean over small batches of the loss with their own statistics less that of the same "
-        "examples with "
-        f"those of all, at one training loss: above 0 for the smallest, and its exponent in B "
+        "mean over small batches of the loss with their own statistics less that of the same examples "
+        "with those of all, at one training loss: above 0 for the smallest, and its exponent in B "
         f"below {FALLS:g}",
         rules.regulariser,
     ),

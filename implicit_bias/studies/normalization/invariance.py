@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias import curvature, losses
-from implicit_bias.keys import ROLES, role_key
+from implicit_bias.keys import role_generator, role_key
 from implicit_bias.models.constructors import NormName, norm_layers
 from implicit_bias.models.layers import Activation, Affine, Chain, Conv, Flatten, GlobalAverage
 from implicit_bias.models.network import Network
@@ -193,7 +193,7 @@ class Invariance(Experiment):
 
     def _drawn(self, norm: NormName, images: bool, seed: int) -> Drawn:
         """Draw what does not depend on ε."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         shape = (4, 4, 2) if images else (6,)
         x = rng.standard_normal((self.examples, *shape))
         y = rng.integers(OUTPUTS, size=self.examples)

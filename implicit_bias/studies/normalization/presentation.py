@@ -81,11 +81,9 @@ def draw_invariance(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"Largest over {seeds_of(result).size} seeds, hidden layers (or the output layer) and "
-        f"scales; errors "
-        "below 10⁻¹⁶ are drawn there. In evaluation batch normalisation takes running "
-        "statistics; layer and "
-        "group normalisation have none.",
+        f"Largest over {seeds_of(result).size} seeds, hidden layers (or the output layer) and scales; "
+        "errors below 10⁻¹⁶ are drawn there. In evaluation batch normalisation takes running "
+        "statistics; layer and group normalisation have none.",
     )
     return figure
 
@@ -155,9 +153,8 @@ def draw_equilibrium(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"Root mean square over the last half of training; geometric means over "
-        f"{seeds_of(result).size} seeds "
-        "with 95 % t-intervals of logarithms.",
+        f"Root mean square over the last half of training; geometric means over {seeds_of(result).size} "
+        "seeds with 95 % t-intervals of logarithms.",
     )
     return figure
 
@@ -186,8 +183,8 @@ def draw_sharpness(result: xr.Dataset) -> Figure:
             look = looks[words]
             ax.errorbar(
                 np.arange(len(norms)) + 0.2 * (side - 0.5), middle,
-                yerr=np.nan_to_num(reach), fmt=look.marker, color=look.colour, capsize=2.5,
-                markersize=5, ls="none", label=words, mfc=look.colour if side else "white",
+                yerr=np.where(np.isfinite(reach), reach, 0.0), fmt=look.marker, color=look.colour,
+                capsize=2.5, markersize=5, ls="none", label=words, mfc=look.colour if side else "white",
             )  # fmt: skip
         ax.set_xticks(range(len(norms)), norms)
         ax.set_xlim(-0.6, len(norms) - 0.4)
@@ -199,9 +196,8 @@ def draw_sharpness(result: xr.Dataset) -> Figure:
     figures.legend(figure)
     figures.note(
         figure,
-        f"Geometric means over {seeds_of(result).size} seeds with 95 % t-intervals of logarithms, "
-        f"of runs that "
-        "met the training loss; λmax ‖W‖² of the hidden layer where it is largest.",
+        f"Geometric means over {seeds_of(result).size} seeds with 95 % t-intervals of logarithms, of "
+        "runs that met the training loss; λmax ‖W‖² of the hidden layer where it is largest.",
     )
     return figure
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
-from implicit_bias.results.table import Table, format_estimate, format_number, make_table
+from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies.normalization.arms import COMMON, TUNED
 from implicit_bias.studies.normalization.invariance import CASES
 from implicit_bias.studies.normalization.rows import (
@@ -20,26 +19,17 @@ from implicit_bias.studies.normalization.rows import (
     steepest,
 )
 from implicit_bias.studies.normalization.rules import ERRORS
-from implicit_bias.studies.rows import geometric_mean, has, seeds_of
+from implicit_bias.studies.rows import has, seeds_of
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean, percent
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
     """Return one table for each thing that was done."""
     made = {"invariance": _invariance, "equilibrium": _equilibrium, TUNED: _networks}
     return [table(result) for arm, table in made.items() if has(result, arm)]
-
-
-def _mean(values: np.ndarray, bounds: tuple[float, float] = NOT_NEGATIVE) -> str:
-    return format_estimate(mean_interval(values, bounds=bounds))
-
-
-def _geometric(values: np.ndarray) -> str:
-    return format_estimate(geometric_mean(values)) if np.isfinite(values).any() else "n/a"
 
 
 def _invariance(result: xr.Dataset) -> Table:
@@ -55,9 +45,8 @@ def _invariance(result: xr.Dataset) -> Table:
         align=["left", "left", "right", "right", "right", "right"],
         caption="Errors of invariance in double precision, the largest over seeds, layers and scales a",
         notes=(
-            "loss: |L(aW) − L(W)|/L(W); ⟨∇L, W⟩: cosine; gradient: ‖a∇L(aW) − ∇L(W)‖/‖∇L(W)‖; "
-            "λmax: of the "
-            "layer's Hessian block, |a²λmax(aW)/λmax(W) − 1|",
+            "loss: |L(aW) − L(W)|/L(W); ⟨∇L, W⟩: cosine; gradient: ‖a∇L(aW) − ∇L(W)‖/‖∇L(W)‖; λmax: of "
+            "the layer's Hessian block, |a²λmax(aW)/λmax(W) − 1|",
             "ε = 0 and statistics of the batch where nothing else is said",
         ),
     )
@@ -79,10 +68,10 @@ def _equilibrium(result: xr.Dataset) -> Table:
                     )
                 }
                 rows.append([
-                    str(norm), decay, int(layer), _geometric(own["norm_ratio"]),
-                    _geometric(own["effective_step"]), _geometric(own["turn"]),
-                    _geometric(own["turn_over_law"]) if decay else "",
-                    _mean(own["growth_part"], (-np.inf, np.inf)),
+                    str(norm), decay, int(layer), geometric(own["norm_ratio"]),
+                    geometric(own["effective_step"]), geometric(own["turn"]),
+                    geometric(own["turn_over_law"]) if decay else "",
+                    mean(own["growth_part"]),
                 ])  # fmt: skip
     return make_table(
         [
@@ -123,10 +112,10 @@ def _networks(result: xr.Dataset) -> Table:
             }
             rows.append([
                 "own" if arm == TUNED else "one", norm, f"{int(met.sum())} of {seeds_of(result).size}",
-                _geometric(of_norm(result, arm, norm, "step_size")), _geometric(own["updates"]),
-                _geometric(own["lambda_batch"]), _geometric(own["lambda_running"]),
-                _geometric(own["layer_sharpness"].max(axis=1)),
-                _geometric(steepest(result, arm, norm, "batch")), _mean(100 * own["test_error"], PERCENT),
+                geometric(of_norm(result, arm, norm, "step_size")), geometric(own["updates"]),
+                geometric(own["lambda_batch"]), geometric(own["lambda_running"]),
+                geometric(own["layer_sharpness"].max(axis=1)),
+                geometric(steepest(result, arm, norm, "batch")), percent(own["test_error"]),
             ])  # fmt: skip
     return make_table(
         ["step size", "normalisation", "met", "η", "updates", "λmax, batch", "λmax, running", "λmax ‖W‖²",

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from implicit_bias.keys import ROLES, role_key
+from implicit_bias.keys import role_generator, role_key
 from implicit_bias.models import Dense, Linearised
 from implicit_bias.runtime import compiled
 from implicit_bias.training import Pool
@@ -70,7 +70,7 @@ class LinearisedEnd(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Draw a network and a problem, and descend."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         x, y = rng.normal(size=(self.examples, self.features)), rng.normal(size=self.examples)
         new = rng.normal(size=(50, self.features))
         model = Linearised(Dense((self.width,), 1, "erf", "ntk", "lecun"))
@@ -154,7 +154,7 @@ class NearestSolution(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Draw problems and descend."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         m, n = self.examples, self.parameters
         x, y = rng.normal(size=(m, n)) / np.sqrt(n), rng.normal(size=m)
         inverse = np.linalg.pinv(x)

@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.studies.base import Drawing
-from implicit_bias.studies.ntk_prediction.rules import by_width, first, last, mean, worst
+from implicit_bias.studies.ntk_prediction.rows import by_width, first, last, mean, worst
 from implicit_bias.studies.ntk_prediction.tables import arms_of
 from implicit_bias.studies.ntk_prediction.tables import tables as tables
 

@@ -10,11 +10,10 @@ from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies.ntk_prediction import scripts
-from implicit_bias.studies.ntk_prediction.claims import trial
 from implicit_bias.studies.ntk_prediction.exact import ENDS, PROBLEMS
 from implicit_bias.studies.ntk_prediction.exercise import VARIANTS
 from implicit_bias.studies.ntk_prediction.probe import DIFFERENCES
-from implicit_bias.studies.ntk_prediction.rules import (
+from implicit_bias.studies.ntk_prediction.rows import (
     OWN_TOLERANCE,
     SLOPE,
     SLOPE_MARGIN,
@@ -24,6 +23,7 @@ from implicit_bias.studies.ntk_prediction.rules import (
     geometric,
     last,
     mean,
+    trial,
     worst,
 )
 from implicit_bias.studies.ntk_prediction.settings import ARMS

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from implicit_bias import geometry, kernels
 from implicit_bias.losses import Loss, error
 from implicit_bias.models import Linearised, Model, Scaled
-from implicit_bias.models.layers import ChainModel
+from implicit_bias.models.layers import ChainModel, hidden_activations
 from implicit_bias.models.width import UNITS
 from implicit_bias.studies.evaluation import evaluation_variables
 from implicit_bias.training import Evaluator, Pool
@@ -135,7 +135,9 @@ class Movement:
         self, model: ChainModel, state: Any, pool: Pool, both: Params
     ) -> dict[str, jax.Array]:
         x = pool.x_test[: self.probe_set]
-        before, after = jax.lax.map(lambda params: hidden_layers(model, params, state, x)[-1], both)
+        before, after = jax.lax.map(
+            lambda params: hidden_activations(model, params, state, x)[-1], both
+        )
         return {
             "feature_change": kernels.feature_change(after, before),
             "feature_cka": kernels.feature_similarity(after, before),
@@ -145,7 +147,7 @@ class Movement:
         self, model: ChainModel, state: Any, pool: Pool, lane: FinishedLane, both: Params
     ) -> dict[str, jax.Array]:
         x = pool.x_train[lane.examples.train]
-        layers = jax.lax.map(lambda params: hidden_layers(model, params, state, x), both)
+        layers = jax.lax.map(lambda params: hidden_activations(model, params, state, x), both)
         before, after = ([layer[when] for layer in layers] for when in (0, 1))
         dtype = x.dtype
         there = state.get(UNITS, jnp.ones(before[0].shape[1], dtype))
@@ -172,9 +174,3 @@ def network_inside(model: Model, state: Any) -> tuple[ChainModel, Any]:
         model, state = model.model, state["state"]
     assert isinstance(model, ChainModel)
     return model, state
-
-
-def hidden_layers(model: ChainModel, params: Params, state: Any, x: jax.Array) -> list[jax.Array]:
-    """Return the activations of each hidden layer, shape (n, units); padded units are zero."""
-    _, given = model.tapped(params, state, x)
-    return [entry.reshape(entry.shape[0], -1) for entry in given[1:]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -64,7 +64,7 @@ class SilentUnits(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Draw networks with two and with three layers, silence units, and train them."""
-        rng = np.random.default_rng([seed, ROLES["data"], 20])
+        rng = role_generator(seed, "data", 20)
         x = rng.normal(size=(self.examples, self.dimension))
         y = rng.normal(size=(self.examples, 1))
         shallow = self._changes(rng, x, y, hidden=1)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import Estimate, mean_interval
 from implicit_bias.results.table import Table, format_estimate, make_table
 from implicit_bias.studies.ntk_width.settings import ARMS
 from implicit_bias.studies.ntk_width.slopes import (
@@ -19,6 +18,7 @@ from implicit_bias.studies.ntk_width.slopes import (
     trial_slope,
     widths_of,
 )
+from implicit_bias.studies.seed_means import geometric, mean, percent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,14 +69,6 @@ def trial(result: xr.Dataset, name: str) -> np.ndarray | None:
     return values if np.isfinite(values).any() else None
 
 
-def geometric(values: np.ndarray, level: float = 0.95) -> Estimate:
-    """Estimate a geometric mean over seeds; values that are not positive are left out."""
-    positive = np.where(values > 0, values, np.nan)
-    found = mean_interval(np.log(positive), level)
-    value, low, high = (float(np.exp(min(x, 700))) for x in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.n, level, found.method, found.excluded, found.note)
-
-
 def movement_table(result: xr.Dataset) -> Table:
     """Return how far parameters, kernel and units went, one row an arm and width."""
     rows: list[list[Any]] = []
@@ -86,10 +78,7 @@ def movement_table(result: xr.Dataset) -> Table:
             own = {name: column[:, place] for name, column in columns.items()}
             seeds = own["relative_movement"].size
             good = int(np.isfinite(own["relative_movement"]).sum())
-            cells = [
-                format_estimate(geometric(own[name] * (100 if name == "flips" else 1)))
-                for name in MOVED
-            ]
+            cells = [geometric(own[name] * (100 if name == "flips" else 1)) for name in MOVED]
             lost = f" (−{seeds - good})" if good < seeds else ""
             rows.append([arm, int(width), f"{good}{lost}", *cells])
     return make_table(
@@ -110,7 +99,7 @@ def feature_table(result: xr.Dataset) -> Table:
     for arm in arms_of(result):
         columns = {name: by_width(result, arm, name) for name in LEARNED}
         for place, width in enumerate(widths_of(result, arm)):
-            cells = [format_estimate(mean_interval(columns[name][:, place])) for name in LEARNED]
+            cells = [mean(columns[name][:, place]) for name in LEARNED]
             rows.append([arm, int(width), *cells])
     return make_table(
         ["arm", "width", *LEARNED.values()],
@@ -168,8 +157,8 @@ def error_table(result: xr.Dataset) -> Table:
     at = {int(width): place for place, width in enumerate(result["kernel_width"].values)}
     for row in rows:
         place = at[row[0]]
-        row += [_percent(own[:, place]), _percent(end[:, place])]
-    rows.append(["∞", *["n/a"] * len(arms), _percent(infinite), _percent(infinite_end)])
+        row += [percent(own[:, place]), percent(end[:, place])]
+    rows.append(["∞", *["n/a"] * len(arms), percent(infinite), percent(infinite_end)])
     return make_table(
         ["width", *arms, "kernel", "kernel, end"],
         rows,
@@ -186,7 +175,7 @@ def limit_table(result: xr.Dataset) -> Table:
     """Return how far networks of arm ntk are from their infinite-width limit, a row a width."""
     found = [np.asarray(trial(result, name)) for name in LIMITS]
     rows = [
-        [int(width), *(format_estimate(geometric(values[:, place])) for values in found)]
+        [int(width), *(geometric(values[:, place]) for values in found)]
         for place, width in enumerate(result["kernel_width"].values)
     ]
     return make_table(
@@ -211,8 +200,4 @@ def _error(result: xr.Dataset, arm: str, width: int) -> str:
     if width not in widths:
         return "n/a"
     column = by_width(result, arm, "test_error")[:, np.searchsorted(widths, width)]
-    return _percent(column) if np.isfinite(column).any() else "diverged"
-
-
-def _percent(values: np.ndarray) -> str:
-    return format_estimate(mean_interval(100 * values, bounds=(0.0, 100.0)))
+    return percent(column) if np.isfinite(column).any() else "diverged"

@@ -15,7 +15,7 @@ from implicit_bias.studies.pac_bayes.settings import PacBayesSettings
 from implicit_bias.studies.pac_bayes.sharp import Sharp
 from implicit_bias.studies.refusals import check_classification
 from implicit_bias.training import Budget, Lane, Recipe
-from implicit_bias.training.recipe import Until
+from implicit_bias.training.budget import Until
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,24 +12,21 @@ CLAIMS = (
         "ch11.def.pac-bayes",
         "statistical",
         "Chapter 11, definition of the PAC-Bayes bound",
-        "The mean risk over Q is at most the mean empirical risk plus √((2KL(Q‖P) + "
-        "ln(1/δ))/2m); for a point "
-        "mass at weights near zero and a Gaussian prior KL is small, and the bound tight.",
+        "The mean risk over Q is at most the mean empirical risk plus √((2KL(Q‖P) + ln(1/δ))/2m); for "
+        "a point mass at weights near zero and a Gaussian prior KL is small, and the bound tight.",
         "slack √((2KL + ln(1/δ))/2m); KL small for a point mass",
-        "share of samples with known risks on which the inequality is wrong for any tried Q "
-        "below δ, also for a "
-        "point mass under a countable prior; and KL of a law next to a point mass, under a "
-        "Gaussian prior, less "
-        f"than {bounds.NEAR:g} times ‖θ‖²/2",
+        "share of samples with known risks on which the inequality is wrong for any tried Q below δ, "
+        "also for a point mass under a countable prior; and KL of a law next to a point mass, under a "
+        f"Gaussian prior, less than {bounds.NEAR:g} times ‖θ‖²/2",
         bounds.definition,
     ),
     Claim(
         "ch11.B.13",
         "statistical",
         "Chapter 11, exercise B.13 and its proof",
-        "The inequality holds with probability 1 − δ; by the proof KL is at most the least "
-        "of an expression; the "
-        "bound is near-vacuous where Q is close to P, and tight for a point mass of small norm.",
+        "The inequality holds with probability 1 − δ; by the proof KL is at most the least of an "
+        "expression; the bound is near-vacuous where Q is close to P, and tight for a point mass of "
+        "small norm.",
         "KL of a point mass ≈ ‖θ*‖²/2σ²",
         "wrong on less than δ of samples; the proof's display holds on more than 1 − δ; slack at Q = P above "
         f"{bounds.VACUOUS:g}; KL next to a point mass less than {bounds.NEAR:g} times ‖θ‖²/2σ²",
@@ -67,26 +64,22 @@ CLAIMS = (
         "ch11.C.18",
         "statistical",
         "Chapter 11, exercise C.18",
-        "For a trained network and a point mass, ‖w‖ is about 15, KL 11,250 and the bound "
-        ".8, ten times the test "
-        "loss but not vacuous; the bound is looser for wider priors.",
+        "For a trained network and a point mass, ‖w‖ is about 15, KL 11,250 and the bound .8, ten "
+        "times the test loss but not vacuous; the bound is looser for wider priors.",
         "‖w‖ 15, KL 11,250, bound .8, test .08",
-        f"at σ = {networks.STATED_SCALE:g}, for 784-100-10: ‖w‖ within "
-        f"{networks.STATED['norm'][1]:.0%} of 15, bound within "
-        f"{networks.STATED['bound'][1]:.0%} of .8, its ratio to the test error within "
-        f"{networks.STATED['ratio'][1]:.0%} of 10; larger at the largest σ; KL of the law of "
-        "least noise around w "
-        f"less than {networks.NEAR:g} times what is stated; and with noise around w a bound less than "
-        f"{1 - networks.MEANINGFUL:g} of the error of guessing",
+        f"at σ = {networks.STATED_SCALE:g}, for 784-100-10: ‖w‖ within {networks.STATED['norm'][1]:.0%} "
+        f"of 15, bound within {networks.STATED['bound'][1]:.0%} of .8, its ratio to the test error "
+        f"within {networks.STATED['ratio'][1]:.0%} of 10; larger at the largest σ; KL of the law of "
+        f"least noise around w less than {networks.NEAR:g} times what is stated; and with noise around "
+        f"w a bound less than {1 - networks.MEANINGFUL:g} of the error of guessing",
         networks.exercise,
     ),
     Claim(
         "ch11.C.18.certified",
         "required-control",
         "Dziugaite & Roy 2017",
-        "A Gaussian law of networks whose means, variances and prior variance descend on the "
-        "bound has a bound "
-        "that says something, without any data for the prior.",
+        "A Gaussian law of networks whose means, variances and prior variance descend on the bound has "
+        "a bound that says something, without any data for the prior.",
         ".161 (binary MNIST, 784-600-1)",
         f"inverse of kl, with a bound on the empirical risk from samples and all priors of the grid: below "
         f"{1 - networks.MEANINGFUL:g} of the error of guessing, and not below the law's test error",
@@ -98,9 +91,8 @@ CLAIMS = (
         "Chapter 11, exercise C.18, recent progress; Pérez-Ortiz et al. 2021",
         "A prior trained on some of the examples lowers the bound, which then counts the others alone.",
         "tighter",
-        f"bound more than {networks.MORE:g} below that with the prior around the random "
-        "start, and not below the "
-        "law's test error",
+        f"bound more than {networks.MORE:g} below that with the prior around the random start, and not "
+        "below the law's test error",
         networks.learned_prior,
     ),
     Claim(
@@ -128,14 +120,12 @@ CLAIMS = (
         "ch11.S.14",
         "statistical",
         "Chapter 11, solution C.14, printed output",
-        "A linear classifier of 50 inputs on 200 examples has KL .339, slack .2103 and the "
-        "bound .2453, four times "
-        "its test error.",
+        "A linear classifier of 50 inputs on 200 examples has KL .339, slack .2103 and the bound "
+        ".2453, four times its test error.",
         "KL .3389, slack .2103, bound .2453",
-        f"norm, errors and bound with the script's own seed, and the slack of the printed KL, within "
-        f"{others.PRINTED_OFF:.0%} of what is printed; below a coin's error on other draws, "
-        "by the printed formula "
-        "and for a law of finite KL",
+        "norm, errors and bound with the script's own seed, and the slack of the printed KL, within "
+        f"{others.PRINTED_OFF:.0%} of what is printed; below a coin's error on other draws, by the "
+        "printed formula and for a law of finite KL",
         others.script,
     ),
     Claim(
@@ -144,24 +134,20 @@ CLAIMS = (
         "Dhand, theorem 6.2",
         "At a minimum of sharpness S the risk is at most L + √(S log(n/δ)/n), up to a constant.",
         "R ≲ L + √(S log(n/δ)/n)",
-        f"constant needed in the worst case below {others.LARGEST_CONSTANT:g}, for separating "
-        "weights at five "
-        "scales and trained networks, with true and with random labels; R the error on new "
-        "examples, which is the "
-        "least that could be meant",
+        f"constant needed in the worst case below {others.LARGEST_CONSTANT:g}, for separating weights "
+        "at five scales and trained networks, with true and with random labels; R the error on new "
+        "examples, which is the least that could be meant",
         others.sharpness_bound,
     ),
     Claim(
         "dhand.thm-6.2.valid",
         "required-control",
         "Dziugaite & Roy 2017; Maurer 2004",
-        "Noise on weights gives a bound in which sharpness enters through the noisy loss, "
-        "with the norm and the "
-        "number of weights beside it.",
+        "Noise on weights gives a bound in which sharpness enters through the noisy loss, with the "
+        "norm and the number of weights beside it.",
         None,
-        f"never below the law's error; the same up to {others.SAME:g} at every scale of one "
-        "classifier; and the loss "
-        f"rises by s² tr H/2 up to {others.SAME:g} under small noise",
+        f"never below the law's error; the same up to {others.SAME:g} at every scale of one classifier; "
+        f"and the loss rises by s² tr H/2 up to {others.SAME:g} under small noise",
         others.sharpness_valid,
     ),
     Claim(
@@ -171,9 +157,9 @@ CLAIMS = (
         "Gradient descent with Gaussian noise optimises an objective like the information bottleneck's, and "
         "compresses.",
         "compression",
-        f"for tanh and ReLU and every estimator: I(X; Z) ends more than {others.COMPRESSED:g} "
-        "log n below its "
-        "largest value in noisy descent, and, in the mean over estimators, below that of plain descent",
+        f"for tanh and ReLU and every estimator: I(X; Z) ends more than {others.COMPRESSED:g} log n "
+        "below its largest value in noisy descent, and, in the mean over estimators, below that of "
+        "plain descent",
         others.compression,
         unit="parts of log n",
     ),
@@ -183,9 +169,8 @@ CLAIMS = (
         "Saxe et al. 2018; Goldfeld et al. 2019",
         "An estimate of information says something of what the network computes.",
         None,
-        f"each estimate changes by less than {others.COMPRESSED:g} log n where a layer is ten "
-        "times as large and "
-        "every output the same",
+        f"each estimate changes by less than {others.COMPRESSED:g} log n where a layer is ten times as "
+        "large and every output the same",
         others.same_function,
         unit="parts of log n",
     ),
@@ -196,9 +181,8 @@ CLAIMS = (
         "The noisy estimate is right where the truth is known; without noise it is the "
         "entropy of the layer's values.",
         None,
-        f"relative error below {others.CHANNEL:g} on a Gaussian layer; and without noise "
-        f"within {others.EXACT:g} log n "
-        "of the entropy at every time",
+        f"relative error below {others.CHANNEL:g} on a Gaussian layer; and without noise within "
+        f"{others.EXACT:g} log n of the entropy at every time",
         others.estimators_exact,
     ),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.theory import pac_bayes
 from implicit_bias.training.experiment import Variable
@@ -133,7 +133,7 @@ class Coverage(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw the samples of one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"], 8])
+        rng = role_generator(seed, "data", 8)
         found = [self._design(rng, name) for name in DESIGNS]
         tables = {f"cover_{name}": np.asarray([one[name] for one in found]) for name in found[0]}
         return tables | {

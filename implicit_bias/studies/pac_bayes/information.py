@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.theory.mutual_information import Information
 from implicit_bias.training.experiment import Variable
@@ -156,12 +156,12 @@ class InformationPaths(Drawn):
         return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
     def _of_draw(self, seed: int, draw: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([seed, ROLES["data"], 11, draw])
+        rng = role_generator(seed, "data", 11, draw)
         codes = rng.permutation(2**BITS)[: self.examples]
         x = 2.0 * ((codes[:, None] >> np.arange(BITS)[None, :]) & 1) - 1
         # Neither linear in the inputs nor as hard as parity.
         labels = (np.abs(x.sum(axis=1)) <= 2).astype(int)
-        start = begin(np.random.default_rng([seed, ROLES["initialisation"], 11, draw]))
+        start = begin(role_generator(seed, "initialisation", 11, draw))
         shape = (len(ACTIVATIONS), len(DESCENTS))
         paths = np.full((2, *shape, len(ESTIMATORS), len(marks(self.steps))), np.nan)
         exact = np.full((*shape, len(marks(self.steps))), np.nan)
@@ -169,7 +169,7 @@ class InformationPaths(Drawn):
         for i, activation in enumerate(ACTIVATIONS):
             for j, descent in enumerate(DESCENTS):
                 noise = self.gradient_noise if descent == "noisy" else 0.0
-                own = np.random.default_rng([seed, ROLES["gradient_noise"], i, draw])
+                own = role_generator(seed, "gradient_noise", i, draw)
                 seen, last = self._train(start, x, 2.0 * labels - 1, activation, noise, own)
                 errors[i, j] = np.mean((last[-1][:, 0] > 0) != labels)
                 span = span_of(seen)

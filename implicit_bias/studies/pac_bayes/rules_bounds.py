@@ -72,8 +72,8 @@ def definition(result: xr.Dataset) -> Evidence:
             ),
         },
         reason="KL of a point mass is infinite under a Gaussian prior: the ratio is that of the "
-        "last law before "
-        "it, and grows without end; the discrete case is the union bound, KL = ln(1/P(θ))",
+        "last law before it, and grows without end; the discrete case is the union bound, KL = "
+        "ln(1/P(θ))",
         details={
             "samples of each design": samples(result),
             "largest share of wrong samples": float(np.nanmax(wrong(result, PRINTED))),

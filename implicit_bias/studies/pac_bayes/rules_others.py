@@ -111,8 +111,7 @@ def sharpness_bound(result: xr.Dataset) -> Evidence:
     return Evidence(
         {f"largest constant needed, below {LARGEST_CONSTANT:g}": below(worst, LARGEST_CONSTANT)},
         reason="scaling separating weights takes loss and sharpness to zero and leaves every "
-        "prediction as it is: "
-        "no constant serves all scales",
+        "prediction as it is: no constant serves all scales",
         details={name: ends(mean_interval(values)) for name, values in found.items()},
     )  # fmt: skip
 
@@ -207,10 +206,9 @@ def compression(result: xr.Dataset) -> Evidence:
     return Evidence(
         {**made, **lower},
         reason="in parts of log n; the proposition is about every activation and estimator, so that a single "
-        "comparison that is refuted is a counterexample to it, also where others leave the verdict on all "
-        "of them open; it names no objective and no noise level, and the "
-        "information of "
-        "a deterministic layer is not what any of these estimates",
+        "comparison that is refuted is a counterexample to it, also where others leave the verdict on "
+        "all of them open; it names no objective and no noise level, and the information of a "
+        "deterministic layer is not what any of these estimates",
         details={"training error at the end": _errors(result)},
     )  # fmt: skip
 

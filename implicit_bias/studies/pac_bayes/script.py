@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import ROLES, role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -107,7 +107,7 @@ class Script(Drawn):
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script on the data sets of one seed."""
         state = np.random.RandomState([seed, ROLES["data"], 9])
-        rng = np.random.default_rng([seed, ROLES["data"], 9])
+        rng = role_generator(seed, "data", 9)
         asked = rng.standard_normal((self.tests, INPUTS)) / np.sqrt(INPUTS)
         runs = [run_script(state) for _ in range(self.draws)]
         valid = [self._valid(run, asked) for run in runs]

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import expit
 
 from implicit_bias import theory
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.studies.pac_bayes.script import gibbs_errors
 from implicit_bias.training.experiment import Variable
@@ -99,7 +99,7 @@ class Sharp(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Scale the solutions of one seed's data."""
-        rng = np.random.default_rng([seed, ROLES["data"], 10])
+        rng = role_generator(seed, "data", 10)
         x = rng.standard_normal((self.examples, self.inputs))
         truth = rng.standard_normal(self.inputs)
         labels = (np.sign(x @ truth), rng.choice([-1.0, 1.0], self.examples))

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.statistics import mean_interval
-from implicit_bias.results.table import Align, Table, format_estimate, format_number, make_table
+from implicit_bias.results.table import (
+    Table,
+    format_estimate,
+    format_number,
+    make_table,
+    words_then_numbers,
+)
 from implicit_bias.studies.pac_bayes.certificates import BETAS, KINDS, STAGE
 from implicit_bias.studies.pac_bayes.coverage import BOUNDS, DESIGNS
 from implicit_bias.studies.pac_bayes.information import ACTIVATIONS, ESTIMATORS
@@ -16,11 +22,11 @@ from implicit_bias.studies.pac_bayes.posterior import LAWS, NETS
 from implicit_bias.studies.pac_bayes.rules_others import constants, information_rows
 from implicit_bias.studies.pac_bayes.script import PRINTS
 from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import INTERVALS
 
 if TYPE_CHECKING:
     import xarray as xr
 
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 PUBLISHED: tuple[tuple[str, str, str, str, str], ...] = (
     ("Dziugaite & Roy 2017", "784-600-1, two groups of digits", "random start", "5,144", ".161"),
@@ -61,11 +67,6 @@ def mean(values: np.ndarray) -> str:
     if np.isfinite(values).all() and np.ptp(values) <= 1e-9 * np.abs(values).max():
         return format_number(float(values[0]))
     return format_estimate(mean_interval(values))
-
-
-def _sides(left: int, right: int) -> list[Align]:
-    sides: list[Align] = ["left"] * left
-    return sides + ["right"] * right
 
 
 def _terms(result: xr.Dataset, laws: tuple[str, ...]) -> Table:
@@ -117,14 +118,13 @@ def _terms(result: xr.Dataset, laws: tuple[str, ...]) -> Table:
         ]
     rows.append(row("test error of the network with weights μ", "centre"))
     return make_table(
-        ["term", *heads], rows, align=_sides(1, len(heads)),
+        ["term", *heads], rows, align=words_then_numbers(1, len(heads)),
         caption=f"Every term of the bounds of Gaussian laws of networks, {' and '.join(heads)}; inverse of "
         f"kl; {INTERVALS}",
         notes=(
             *(f"{name}: {LAWS[name]}" for name in heads),
-            f"δ = {delta:g} for the bound, shared by all priors c exp(−j/b) as δ_j = "
-            f"6δ/(π²j²); δ_s = {sampling:g} for "
-            "the error on the sample, from drawn networks",
+            f"δ = {delta:g} for the bound, shared by all priors c exp(−j/b) as δ_j = 6δ/(π²j²); δ_s = "
+            f"{sampling:g} for the error on the sample, from drawn networks",
             f"cross-entropy is clipped at probability {LEAST:g} and divided by its largest value",
             "test examples have true labels, so that they say nothing of random ones: there "
             "the true error is 1 − 1/K",
@@ -148,7 +148,7 @@ def _bounds(result: xr.Dataset) -> Table:
         for law in LAWS
     ]
     return make_table(
-        ["law", *KINDS], rows, align=_sides(1, len(KINDS)),
+        ["law", *KINDS], rows, align=words_then_numbers(1, len(KINDS)),
         caption=f"Bounds on the error of the laws; {INTERVALS}",
         notes=(f"Catoni: the least over β of {', '.join(f'{beta:g}' for beta in BETAS)}, which share δ",),
     )  # fmt: skip
@@ -165,7 +165,7 @@ def _published(result: xr.Dataset) -> Table:
         rows.append(["here", f"{size:,} weights", law, kl, mean(found)])
     rows += [list(row) for row in PUBLISHED]
     return make_table(
-        ["source", "network", "prior or labels", "KL, nats", "bound"], rows, align=_sides(3, 2),
+        ["source", "network", "prior or labels", "KL, nats", "bound"], rows, align=words_then_numbers(3, 2),
         caption=f"Bounds on the error, and published ones for MNIST; here: inverse of kl, {INTERVALS}",
         notes=("published ones are for other networks, some for two groups of classes: they stand beside, "
                "they are not repeated",
@@ -198,7 +198,7 @@ def _exercise(result: xr.Dataset) -> Table:
     return make_table(
         ["labels", "σ", "‖w‖²/2σ²", "bound, task", "bound, hint", "bound, KL = ∞", "s", "KL of N(w, s²I)",
          "bound of N(w, s²I)"],
-        rows, align=_sides(1, 8),
+        rows, align=words_then_numbers(1, 8),
         caption=f"Exercise C.18: priors N(0, σ²I), bounds on the error; {INTERVALS}",
         notes=(
             *told,
@@ -214,8 +214,8 @@ def _cover(result: xr.Dataset, name: str, caption: str, notes: tuple[str, ...] =
         for bound in BOUNDS
     ]
     return make_table(
-        ["bound", *DESIGNS], rows, align=_sides(1, len(DESIGNS)), caption=f"{caption}; {INTERVALS}",
-        notes=notes,
+        ["bound", *DESIGNS], rows, align=words_then_numbers(1, len(DESIGNS)),
+        caption=f"{caption}; {INTERVALS}", notes=notes,
     )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def _script(result: xr.Dataset) -> Table:
         for name in ("kl", "train", "bound", "test", "wrong")
     ]
     return make_table(
-        ["quantity", "printed", "script's own seed", "other draws"], rows, align=_sides(1, 3),
+        ["quantity", "printed", "script's own seed", "other draws"], rows, align=words_then_numbers(1, 3),
         caption=f"Solution C.14; other draws: {INTERVALS}",
         notes=("law of finite KL: N(w, s²I), s of least bound; wrong: share of data sets where it is "
                "below its error",),
@@ -282,7 +282,7 @@ def _sharp(result: xr.Dataset) -> Table:
     return make_table(
         ["labels", "scale", "L", "S", "√(S log(n/δ)/n)", "error", "constant needed", "PAC-Bayes bound",
          "its law's error"],
-        rows, align=_sides(1, 8),
+        rows, align=words_then_numbers(1, 8),
         caption=f"A bound by sharpness over scales of one classifier that fits all labels; {INTERVALS}",
         notes=notes,
     )  # fmt: skip
@@ -300,7 +300,7 @@ def _information(result: xr.Dataset) -> Table:
     steps = int(result["information_step"].values[-1])
     return make_table(
         ["activation", "estimator", "plain: largest", "plain: end", "noisy: largest", "noisy: end"],
-        rows, align=_sides(2, 4),
+        rows, align=words_then_numbers(2, 4),
         caption=f"I(X; Z) of the last hidden layer in parts of log n, {steps} steps; {INTERVALS}",
         notes=("without noise the layer is a function of its input: its information is its entropy",),
     )  # fmt: skip

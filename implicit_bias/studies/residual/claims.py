@@ -16,9 +16,8 @@ CLAIMS = (
         THEOREM,
         "Residual networks are biased to transformations like the identity early in training.",
         "identity-like",
-        f"deepest networks with h + F, h + F/√L and h + F/L: mean over blocks of ‖F‖/‖h‖ on test "
-        f"examples "
-        f"below {IDENTITY_LIKE}, as drawn and after the early update",
+        "deepest networks with h + F, h + F/√L and h + F/L: mean over blocks of ‖F‖/‖h‖ on test "
+        f"examples below {IDENTITY_LIKE}, as drawn and after the early update",
         rules.identity_like,
         unit="1",
     ),
@@ -40,9 +39,8 @@ CLAIMS = (
         f"{THEOREM}, 2, before training",
         "Residual networks are better conditioned.",
         "better conditioned",
-        "before training, deepest networks: σ1/σ_median of the Jacobian from inputs to outputs, "
-        "and largest "
-        f"over median eigenvalue of the tangent kernel, plain to residual: {RATIO}",
+        "before training, deepest networks: σ1/σ_median of the Jacobian from inputs to outputs, and "
+        f"largest over median eigenvalue of the tangent kernel, plain to residual: {RATIO}",
         rules.conditioning,
         SMALLEST_RATIO,
         "ratio",
@@ -53,11 +51,9 @@ CLAIMS = (
         f"{THEOREM}, 2, in updates",
         "Residual networks are easier to optimise.",
         "better conditioning of optimization",
-        "updates to one training loss, each network and seed at the step size that needs the "
-        "fewest, plain to "
-        f"residual, at the least and the greatest depth: {RATIO}; a run that does not get there "
-        f"counts with "
-        "its budget, and a seed in which neither does with nothing",
+        "updates to one training loss, each network and seed at the step size that needs the fewest, "
+        f"plain to residual, at the least and the greatest depth: {RATIO}; a run that does not get "
+        "there counts with its budget, and a seed in which neither does with nothing",
         rules.speed,
         SMALLEST_RATIO,
         "ratio",
@@ -68,8 +64,7 @@ CLAIMS = (
         f"{THEOREM}, 3",
         "Residual networks are implicitly regularised towards smooth functions.",
         "smooth functions",
-        "at one training loss, deepest networks: ‖∂f/∂x‖ relative to the spread of f on test "
-        "examples, "
+        "at one training loss, deepest networks: ‖∂f/∂x‖ relative to the spread of f on test examples, "
         f"plain to residual: {RATIO}",
         rules.smooth_function,
         SMALLEST_RATIO,
@@ -81,9 +76,8 @@ CLAIMS = (
         f"{THEOREM}, 3, of the loss",
         "The loss of residual networks is smoother.",
         "smoother",
-        "deepest networks: λmax at one training loss, and the largest ‖∇L(θ+δ) − ∇L(θ)‖/‖δ‖ down "
-        "the gradient "
-        f"at updates after the start, plain to residual: {RATIO}",
+        "deepest networks: λmax at one training loss, and the largest ‖∇L(θ+δ) − ∇L(θ)‖/‖δ‖ down the "
+        f"gradient at updates after the start, plain to residual: {RATIO}",
         rules.smooth_loss,
         SMALLEST_RATIO,
         "ratio",
@@ -92,8 +86,7 @@ CLAIMS = (
         "dhand.arch-9.1.gradient",
         "identity",
         "Dhand, section 9.1, gradient flow",
-        "A block's weights have the gradient of the loss with respect to the block's inputs, "
-        "times the "
+        "A block's weights have the gradient of the loss with respect to the block's inputs, times the "
         "derivative of the branch.",
         "∇_W L = ∇_{h_l} L · ∂F/∂W",
         f"relative error in double precision at most {EXACT:g}",
@@ -124,9 +117,8 @@ CLAIMS = (
         f"{THEOREM}, without a condition on the branches",
         "A stack of residual blocks is well conditioned, whatever its branches.",
         "no condition is stated",
-        f"deepest networks as drawn: condition number of ∂h_L/∂h_0 below {WELL:g}, for h + F, h + "
-        f"F/√L and "
-        "h + F/L",
+        f"deepest networks as drawn: condition number of ∂h_L/∂h_0 below {WELL:g}, for h + F, h + F/√L "
+        "and h + F/L",
         rules.unconditional,
         unit="powers of ten",
     ),

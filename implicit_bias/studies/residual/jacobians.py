@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from implicit_bias.keys import ROLES, role_key
+from implicit_bias.keys import role_generator, role_key
 from implicit_bias.models.dense import ACTIVATIONS
 from implicit_bias.runtime import compiled
 from implicit_bias.studies.residual.network import Stack
@@ -71,7 +71,7 @@ class BlockJacobians(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Measure one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         x = rng.standard_normal((self.examples, self.inputs))
         labels = rng.integers(self.outputs, size=self.examples)
         cells = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.training import Pool
 from implicit_bias.training.experiment import Experiment, Variable
 from implicit_bias.training.measurement import FinishedLane
@@ -55,7 +55,7 @@ class LinearBlocks(Experiment):
         self, pool: Pool, seed: int, lanes: Mapping[str, FinishedLane]
     ) -> Mapping[str, Any]:
         """Measure one seed."""
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         rows = [self._at_depth(rng, depth) for depth in self.depths]
         return {name: np.asarray([row[name] for row in rows]) for name in self.variables}
 

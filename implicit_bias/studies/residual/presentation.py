@@ -269,8 +269,7 @@ DRAWINGS = (
     ),
     Drawing(
         "path", "While the deepest networks train: change of features by a block, and how fast "
-        "gradients "
-        "turn.", draw_path, if_run(DENSE),
+        "gradients turn.", draw_path, if_run(DENSE),
     ),
     Drawing(
         "exact", "Singular values of whole stacks as drawn, and the norm of their blocks' "

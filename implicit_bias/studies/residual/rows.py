@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from implicit_bias.results.claims import NotDecidable
 from implicit_bias.studies import rows
 from implicit_bias.studies.residual.arms import CONV, DENSE, Cell
 from implicit_bias.studies.residual.settings import CONV_KINDS, KINDS
@@ -113,15 +112,3 @@ def exact(result: xr.Dataset, name: str, kind: str) -> np.ndarray:
         NotDecidable: It was not measured.
     """
     return rows.by_seed(result, "jacobians", name, block_kind=kind)
-
-
-def require_depths(result: xr.Dataset, arm: str, count: int = 1) -> list[int]:
-    """Return the depths of an arm.
-
-    Raises:
-        NotDecidable: There are too few.
-    """
-    found = depths_of(result, arm)
-    if len(found) < count:
-        raise NotDecidable(f"arm {arm} has {len(found)} depth(s), and {count} are needed")
-    return found

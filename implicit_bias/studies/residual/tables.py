@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
-from implicit_bias.results.table import Table, format_estimate, make_table
+from implicit_bias.results.statistics import NOT_NEGATIVE
+from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies.residual.arms import CONV, DENSE, Cell
 from implicit_bias.studies.residual.rows import (
     at_target,
@@ -21,12 +19,11 @@ from implicit_bias.studies.residual.rows import (
     updates_to_target,
 )
 from implicit_bias.studies.residual.settings import KINDS
-from implicit_bias.studies.rows import geometric_mean, has, seeds_of
+from implicit_bias.studies.rows import has, seeds_of
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean, percent
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -35,14 +32,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     if has(result, DENSE):
         made.insert(0, _blocks(result))
     return made + ([_exact(result)] if has(result, "jacobians") else [])
-
-
-def _mean(values: np.ndarray, bounds: tuple[float, float] = NOT_NEGATIVE) -> str:
-    return format_estimate(mean_interval(values, bounds=bounds))
-
-
-def _geometric(values: np.ndarray) -> str:
-    return format_estimate(geometric_mean(values)) if np.isfinite(values).any() else "n/a"
 
 
 def _blocks(result: xr.Dataset) -> Table:
@@ -56,8 +45,8 @@ def _blocks(result: xr.Dataset) -> Table:
                     for moment in ("before", "after")
                 ]
                 rows.append([
-                    depth, norm, kind, *map(_mean, changes),
-                    *(_geometric(of_cell(result, cell, name))
+                    depth, norm, kind, *(mean(one, NOT_NEGATIVE) for one in changes),
+                    *(geometric(of_cell(result, cell, name))
                       for name in ("conditioning", "kernel_condition")),
                 ])  # fmt: skip
     return make_table(
@@ -78,12 +67,12 @@ def _networks(result: xr.Dataset, arm: str) -> Table:
                 there = met(result, cell)
                 rows.append([
                     depth, norm, kind, f"{int(there.sum())} of {seeds_of(result).size}",
-                    _geometric(of_cell(result, cell, "step_size")),
-                    _geometric(updates_to_target(result, cell)),
-                    _geometric(at_target(result, cell, "lambda_max")),
-                    _geometric(steepest(result, cell)),
-                    _geometric(at_target(result, cell, "sensitivity")),
-                    _mean(100 * at_target(result, cell, "test_error"), PERCENT),
+                    geometric(of_cell(result, cell, "step_size")),
+                    geometric(updates_to_target(result, cell)),
+                    geometric(at_target(result, cell, "lambda_max")),
+                    geometric(steepest(result, cell)),
+                    geometric(at_target(result, cell, "sensitivity")),
+                    percent(at_target(result, cell, "test_error")),
                 ])  # fmt: skip
     return make_table(
         ["depth", "normalisation", "block", "met", "step size", "updates", "λmax", "path", "sensitivity",
@@ -92,9 +81,8 @@ def _networks(result: xr.Dataset, arm: str) -> Table:
         caption=("Convolutional" if arm == CONV else "Dense") + " networks at one training loss, each at its "
         f"own step size; geometric {INTERVALS}",
         notes=(
-            "met: seeds that met the training loss; updates: the budget where it was not met, "
-            "all else of those "
-            "that met it",
+            "met: seeds that met the training loss; updates: the budget where it was not met, all else "
+            "of those that met it",
             "path: largest ‖∇L(θ+δ) − ∇L(θ)‖/‖δ‖ after the start; sensitivity: ‖∂f/∂x‖ over the "
             "spread of f",
         ),
@@ -110,7 +98,7 @@ def _exact(result: xr.Dataset) -> Table:
                 for name in ("branch_norm", "stack_largest", "stack_smallest", "stack_condition",
                              "exact_conditioning")
             ]  # fmt: skip
-            rows.append([int(depth), kind, *map(_geometric, columns)])
+            rows.append([int(depth), kind, *map(geometric, columns)])
     return make_table(
         [
             "depth",

@@ -14,8 +14,7 @@ CLAIMS = (
         "In continuous time SGD is dθ = −∇L dt + √η Σ dW, where Σ is the covariance of the noise.",
         "√η Σ dW",
         f"covariance of the equation within {100 * stationary.SAME:g} % of SGD's at small steps, in the "
-        "long run "
-        "and at one time, for every noise of which the square is another",
+        "long run and at one time, for every noise of which the square is another",
         stationary.equation_as_written,
     ),
     Claim(
@@ -23,8 +22,7 @@ CLAIMS = (
         "required-control",
         "Li, Tai & E 2017, theorem 1",
         "With √η Σ^(1/2) dW the equation has SGD's moments to first order in η, with the drift of L + "
-        "(η/4)‖∇L‖² "
-        "to second order.",
+        "(η/4)‖∇L‖² to second order.",
         "1 and 2",
         f"covariances within {100 * stationary.SAME:g} %, orders within {100 * stationary.EXPONENT:g} %",
         stationary.equation_with_root,
@@ -46,8 +44,7 @@ CLAIMS = (
         "SGD favours regions where gradients vary less.",
         None,
         f"share of time where noise is less at least {100 * stationary.SHARE:g} points above that with "
-        "uniform "
-        "noise: on flat ground, in a quieter well, and beside a noisier one",
+        "uniform noise: on flat ground, in a quieter well, and beside a noisier one",
         stationary.low_variance,
     ),
     Claim(
@@ -57,9 +54,8 @@ CLAIMS = (
         "With labels of which some are wrong, early-stopped SGD gives wrong examples less weight.",
         "w_i smaller for likely corrupted examples",
         f"effect of a wrong label on all training predictions below {penalties.LESS:g} of a right "
-        "one's: least "
-        "squares, a network, logistic regression, a network on clusters that are small beside their "
-        "distances",
+        "one's: least squares, a network, logistic regression, a network on clusters that are small "
+        "beside their distances",
         penalties.downweighted,
     ),
     Claim(
@@ -78,8 +74,7 @@ CLAIMS = (
         "SGD that is stopped early is robust to wrong labels.",
         None,
         f"clean test error at the end at least {penalties.POINTS:g} percentage point above that where "
-        "validation "
-        "on such labels is best, every model on clusters that overlap",
+        "validation on such labels is best, every model on clusters that overlap",
         penalties.stopping_helps,
         unit="percentage points",
     ),
@@ -90,8 +85,8 @@ CLAIMS = (
         "Near a minimum SGD's covariance is proportional to ασ²H⁻¹: large along flat directions.",
         "variance ∝ 1/λ",
         f"exponent of variances in λ within {100 * stationary.EXPONENT:g} % of −1: isotropic noise, "
-        "small and "
-        "large steps, noise like H, noise that does not commute, mini-batches of the run's data",
+        "small and large steps, noise like H, noise that does not commute, mini-batches of the run's "
+        "data",
         stationary.flat_directions,
     ),
     Claim(
@@ -101,8 +96,7 @@ CLAIMS = (
         "This biases SGD toward flat minima.",
         None,
         f"more than {100 * (0.5 + stationary.SHARE):g} % of the time in the flat of two wells: equal "
-        "depths, a "
-        "noisier sharp well, a deeper one, a quieter one",
+        "depths, a noisier sharp well, a deeper one, a quieter one",
         stationary.basins,
     ),
     Claim(
@@ -129,12 +123,10 @@ CLAIMS = (
         "required-control",
         "Liu, Ziyin & Ueda 2021; Mandt, Hoffman & Blei 2017",
         "SGD's stationary covariance solves S = (I − αH)S(I − αH) + α²C, with C of mini-batches that "
-        "depends on "
-        "the weights as well.",
+        "depends on the weights as well.",
         None,
         f"eleven cases of H, C, step size and batch, mean over seeds: within {100 * stationary.LAW:g} % "
-        "in the "
-        "norm that S makes",
+        "in the norm that S makes",
         stationary.exact_covariances,
     ),
     Claim(
@@ -144,8 +136,7 @@ CLAIMS = (
         "SGD that is stopped at T is penalised by σ²/(2αT)‖θ − θ₀‖², λ = σ²/(αT), where the loss is convex.",
         "λ = σ²/(αT)",
         f"exponent above {penalties.HALF:g} in σ² of the ridge penalty nearest to the mean end, by "
-        "added noise "
-        "and by the batch",
+        "added noise and by the batch",
         penalties.noise_is_the_penalty,
         unit="exponent",
     ),
@@ -203,8 +194,7 @@ CLAIMS = (
         "SGD adds ασ²/(2T) times ‖θ‖²/2 to the loss; full batches on convex losses add nothing.",
         "λ = ασ²/(2T)",
         f"λ nearest to the mean end: without noise λαT below {penalties.NONE:g}; exponents in σ² and in "
-        "α above "
-        f"{penalties.HALF:g}",
+        f"α above {penalties.HALF:g}",
         penalties.definition_of_implicit,
     ),
     Claim(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 
 def generator(seed: int, draw: int) -> np.random.Generator:
     """Return the generator of one experiment of one seed; others' draws do not depend on it."""
-    return np.random.default_rng([int(seed), ROLES["gradient_noise"], int(draw)])
+    return role_generator(seed, "gradient_noise", draw)
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -213,8 +213,7 @@ def modified_losses(result: xr.Dataset) -> Evidence:
         },
         headline="L + η/4 mean ‖∇L_B‖²",
         reason="departure of the order from 3 with a quarter of the mean square of batches' gradients, "
-        "from 2 "
-        "with anything else; the mean over all orders of the batches, exactly",
+        "from 2 with anything else; the mean over all orders of the batches, exactly",
     )
 
 
@@ -265,9 +264,8 @@ def downweighted(result: xr.Dataset) -> Evidence:
         },
         headline="least squares",
         reason="norm of the change of all training predictions with a wrong label, over that with a "
-        "right one. "
-        "In least squares predictions are linear in labels, so that SGD cannot know which is wrong; in "
-        "the gradient wrong labels count more, as their residuals are larger",
+        "right one. In least squares predictions are linear in labels, so that SGD cannot know which "
+        "is wrong; in the gradient wrong labels count more, as their residuals are larger",
         details=details,
     )
 

@@ -199,8 +199,7 @@ def low_variance(result: xr.Dataset) -> Evidence:
         },
         headline="flat ground",
         reason="share of time where noise is less, beyond that with uniform noise; the density has 1/c, "
-        "and L "
-        "divided by c under the integral: not −2L/η and a term beside it",
+        "and L divided by c under the integral: not −2L/η and a term beside it",
         details=_masses(result),
     )
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import Estimate, mean_interval
-from implicit_bias.results.table import Align, Table, format_estimate, make_table
+from implicit_bias.results.table import Table, make_table, words_then_numbers
 from implicit_bias.studies.rows import by_seed, exponents, has
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean
 from implicit_bias.studies.sgd_noise.corrupted import FITS
 from implicit_bias.studies.sgd_noise.endpoints import ENDINGS, FORMULAS
 from implicit_bias.studies.sgd_noise.epochs import FLOWS, FRACTIONS, NOISES, STEPS
@@ -20,8 +20,6 @@ from implicit_bias.studies.sgd_noise.wells import GROUNDS, WELLS
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -39,27 +37,9 @@ def tables(result: xr.Dataset) -> list[Table]:
     return [table(result) for arm, some in made.items() if has(result, arm) for table in some]
 
 
-def mean(values: np.ndarray) -> str:
-    """Write a mean over seeds with its interval."""
-    return format_estimate(mean_interval(values))
-
-
-def geometric(values: np.ndarray) -> str:
-    """Write a geometric mean over seeds with its interval."""
-    found = mean_interval(np.log(np.where(values > 0, values, np.nan)))
-    value, low, high = (float(np.exp(min(x, 700.0))) for x in (found.value, found.low, found.high))
-    return format_estimate(Estimate(value, low, high, found.n, found.level, found.method))
-
-
-def percent(value: float) -> str:
-    """Write a share in per cent."""
+def _share(value: float) -> str:
+    """Write a share that no interval comes with, in per cent."""
     return f"{100 * value:.2f}"
-
-
-def _sides(right: int) -> list[Align]:
-    """Align two columns to the left, the others to the right."""
-    sides: list[Align] = ["left", "left"]
-    return sides + ["right"] * right
 
 
 def _stationary(result: xr.Dataset) -> Table:
@@ -71,7 +51,7 @@ def _stationary(result: xr.Dataset) -> Table:
         }
         away, chance = white_error(result, name)
         rows.append(
-            [name, case.batch, f"{case.fraction:g}", percent(away), percent(chance),
+            [name, case.batch, f"{case.fraction:g}", _share(away), _share(chance),
              *(mean(values) for values in of.values())]
         )  # fmt: skip
     return make_table(
@@ -194,8 +174,7 @@ def _endpoints(result: xr.Dataset) -> Table:
         "geometric",
         notes=(
             "distances are relative; from descent: what is left of chance in a mean of runs; mean "
-            "‖end‖²: over "
-            "that of gradient descent's end",
+            "‖end‖²: over that of gradient descent's end",
         ),
     )
 
@@ -218,7 +197,7 @@ def _formulas(result: xr.Dataset) -> Table:
         ["formula", "λ", *shown],
         [*rows, ["fitted", "to the mean end", *fitted]],
         caption="Effective penalties by the sources' formulas, means over seeds, and as it is",
-        align=_sides(len(shown)),
+        align=words_then_numbers(2, len(shown)),
         notes=("of ½λ‖θ − θ₀‖² beside the loss; σ² is a coordinate's variance of the batch's gradient at the "
                "start",),
     )  # fmt: skip
@@ -236,11 +215,10 @@ def _epochs(result: xr.Dataset) -> Table:
     return make_table(
         ["flow of", "what", *(f"ηλmax = {one:g}" for one in FRACTIONS), "order"],
         rows,
-        align=_sides(len(FRACTIONS) + 1),
+        align=words_then_numbers(2, len(FRACTIONS) + 1),
         caption="Distance of gradient flow from the mean end of an epoch over all orders of its "
-        "batches, of the "
-        "start's from the minimum; geometric means over seeds [95 % t-intervals of the logarithm], "
-        "orders means",
+        "batches, of the start's from the minimum; geometric means over seeds [95 % t-intervals of the "
+        "logarithm], orders means",
     )
 
 
@@ -283,10 +261,9 @@ def _corrupted(result: xr.Dataset) -> Table:
         caption=f"SGD on labels some of which are wrong; {INTERVALS}, weights geometric",
         notes=(
             *(f"{fit}: {what}" for fit, what in FITS.items()),
-            "weight: change of all training predictions with a wrong label over that with a right one, where "
-            "validation is best; error: clean, %; obeyed: wrong labels that are predicted; share of "
-            "squares: of "
-            "wrong labels in squared residuals",
+            "weight: change of all training predictions with a wrong label over that with a right one, "
+            "where validation is best; error: clean, %; obeyed: wrong labels that are predicted; share "
+            "of squares: of wrong labels in squared residuals",
         ),
     )  # fmt: skip
 
@@ -312,8 +289,7 @@ def _given(result: xr.Dataset) -> Table:
         ["quantity", "measured", "exactly"],
         rows,
         caption=f"Mini-batches of the run's data, least squares on principal components; {INTERVALS}, "
-        "variances "
-        "geometric",
+        "variances geometric",
         notes=(
             f"exponent of variances in λ {mean(exponent)}; cosine between C at the minimum and H "
             f"{mean(shape)}",

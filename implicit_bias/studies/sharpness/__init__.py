@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from implicit_bias.studies.base import Stage, Study, Trials
 from implicit_bias.studies.sharpness.arms import (
-    SharpnessSettings,
     arpack,
     derive,
     keskar,
@@ -12,12 +11,13 @@ from implicit_bias.studies.sharpness.arms import (
     measurement,
 )
 from implicit_bias.studies.sharpness.claims import CLAIMS
-from implicit_bias.studies.sharpness.figures import DRAWINGS
+from implicit_bias.studies.sharpness.drawings import DRAWINGS
 from implicit_bias.studies.sharpness.methods import METHODS
 from implicit_bias.studies.sharpness.minimum import Minimum
 from implicit_bias.studies.sharpness.quadratics import Quadratics
 from implicit_bias.studies.sharpness.regression import Regression
 from implicit_bias.studies.sharpness.select import STAGE
+from implicit_bias.studies.sharpness.settings import SharpnessSettings
 from implicit_bias.studies.sharpness.tables import tables
 
 STUDY = Study(

@@ -41,12 +41,11 @@ def _of_networks() -> Iterator[Claim]:
     yield Claim(
         "ch11.def.flat", "statistical", f"{CHAPTER}, flat minimum",
         "Small batches and small steps end at flatter minima, which generalise better; ten times the "
-        "parameters "
-        "of a ReLU network have the same loss.", "98 against 96 %; Hessian × 100 at the same loss",
-        f"large over small batch: λmax by more than {_FACTOR} in every arm, and so the rise along random "
-        f"directions; large over small step likewise; test error by more than {SMALLEST_GAP} points; the "
-        f"loss at "
-        f"10 θ within {_FACTOR}",
+        "parameters of a ReLU network have the same "
+        "loss.", "98 against 96 %; Hessian × 100 at the same loss",
+        f"large over small batch: λmax by more than {_FACTOR} in every arm, and so the rise along "
+        f"random directions; large over small step likewise; test error by more than {SMALLEST_GAP} "
+        f"points; the loss at 10 θ within {_FACTOR}",
         trained.flat,
     )  # fmt: skip
     yield Claim(
@@ -54,8 +53,7 @@ def _of_networks() -> Iterator[Claim]:
         "A large batch with a large step ends at a sharper minimum, and errs more, than a small batch with a "
         "small step.", "89 against 93 %",
         f"λmax larger by more than {_FACTOR} and test error by more than {SMALLEST_GAP} points for both "
-        f"changes "
-        "together; λmax also for each change alone; at equal epochs and at equal training loss",
+        "changes together; λmax also for each change alone; at equal epochs and at equal training loss",
         trained.sharp,
     )  # fmt: skip
     yield Claim(
@@ -86,9 +84,8 @@ def _of_networks() -> Iterator[Claim]:
     )  # fmt: skip
     yield Claim(
         "ch11.A.15", "statistical", f"{CHAPTER}, A.15",
-        "Under multiplication of all parameters by a constant, measures made of Hessian eigenvalues alone "
-        "are not "
-        "valid without a normalisation.", "True",
+        "Under multiplication of all parameters by a constant, measures made of Hessian eigenvalues "
+        "alone are not valid without a normalisation.", "True",
         f"where the outputs are the same, λmax and trace change by more than {_FACTOR} on every lane",
         trained.invalid, None, "factor",
     )  # fmt: skip
@@ -97,19 +94,16 @@ def _of_networks() -> Iterator[Claim]:
 def _of_arithmetic() -> Iterator[Claim]:
     yield Claim(
         "ch11.ml.1", "identity", f"{CHAPTER}, worked arithmetic 1",
-        "Two checkpoints' rises under an equal perturbation give effective curvatures 80 and 240, by which "
-        "the "
-        "flatter one is chosen.", "80, 240, 3",
-        f"the arithmetic within {EXACT:g}; the proxy stands for sharpness if its mean over random probes is "
-        f"above "
-        f"{exact.KEPT_OF_TOP} of λmax",
+        "Two checkpoints' rises under an equal perturbation give effective curvatures 80 and 240, by "
+        "which the flatter one is chosen.", "80, 240, 3",
+        f"the arithmetic within {EXACT:g}; the proxy stands for sharpness if its mean over random "
+        f"probes is above {exact.KEPT_OF_TOP} of λmax",
         exact.random_probe,
     )  # fmt: skip
     yield Claim(
         "ch11.ml.2", "identity", f"{CHAPTER}, worked arithmetic 2",
-        "With a gradient of norm 5, SAM's perturbation of radius 0.05 is 0.01 times the gradient, twice "
-        "that at "
-        "0.10.", 0.05,
+        "With a gradient of norm 5, SAM's perturbation of radius 0.05 is 0.01 times the gradient, "
+        "twice that at 0.10.", 0.05,
         "the perturbation of the package's own SAM agrees within 1e-12",
         exact.exactly("ascent_norm_error", 1e-12, "both radii, random gradients of norm 5",
                       "ascent_factor_error"),
@@ -133,19 +127,16 @@ def _of_arithmetic() -> Iterator[Claim]:
     yield Claim(
         "ch11.thm-1.3", "identity", f"{CHAPTER}, theorem 1.3",
         "At a critical point the worst rise within radius ρ is about ½ λmax ρ².", None,
-        f"slope 2 within {SLOPE}, slope of the rest 3 within {REST_SLOPE}, ratio at the smallest ρ within "
-        f"{RATIO} "
-        "of 1",
+        f"slope 2 within {SLOPE}, slope of the rest 3 within {REST_SLOPE}, ratio at the smallest ρ "
+        f"within {RATIO} of 1",
         exact.expansion, None, "tolerances",
     )  # fmt: skip
     yield Claim(
         "ch11.B.11", "identity", f"{CHAPTER}, B.11",
-        "S(ρ) = ½ λmax ρ² + O(ρ³), and it depends on scale unless divided by the loss or the radius goes "
-        "with "
-        "‖θ‖.", None,
-        f"the expansion as in theorem 1.3; λmax / loss and λmax ‖θ‖² within {_FACTOR} where the function is "
-        f"the "
-        "same",
+        "S(ρ) = ½ λmax ρ² + O(ρ³), and it depends on scale unless divided by the loss or the radius "
+        "goes with ‖θ‖.", None,
+        f"the expansion as in theorem 1.3; λmax / loss and λmax ‖θ‖² within {_FACTOR} where the "
+        "function is the same",
         exact.expansion_and_scale, None, "tolerances",
     )  # fmt: skip
     yield Claim(
@@ -160,8 +151,7 @@ def _of_arithmetic() -> Iterator[Claim]:
         "Gradient descent on diag(1, 10) and diag(0.1, 0.1) from (1, 1) with step 0.1: losses ½ · 0.81ᵗ and "
         "0.99²ᵗ.", "½ · 0.81ᵗ and 0.99²ᵗ",
         f"each formula within {EXACT:g} of the iterates; 'few' is at most 10 steps to a millionth, "
-        f"'hundreds' at "
-        "least 100",
+        "'hundreds' at least 100",
         exact.basins,
     )  # fmt: skip
     yield Claim(

@@ -155,12 +155,10 @@ def random_probe(result: xr.Dataset) -> Finding:
     else:
         verdict = "conditional"
         condition = (
-            "the arithmetic holds, and 2ΔL/‖δ‖² is the curvature along the probe; over random probes its "
-            "mean is "
-            f"tr H / d, here {top:.3f} of λmax, so that {100 * misranked:.0f} % of probes call the "
-            f"checkpoint "
-            "of larger λmax flatter; on a quadratic the ranking at twice the norm is the same by algebra and "
-            "tests nothing"
+            "the arithmetic holds, and 2ΔL/‖δ‖² is the curvature along the probe; over random probes "
+            f"its mean is tr H / d, here {top:.3f} of λmax, so that {100 * misranked:.0f} % of probes "
+            "call the checkpoint of larger λmax flatter; on a quadratic the ranking at twice the norm "
+            "is the same by algebra and tests nothing"
         )  # fmt: skip
     return Finding(
         verdict=verdict,  # type: ignore[arg-type]
@@ -214,8 +212,7 @@ def condition_number(result: xr.Dataset) -> Finding:
         effect=ratio,
         interval=(DIFFERENT, math.inf),
         reason="largest ratio of the losses at one step, κ = 100 in both; no seed enters. The rate depends "
-        "on the "
-        "step too: 1 − 1/κ for 1/λmax, (κ − 1)/(κ + 1) for 2/(λmin + λmax)",
+        "on the step too: 1 − 1/κ for 1/λmax, (κ − 1)/(κ + 1) for 2/(λmin + λmax)",
     )
 
 
@@ -226,9 +223,8 @@ def flattening(result: xr.Dataset) -> Finding:
     made = identity(
         change, EXACT,
         reason="change of λmax along descent on a quadratic, whose Hessian is one matrix everywhere: true, "
-        "and "
-        "trivially so. The proof given shows another thing, that flattening may raise the loss; for "
-        "log(1 + exp(−x)) plain gradient descent flattens at every step",
+        "and trivially so. The proof given shows another thing, that flattening may raise the loss; "
+        "for log(1 + exp(−x)) plain gradient descent flattens at every step",
     )  # fmt: skip
     names = ("flattening_softplus", "flattening_loss_rises")
     told = {str(rows[name].attrs["long_name"]): worst(rows, name) for name in names}

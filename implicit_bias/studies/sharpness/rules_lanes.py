@@ -11,7 +11,6 @@ import numpy as np
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison, Estimate, rank_correlation
 from implicit_bias.studies import compare
-from implicit_bias.studies.sharpness.arms import ARMS, EPOCHS, MATCHED, STEPS, arm
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.select import (
     LAMBDA,
@@ -30,6 +29,7 @@ from implicit_bias.studies.sharpness.select import (
     scaled_by,
     trial,
 )
+from implicit_bias.studies.sharpness.settings import ARMS, EPOCHS, MATCHED, STEPS, arm
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.results.statistics import PERCENT, Estimate, geometric_mean_ratio, mean_interval
+from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
 from implicit_bias.studies import compare
-from implicit_bias.studies.sharpness.arms import ARMS, MATCHED, STEPS, arm
+from implicit_bias.studies.rows import geometric_mean
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.rules_lanes import correlation
 from implicit_bias.studies.sharpness.select import (
@@ -26,6 +26,7 @@ from implicit_bias.studies.sharpness.select import (
     ratios,
     trial,
 )
+from implicit_bias.studies.sharpness.settings import ARMS, MATCHED, STEPS, arm
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,10 +55,6 @@ def cells(result: xr.Dataset) -> Iterator[tuple[str, int, xr.Dataset]]:
                 yield name, size, compare.cell(rows, name, size)
 
 
-def _geometric(values: Any) -> Estimate:
-    return geometric_mean_ratio(values.values, np.ones(values.shape))
-
-
 def arm_table(result: xr.Dataset) -> Table:
     """Return what training found in each arm and batch size."""
     rows: list[list[Any]] = []
@@ -72,13 +69,13 @@ def arm_table(result: xr.Dataset) -> Table:
                 float(own["step_size"][0]),
                 f"{int(good.sum())}" + (f" (−{lost})" if lost else ""),
                 float(own["epochs"].where(good).mean()),
-                _geometric(own["train_loss"].where(good)),
+                geometric_mean(own["train_loss"].where(good)),
                 mean_interval(100 * own["test_error"].where(good).values, bounds=PERCENT),
-                _geometric(found["at_lambda_max"].where(good)),
+                geometric_mean(found["at_lambda_max"].where(good)),
                 mean_interval(own["lambda_min"].where(good).values),
                 mean_interval(100 * own["negative_share"].where(good).values, bounds=PERCENT),
-                _geometric(found["at_trace"].where(good)),
-                _geometric(own["gradient_norm"].where(good)),
+                geometric_mean(found["at_trace"].where(good)),
+                geometric_mean(own["gradient_norm"].where(good)),
             ]
         )
     return make_table(
@@ -113,9 +110,9 @@ def rescaling_table(result: xr.Dataset) -> Table:
         caption="Every measure under Dinh's rescaling, an identical function: value after over value before, "
         f"geometric means {_INTERVALS}",
         notes=(
-            "layers × α: the first layer multiplied by α, the last divided by it. L(ψ/c): coordinates ψ = "
-            "cθ for "
-            "all parameters; also the same function, and not counted in the last two columns",
+            "layers × α: the first layer multiplied by α, the last divided by it. L(ψ/c): coordinates "
+            "ψ = cθ for all parameters; also the same function, and not counted in the last two "
+            "columns",
             f"largest change: largest |ratio − 1| of any lane and α; invariant: at most {INVARIANT:g} (fixed "
             "beforehand); ratios of no positive value are left out",
             "in brackets: the radius, the middle one of each sweep",
@@ -176,7 +173,7 @@ def mean_of_trials(rows: xr.Dataset, values: np.ndarray) -> Estimate:
     """Return the geometric mean over seeds of an experiment's ratios, those of one seed averaged first."""
     with np.errstate(all="ignore"):
         logs = np.log(np.where(values > 0, values, np.nan)).reshape(rows.sizes["lane"], -1)
-    return geometric_mean_ratio(np.exp(np.mean(logs, axis=1)), np.ones(len(logs)))
+    return geometric_mean(np.exp(np.mean(logs, axis=1)))
 
 
 def scaling_table(result: xr.Dataset) -> Table:
@@ -227,8 +224,8 @@ def survival_table(result: xr.Dataset) -> Table:
          "the same, layers rescaled"],
         made,
         caption="At equal training loss: what each measure says of batch and step, and its rank correlation "
-        "with "
-        "test error, before and after the layers of each network are rescaled at random [95 %, each alone]",
+        "with test error, before and after the layers of each network are rescaled at random [95 %, "
+        "each alone]",
         notes=("ratios: paired by seed, the batch at the large step and the step at the small batch; "
         "correlations: "
                "Spearman, over all lanes that stopped at the target loss, seeds resampled",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from implicit_bias.data import Dataset
-from implicit_bias.errors import UserError
+from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.studies.stability.descents import PairedDescent
 from implicit_bias.studies.stability.exercise import LeaveOneOut
 from implicit_bias.studies.stability.interpolation import Interpolation
@@ -50,17 +50,9 @@ def exercise(settings: StabilitySettings, dataset: Dataset) -> LeaveOneOut:
     Raises:
         UserError: The data have no classes, or too few training examples.
     """
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name} with numbers as labels, but the exercise is about "
-            "classes; choose "
-            "digits or mnist"
-        )
-    if settings.exercise > dataset.n_train:
-        raise UserError(
-            f"exercise is {settings.exercise}, but {dataset.name} has {dataset.n_train} training examples; "
-            "choose fewer"
-        )
+    check_classification(dataset, "the exercise is about classes")
+    there = f"{dataset.name} has {dataset.n_train} training examples"
+    check_at_most(settings, "exercise", dataset.n_train, there)
     return LeaveOneOut(settings.exercise, dataset.n_outputs)
 
 

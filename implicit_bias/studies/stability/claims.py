@@ -11,13 +11,11 @@ CLAIMS = (
         "ch11.thm-1.4",
         "statistical",
         "Chapter 11, theorem 1.4 and its proof",
-        "The gap of an ε-uniformly stable algorithm is at most ε + L√(ln(1/δ)/(2m)) with "
-        "probability 1 − δ, as "
-        "it stays within L√(ln(1/δ)/(2m)) of its mean.",
+        "The gap of an ε-uniformly stable algorithm is at most ε + L√(ln(1/δ)/(2m)) with probability 1 "
+        "− δ, as it stays within L√(ln(1/δ)/(2m)) of its mean.",
         "ε + L√(ln(1/δ)/(2m))",
-        "algorithms of known ε: share of training sets whose gap exceeds the bound below δ; and "
-        "below δ the share "
-        "whose gap is further from its mean than L√(ln(1/δ)/(2m)), at ε = 1/m and 1/4",
+        "algorithms of known ε: share of training sets whose gap exceeds the bound below δ; and below "
+        "δ the share whose gap is further from its mean than L√(ln(1/δ)/(2m)), at ε = 1/m and 1/4",
         rules.stated_bound,
         unit="fraction",
     ),
@@ -48,34 +46,30 @@ CLAIMS = (
         "The bound is nearly attained, and so is a mean gap of ε.",
         None,
         f"gap's quantile at 1 − δ above {rules.HALF_TIGHT:g} of the bound at ε = 0 and "
-        f"{rules.NEARLY_TIGHT:g} at "
-        f"ε = 1/4; the memoriser's mean gap within {100 * rules.IN_MEAN:g} % of ε",
+        f"{rules.NEARLY_TIGHT:g} at ε = 1/4; the memoriser's mean gap within {100 * rules.IN_MEAN:g} % "
+        "of ε",
         rules.tight_cases,
     ),
     Claim(
         "ch11.thm-1.4.sgd",
         "identity",
         "Hardt, Recht & Singer 2016, convex losses",
-        "One example changes what stochastic gradient descent ends with, on convex smooth losses "
-        "of slope ρ, by at "
-        "most 2ρ²Σ η/m in any loss; linear losses attain it.",
+        "One example changes what stochastic gradient descent ends with, on convex smooth losses of "
+        "slope ρ, by at most 2ρ²Σ η/m in any loss; linear losses attain it.",
         "2ρ²Σ η/m",
-        "paired runs, an example replaced by its opposite: excess over the bound on the logistic "
-        "loss, and relative "
-        f"distance from it on the linear loss, at most {rules.ATTAINED:g}",
+        "paired runs, an example replaced by its opposite: excess over the bound on the logistic loss, "
+        f"and relative distance from it on the linear loss, at most {rules.ATTAINED:g}",
         rules.descent_bound,
     ),
     Claim(
         "ch11.B.2",
         "statistical",
         "Chapter 11, exercise B.2 and its validation",
-        "The gap is at most 2ε + O(L√(ln(1/δ)/m)); for ridge regression ε falls like L²/(mλ), and "
-        "the gap is "
-        "about 2ε.",
+        "The gap is at most 2ε + O(L√(ln(1/δ)/m)); for ridge regression ε falls like L²/(mλ), and the "
+        "gap is about 2ε.",
         "slope 2",
-        "mean gap below 2ε at every λ and m, shares above 2ε + L√(2 ln(1/δ)/m) below δ, exponent "
-        "of ε in λ below "
-        f"{rules.FALLS:g}; its exponents −1 and the slope of the gap in ε 2 within "
+        "mean gap below 2ε at every λ and m, shares above 2ε + L√(2 ln(1/δ)/m) below δ, exponent of ε "
+        f"in λ below {rules.FALLS:g}; its exponents −1 and the slope of the gap in ε 2 within "
         f"{100 * rules.PART_OFF:g} %",
         rules.exercise_bound,
     ),
@@ -102,9 +96,8 @@ CLAIMS = (
         "ch11.def.uniform-stability",
         "statistical",
         "Chapter 11, definition of uniform stability, valid example",
-        "Removing one example moves the weights of regularised empirical risk minimisation by at "
-        "most O(1/(mλ)), "
-        "and losses by about as much.",
+        "Removing one example moves the weights of regularised empirical risk minimisation by at most "
+        "O(1/(mλ)), and losses by about as much.",
         "exponents −1 in m and λ",
         "ridge and logistic regression: largest movement below its bound; exponents in m and λ −1 within "
         f"{100 * rules.SLOPE_OFF:g} %, for an example alone in its direction and for those of a population",
@@ -123,15 +116,12 @@ CLAIMS = (
         "ch11.def.alg-stability",
         "statistical",
         "Chapter 11, definition of algorithmic stability, examples",
-        "Descent with small steps on convex losses is stable; memorisers and least squares without "
-        "a penalty in "
-        "high dimension are not.",
+        "Descent with small steps on convex losses is stable; memorisers and least squares without a "
+        "penalty in high dimension are not.",
         None,
-        f"largest change of any loss by one example: exponent in m below {rules.LIKE_INVERSE:g} "
-        "for descent and "
-        f"ridge regression, above {rules.UNSTABLE:g} of the loss's range for a lookup table and "
-        "for minimum-norm "
-        "least squares at the largest m",
+        f"largest change of any loss by one example: exponent in m below {rules.LIKE_INVERSE:g} for "
+        f"descent and ridge regression, above {rules.UNSTABLE:g} of the loss's range for a lookup table "
+        "and for minimum-norm least squares at the largest m",
         rules.stable_and_unstable,
     ),
     Claim(
@@ -141,9 +131,9 @@ CLAIMS = (
         "Uniform stability suffices for generalisation and is not necessary: some unstable "
         "algorithms generalise.",
         "True",
-        "nearest neighbour and minimum-norm least squares with a long tail: one example changes a "
-        "loss by more than "
-        f"{rules.UNSTABLE:g} of its range; gap and excess risk below {learning.SMALL:g} at the largest m",
+        "nearest neighbour and minimum-norm least squares with a long tail: one example changes a loss "
+        f"by more than {rules.UNSTABLE:g} of its range; gap and excess risk below {learning.SMALL:g} at "
+        "the largest m",
         learning.not_necessary,
     ),
     Claim(
@@ -159,13 +149,11 @@ CLAIMS = (
         "ch11.B.5",
         "statistical",
         "Chapter 11, exercise B.5",
-        "For some distributions and classes no algorithm's gap is smaller than Ω(1/√m) with more "
-        "than constant "
-        "probability.",
+        "For some distributions and classes no algorithm's gap is smaller than Ω(1/√m) with more than "
+        "constant probability.",
         "Ω(1/√m)",
-        f"fair coin: at every m the share of draws with a gap of {learning.LEAST:g}/√m or more, "
-        "either way, above "
-        f"{learning.OFTEN:g}, for each algorithm",
+        f"fair coin: at every m the share of draws with a gap of {learning.LEAST:g}/√m or more, either "
+        f"way, above {learning.OFTEN:g}, for each algorithm",
         learning.gap_lower_bound,
         learning.OFTEN,
         unit="fraction",
@@ -185,42 +173,34 @@ CLAIMS = (
         "statistical",
         "Chapter 11, exercise B.10",
         "Benign overfitting occurs if and only if some interpolating solution has a Rademacher "
-        "complexity of "
-        "O(1/√m).",
+        "complexity of O(1/√m).",
         "if and only if",
-        f"if: interpolators, each of complexity 0, have an excess risk below {learning.BAD:g}; "
-        "only if: where "
-        "overfitting is benign the complexity of the ball of the solution's norm falls with an "
-        "exponent in m below "
-        f"{learning.LIKE_ROOT:g}",
+        f"if: interpolators, each of complexity 0, have an excess risk below {learning.BAD:g}; only if: "
+        "where overfitting is benign the complexity of the ball of the solution's norm falls with an "
+        f"exponent in m below {learning.LIKE_ROOT:g}",
         learning.complexity_decides,
     ),
     Claim(
         "ch11.B.19",
         "statistical",
         "Chapter 11, exercise B.19 and its proof",
-        "A class is learnable exactly if its dimension of Vapnik and Chervonenkis is finite; "
-        "kernels of infinite "
-        "dimension are learnable even so.",
+        "A class is learnable exactly if its dimension of Vapnik and Chervonenkis is finite; kernels "
+        "of infinite dimension are learnable even so.",
         "equivalent; RBF kernels learnable",
         f"thresholds: risk's exponent in m below {learning.LEARNT:g} for every law; a kernel that "
-        "labels any points "
-        f"in any way: risk above {learning.NOT_LEARNT:g} for some law at every m, and, if "
-        "learnable, below it for "
-        "every law tried",
+        f"labels any points in any way: risk above {learning.NOT_LEARNT:g} for some law at every m, "
+        "and, if learnable, below it for every law tried",
         learning.dimension_decides,
     ),
     Claim(
         "ch11.C.16",
         "statistical",
         "Chapter 11, exercise C.16",
-        "With λ the mean distance of weights by leaving one out falls, and the gap with it; the "
-        "gap is below twice "
-        "the distance and roughly tracks it.",
+        "With λ the mean distance of weights by leaving one out falls, and the gap with it; the gap is "
+        "below twice the distance and roughly tracks it.",
         "gap ≲ 2Δ̄",
-        f"movement and gap larger at λ = 0.01 than at 1 by more than {100 * learning.MORE:g} %; at "
-        "each λ the gap "
-        "below twice the movement, and within a factor of two of it",
+        f"movement and gap larger at λ = 0.01 than at 1 by more than {100 * learning.MORE:g} %; at each "
+        "λ the gap below twice the movement, and within a factor of two of it",
         learning.exercise,
     ),
     Claim(
@@ -238,8 +218,7 @@ CLAIMS = (
         "statistical",
         "Chapter 11, solution C.12",
         "The script on ridge regression of noise prints movements of 0.0342 and 1.8934, 55 times "
-        "apart, and gaps of "
-        "0.0521 and 0.4821.",
+        "apart, and gaps of 0.0521 and 0.4821.",
         "0.0342, 1.8934; 0.0521, 0.4821",
         "each within 25 %",
         learning.printed,

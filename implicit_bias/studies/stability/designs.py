@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 
 STREAM = 29
 """Of all draws; designs were settled on draws of another one."""
@@ -31,7 +31,7 @@ class Population(NamedTuple):
 
 def generator(seed: int, *parts: int) -> np.random.Generator:
     """Return a seed's generator of data; ``parts`` tell experiments apart."""
-    return np.random.default_rng([int(seed), ROLES["data"], STREAM, *parts])
+    return role_generator(seed, "data", STREAM, *parts)
 
 
 def population(rng: np.random.Generator, examples: int, inputs: int) -> Population:

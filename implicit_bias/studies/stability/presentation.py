@@ -56,8 +56,7 @@ DRAWINGS = (
     Drawing(
         "bounds",
         "Bounds on the gap against uniform stability, and gaps of algorithms with that stability: "
-        "bounds with a proof "
-        "say something only where ε is far below 1/√m.",
+        "bounds with a proof say something only where ε is far below 1/√m.",
         draw_bounds,
         if_run("known"),
     ),
@@ -81,9 +80,8 @@ DRAWINGS = (
     ),
     Drawing(
         "interpolation",
-        "Interpolators are unstable whether they generalise or not; the complexity of a norm's "
-        "ball does not tell "
-        "which.",
+        "Interpolators are unstable whether they generalise or not; the complexity of a norm's ball "
+        "does not tell which.",
         draw_interpolation,
         if_run("interpolation"),
     ),

@@ -80,8 +80,8 @@ def stated_bound(result: xr.Dataset) -> Evidence:
         made,
         headline="gaps above the bound, constant",
         reason=f"shares of {draws_of(result):,} training sets of each algorithm, δ = "
-        f"{delta:g}; the step from "
-        "the mean takes the gap's differences for L/m where they are up to 2ε + L/m",
+        f"{delta:g}; the step from the mean takes the gap's differences for L/m where they are up to 2ε "
+        "+ L/m",
         details={case: mean_interval(shares).value for case, shares in violated.items()},
     )
 
@@ -163,8 +163,8 @@ def descent_bound(result: xr.Dataset) -> Finding:
     return identity(
         errors, ATTAINED, n_seeds=len(apart),
         reason="excess of the largest change over the bound, logistic loss; relative "
-        "distance from it, linear "
-        f"loss. On the logistic loss at most {np.nanmax(ratio):.2g} of the bound is used",
+        f"distance from it, linear loss. On the logistic loss at most {np.nanmax(ratio):.2g} of the "
+        "bound is used",
     )  # fmt: skip
 
 
@@ -232,8 +232,7 @@ def inverse_products(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="an example alone in its direction is what the bound is made for; "
-        "directions that others share "
-        "are held by them where λ is small",
+        "directions that others share are held by them where λ is small",
     )
 
 

@@ -80,9 +80,8 @@ def gap_lower_bound(result: xr.Dataset) -> Evidence:
             for player, share in shares.items()
         },
         reason=f"fair coin; draws with |test less training loss| ≥ {LEAST:g}/√m. A class "
-        "whose every member has a "
-        "loss that varies leaves no way out; an algorithm that may answer ½ under squared loss has "
-        "no gap at all",
+        "whose every member has a loss that varies leaves no way out; an algorithm that may answer ½ "
+        "under squared loss has no gap at all",
         details={
             f"with test above training loss, {player}": ends(mean_interval(share.min(axis=1)))
             for player, share in over.items()
@@ -128,8 +127,8 @@ def complexity_decides(result: xr.Dataset) -> Evidence:
             ),
         },
         reason="one function, and all functions that fit the same labels, have the "
-        "complexity 0 on the sample, "
-        "whichever they are; the ball of the norm found has the one that is measured",
+        "complexity 0 on the sample, whichever they are; the ball of the norm found has the one that "
+        "is measured",
         details={
             "excess risk of the long tail by m": [ends(mean_interval(v)) for v in benign.T],
             "complexity of one function in standard errors, all interpolators": ends(
@@ -175,8 +174,7 @@ def dimension_decides(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="the kernel labels any points in any way, and so has no finite dimension; "
-        "which laws it learns is "
-        "not a matter of its class",
+        "which laws it learns is not a matter of its class",
     )
 
 
@@ -205,8 +203,8 @@ def exercise(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="as the exercise has it, λ stands beside the sum of squares, and "
-        "distances of weights stand for "
-        "changes of losses. Its own expected gaps are 0.15 to 0.25 of twice the movement",
+        "distances of weights stand for changes of losses. Its own expected gaps are 0.15 to 0.25 of "
+        "twice the movement",
         details={
             "gap over what leaving out estimates": ends(
                 mean_interval((at["gap"] / at["left"])[:, 1])
@@ -225,9 +223,8 @@ def exercise_values(result: xr.Dataset) -> Evidence:
     features = by_seed(result, "exercise", "image_features")
     if np.nanmax(features) != PIXELS:
         raise NotDecidable(
-            f"its numbers are of images of {PIXELS} pixels, these have {np.nanmax(features):.0f}: "
-            "see the laptop "
-            "config"
+            f"its numbers are of images of {PIXELS} pixels, these have {np.nanmax(features):.0f}: see "
+            "the laptop config"
         )
     made = {}
     for name, words in (("moved", "movement"), ("gap", "gap")):
@@ -263,8 +260,7 @@ def printed(result: xr.Dataset) -> Evidence:
     return Evidence(
         made,
         reason="labels are noise of variance one, so that no test error can be near "
-        "0.05; the data have rank 50 of "
-        "100, where λ = 1e-6 and λ = 0.1 differ little",
+        "0.05; the data have rank 50 of 100, where λ = 1e-6 and λ = 0.1 differ little",
         details={
             "its own seed gives": {
                 name: [

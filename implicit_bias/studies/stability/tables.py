@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import mean_interval
-from implicit_bias.results.table import Align, Table, format_estimate, format_number, make_table
+from implicit_bias.results.table import Table, format_number, make_table, words_then_numbers
 from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.seed_means import INTERVALS, mean
 from implicit_bias.studies.stability.exercise import PENALTIES, PUBLISHED, SCALINGS
 from implicit_bias.studies.stability.interpolation import FITS
 from implicit_bias.studies.stability.known import BOUNDS, CASES
@@ -19,8 +19,6 @@ from implicit_bias.studies.stability.script import PRINTED
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def tables(result: xr.Dataset) -> list[Table]:
@@ -38,16 +36,6 @@ def tables(result: xr.Dataset) -> list[Table]:
     return [table(result) for arm, some in made.items() if has(result, arm) for table in some]
 
 
-def mean(values: np.ndarray) -> str:
-    """Write a mean over seeds."""
-    return format_estimate(mean_interval(values))
-
-
-def _sides(left: int, right: int) -> list[Align]:
-    sides: list[Align] = ["left"] * left
-    return sides + ["right"] * right
-
-
 def _bounds(result: xr.Dataset) -> Table:
     rows: list[list[Any]] = []
     for case in CASES:
@@ -61,7 +49,7 @@ def _bounds(result: xr.Dataset) -> Table:
     return make_table(
         ["algorithm", "ε", "mean gap", f"gap at {1 - delta_of(result):g}", *BOUNDS[:-1]],
         rows,
-        align=_sides(1, 3 + len(BOUNDS) - 1),
+        align=words_then_numbers(1, 3 + len(BOUNDS) - 1),
         caption=f"Algorithms of known stability ε and bounds on their gap that hold with probability "
         f"{1 - delta_of(result):g}, m = {m}, losses in [0, 1]; gaps are {INTERVALS}",
         notes=(
@@ -80,7 +68,7 @@ def _violations(result: xr.Dataset) -> Table:
     return make_table(
         ["algorithm", *BOUNDS, "off its mean"],
         rows,
-        align=_sides(1, len(BOUNDS) + 1),
+        align=words_then_numbers(1, len(BOUNDS) + 1),
         caption=f"Training sets whose gap exceeds a bound, in per cent, of {draws_of(result):,}; δ = "
         f"{100 * delta_of(result):g} %; {INTERVALS}",
         notes=(
@@ -101,7 +89,7 @@ def _ridge(result: xr.Dataset) -> Table:
     return make_table(
         ["λ", "‖Δw‖ mean", "largest", "alone", "bound", "ε tried", "gap", "change at the replaced"],
         rows,
-        align=_sides(0, 8),
+        align=words_then_numbers(0, 8),
         caption=f"Ridge regression, m = {last:g}: removal of one example, its bound, the largest change of a "
         f"loss by replacement, and the mean gap; {INTERVALS}",
         notes=("alone: an example that no other shares its direction with",),
@@ -119,7 +107,7 @@ def _logistic(result: xr.Dataset) -> Table:
     return make_table(
         ["λ", "‖Δw‖ mean", "largest", "alone", "bound", "largest change of a loss"],
         rows,
-        align=_sides(0, 6),
+        align=words_then_numbers(0, 6),
         caption=f"Logistic regression, m = {last:g}: removal of one example; {INTERVALS}",
     )
 
@@ -136,7 +124,7 @@ def _descent(result: xr.Dataset) -> Table:
     return make_table(
         ["loss", "m", "distance of weights", "largest change of a loss", "2ρ²Σ η/m"],
         rows,
-        align=_sides(1, 4),
+        align=words_then_numbers(1, 4),
         caption="Pairs of runs of stochastic gradient descent in the same order, one example "
         f"opposite; {INTERVALS}",
     )
@@ -155,10 +143,9 @@ def _interpolation(result: xr.Dataset) -> Table:
     return make_table(
         ["interpolator", "m", "change of a loss", "gap", "excess risk", "complexity of its ball"],
         rows,
-        align=_sides(1, 5),
+        align=words_then_numbers(1, 5),
         caption="Fits of every training label: largest change of a loss in [0, 1] by another label, gap and "
-        "excess "
-        f"risk (wrong labels, or over the labels' variance), Rademacher complexity; {INTERVALS}",
+        f"excess risk (wrong labels, or over the labels' variance), Rademacher complexity; {INTERVALS}",
         notes=(
             "low dimension fits only labels that are linear in five features, and so does not fit "
             "the changed one",
@@ -186,10 +173,9 @@ def _coins(result: xr.Dataset) -> Table:
         ["m", *(f"√m·|gap|, {p}" for p in PLAYERS), *(f"large, %, {p}" for p in PLAYERS), "√m·excess",
          *(f"m·risk, inputs {law}" for law in INPUT_LAWS)],
         rows,
-        align=_sides(0, 2 + 2 * len(PLAYERS) + len(INPUT_LAWS)),
+        align=words_then_numbers(0, 2 + 2 * len(PLAYERS) + len(INPUT_LAWS)),
         caption=f"Coins: gap of three algorithms on a fair one, share of draws of at least 1/(4√m), and the "
-        f"best "
-        f"algorithm's excess risk on one biased by 1/(2√m); thresholds on a line; {INTERVALS}",
+        f"best algorithm's excess risk on one biased by 1/(2√m); thresholds on a line; {INTERVALS}",
     )  # fmt: skip
 
 
@@ -203,7 +189,7 @@ def _kernels(result: xr.Dataset) -> Table:
     return make_table(
         ["m", "labels by coin flips", "classes with a margin"],
         rows,
-        align=_sides(0, 3),
+        align=words_then_numbers(0, 3),
         caption=f"Gaussian kernel that fits its training set: risk in per cent; {INTERVALS}",
         notes=(f"of all labellings of random points the kernel realises {100 * share:g} %",),
     )
@@ -226,10 +212,9 @@ def _exercise(result: xr.Dataset) -> Table:
         ["λ beside", "λ", "Δ̄ expected", "Δ̄", "gap expected", "gap", "left out less training",
          "largest change of a loss", "test less training error, %"],
         rows,
-        align=_sides(1, 8),
+        align=words_then_numbers(1, 8),
         caption=f"Exercise C.16, ridge regression of class indicators on {features:.0f} pixels, squared "
-        f"error as "
-        f"mean over classes; {INTERVALS}",
+        f"error as mean over classes; {INTERVALS}",
         notes=("what is expected is of MNIST, 784 pixels",),
     )  # fmt: skip
 
@@ -253,6 +238,6 @@ def _script(result: xr.Dataset) -> Table:
     return make_table(
         ["", "said to be printed", "its own seed gives", "other draws"],
         rows,
-        align=_sides(1, 3),
+        align=words_then_numbers(1, 3),
         caption=f"Solution C.12, ridge regression of noise; {INTERVALS}",
     )

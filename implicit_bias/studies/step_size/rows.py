@@ -10,8 +10,7 @@ import numpy as np
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import Comparison, Estimate, with_test_sampling_error
 from implicit_bias.studies import rows
-from implicit_bias.studies.comparisons import below
-from implicit_bias.studies.rows import require, values_of
+from implicit_bias.studies.rows import constant, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,28 +51,9 @@ def by_seed(result: xr.Dataset, arm: str, variant: str, name: str, **at: Any) ->
     return rows.by_seed(of_variant(result, arm, variant), arm, name, **at)
 
 
-def constant(result: xr.Dataset, arm: str, name: str) -> Any:
-    """Return what is the same for all lanes of an arm.
-
-    Raises:
-        NotDecidable: The arm was not run.
-    """
-    require(result, arm)
-    return result[name].values[result["arm"].values == arm][0]
-
-
 def epochs(result: xr.Dataset, arm: str, variant: str, **at: Any) -> np.ndarray:
     """Return the epochs after which a variant's lanes were evaluated, (evaluations,)."""
-    chosen = of_variant(result, arm, variant)
-    lanes = chosen["arm"].values == arm
-    for key, value in at.items():
-        lanes &= np.isclose(chosen[key].values.astype(float), value)
-    if not lanes.any():
-        raise NotDecidable(f"needs {variant} of arm {arm} at {at}, which was not run")
-    first = np.flatnonzero(lanes)[0]
-    steps = chosen["log_step"].values[first] / chosen["epoch_updates"].values[first]
-    found: np.ndarray = steps[np.isfinite(steps)].round()
-    return found
+    return rows.epochs_of(of_variant(result, arm, variant), arm, **at)
 
 
 def logged(result: xr.Dataset, arm: str, variant: str, name: str, **at: Any) -> np.ndarray:
@@ -225,11 +205,6 @@ def accuracy_gap(
         return with_test_sampling_error(difference, variance / (tests - 1), tests, level)
 
     return Comparison(estimate, smallest, 1)
-
-
-def near(values: np.ndarray, low: float, high: float) -> Comparison:
-    """Ask whether values lie between two numbers: whether their mean distance to the middle is small."""
-    return below(np.abs(values - (low + high) / 2), (high - low) / 2)
 
 
 def _last(table: np.ndarray) -> np.ndarray:

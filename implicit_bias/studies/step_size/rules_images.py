@@ -15,6 +15,7 @@ from implicit_bias.studies.comparisons import (
     below,
     larger,
     mean_ends,
+    near,
 )
 from implicit_bias.studies.rows import by_seed as trial
 from implicit_bias.studies.rows import require, values_of
@@ -39,7 +40,6 @@ from implicit_bias.studies.step_size.rows import (
     common_factors,
     ended,
     logged,
-    near,
     variants,
 )
 from implicit_bias.studies.step_size.sizes import full, require_cifar, size_of

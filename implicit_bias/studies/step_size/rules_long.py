@@ -8,14 +8,13 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison
-from implicit_bias.studies.comparisons import about_zero, above, larger, mean_ends
+from implicit_bias.studies.comparisons import about_zero, above, larger, mean_ends, near
+from implicit_bias.studies.rows import constant
 from implicit_bias.studies.step_size.arms import CONSTANT, FALLING
 from implicit_bias.studies.step_size.rows import (
     accuracy_gap,
-    constant,
     epochs,
     logged,
-    near,
     variants,
 )
 from implicit_bias.studies.step_size.sizes import full, require_cifar, size_of

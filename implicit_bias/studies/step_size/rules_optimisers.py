@@ -9,20 +9,18 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison
-from implicit_bias.studies.comparisons import about_zero, above, larger, mean_ends
-from implicit_bias.studies.rows import gap, require
+from implicit_bias.studies.comparisons import about_zero, above, larger, mean_ends, near
+from implicit_bias.studies.rows import constant, gap, require
 from implicit_bias.studies.step_size.arms import ADAM, FIRST, MOMENTUM, SGD
 from implicit_bias.studies.step_size.rows import (
     accuracy,
     by_seed,
     chosen,
     common_factors,
-    constant,
     ended,
     epochs,
     first_epoch,
     logged,
-    near,
     values_of,
 )
 

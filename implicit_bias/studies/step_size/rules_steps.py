@@ -8,9 +8,8 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison, rank_correlation
-from implicit_bias.studies.comparisons import below, mean_ends
-from implicit_bias.studies.rows import along, exponents, gap, require, values_of
-from implicit_bias.studies.step_size.rows import constant, near
+from implicit_bias.studies.comparisons import below, mean_ends, near
+from implicit_bias.studies.rows import along, constant, exponents, gap, require, values_of
 from implicit_bias.studies.step_size.sizes import require_cifar, size_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
 from implicit_bias.training.experiment import Variable
 
@@ -40,7 +40,7 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 def generator(seed: int, *parts: int) -> np.random.Generator:
     """Return a seed's generator; ``parts`` tell scripts and draws apart."""
-    return np.random.default_rng([int(seed), ROLES["data"], STREAM, *parts])
+    return role_generator(seed, "data", STREAM, *parts)
 
 
 def forward(layers: Layers, x: np.ndarray) -> list[np.ndarray]:

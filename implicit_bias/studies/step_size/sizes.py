@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.studies.rows import require
-from implicit_bias.studies.step_size.rows import constant
+from implicit_bias.studies.rows import constant, require
 
 if TYPE_CHECKING:
     import xarray as xr

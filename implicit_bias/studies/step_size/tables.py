@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
-from implicit_bias.results.table import Table, format_estimate, make_table
-from implicit_bias.studies.rows import along, geometric_mean, has, values_of
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT
+from implicit_bias.results.table import Table, make_table
+from implicit_bias.studies.rows import along, has, values_of
 from implicit_bias.studies.rows import by_seed as trial
+from implicit_bias.studies.seed_means import INTERVALS, geometric, mean, percent
 from implicit_bias.studies.step_size.arms import ADAMW
 from implicit_bias.studies.step_size.rows import accuracy, by_seed, ended, of_variant, variants
 from implicit_bias.studies.step_size.rules_optimisers import NAMES, speed
@@ -18,7 +19,6 @@ from implicit_bias.studies.step_size.scripts import LABELS, OPTIMISERS, WAYS
 if TYPE_CHECKING:
     import xarray as xr
 
-INTERVALS = "means over seeds [95 % t-intervals]"
 ENDS = ("training loss", "test loss", "training, %", "test, %", "‖θ‖")
 
 
@@ -36,19 +36,15 @@ def tables(result: xr.Dataset) -> list[Table]:
     return found
 
 
-def _mean(values: np.ndarray, bounds: tuple[float, float] = NOT_NEGATIVE) -> str:
-    return format_estimate(mean_interval(values, bounds=bounds))
-
-
-def _percent(values: np.ndarray) -> str:
-    return _mean(values, PERCENT)
+def _mean(values: np.ndarray) -> str:
+    return mean(values, NOT_NEGATIVE)
 
 
 def _ends(result: xr.Dataset, arm: str, variant: str, **at: Any) -> list[str]:
     losses = [ended(result, arm, variant, f"{part}_loss", **at) for part in ("train", "test")]
     right = [accuracy(result, arm, variant, part, **at) for part in ("train", "test")]
     norm = ended(result, arm, variant, "parameter_norm", **at)
-    return [*map(_mean, losses), *map(_percent, right), _mean(norm)]
+    return [*map(_mean, losses), *(mean(one, PERCENT) for one in right), _mean(norm)]
 
 
 def _lost(result: xr.Dataset, *arms: str) -> str:
@@ -69,7 +65,7 @@ def _optimisers(result: xr.Dataset) -> Table:
                 name, float(step), int(length), *_ends(result, "optimisers", name, **at)[1:4],
                 _mean(ended(result, "optimisers", name, "weight_norm", **at)),
                 _mean(speed(result, name, float(factor))),
-                format_estimate(geometric_mean(by_seed(result, "optimisers", name, "lambda_max", **at))),
+                geometric(by_seed(result, "optimisers", name, "lambda_max", **at)),
             ])  # fmt: skip
     return make_table(
         ["optimiser", "step size", "epochs", "test loss", "training, %", "test, %", "‖W‖", "epochs to 95 %",
@@ -97,15 +93,11 @@ def _steps(result: xr.Dataset) -> Table:
             there = np.where(
                 column("reached_target", "matched") == 1, column("lambda_max", "matched"), np.nan
             )
-            matched = (
-                format_estimate(geometric_mean(there))
-                if np.isfinite(there).any()
-                else "not reached"
-            )
+            matched = geometric(there) if np.isfinite(there).any() else "not reached"
         rows.append([
-            float(step), _mean(column("train_loss")), _percent(100 * column("train_error")),
-            _percent(100 * column("test_error")), format_estimate(geometric_mean(sharp)),
-            format_estimate(geometric_mean(step * sharp)), matched,
+            float(step), _mean(column("train_loss")), percent(column("train_error")),
+            percent(column("test_error")), geometric(sharp),
+            geometric(step * sharp), matched,
         ])  # fmt: skip
     return make_table(
         ["step size η", "training loss", "training error, %", "test error, %", "λmax", "η λmax",
@@ -131,7 +123,7 @@ def _tuning(result: xr.Dataset) -> Table:
                     rows.append([
                         name, at.get("decoupled_weight_decay", 0.0), int(size), float(factor),
                         *_ends(result, "tuning", name, **place),
-                        _percent(accuracy(result, "tuning", name, "valid", **place)),
+                        mean(accuracy(result, "tuning", name, "valid", **place), PERCENT),
                     ])  # fmt: skip
     return make_table(
         ["optimiser", "decay", "batch", "step / stated", *ENDS, "validation, %"], rows,
@@ -161,9 +153,9 @@ def _script(result: xr.Dataset) -> Table:
         for name in OPTIMISERS:
             at = {"script_way": way, "script_optimiser": name}
             rows.append([
-                way, name, _percent(100 * trial(result, "script", "script_converged", **at)),
-                _percent(100 * trial(result, "script", "script_train", **at)[:, -1]),
-                _percent(100 * trial(result, "script", "script_test", **at)),
+                way, name, percent(trial(result, "script", "script_converged", **at)),
+                percent(trial(result, "script", "script_train", **at)[:, -1]),
+                percent(trial(result, "script", "script_test", **at)),
                 _mean(trial(result, "script", "script_norm", **at)),
             ])  # fmt: skip
     return make_table(
@@ -179,10 +171,10 @@ def _memory(result: xr.Dataset) -> Table:
         at = {"memory_labels": labels}
         train = trial(result, "memory", "memory_train", **at)
         rows.append([
-            labels, _percent(100 * train[:, 0]), _percent(100 * train[:, -1]),
-            _percent(100 * trial(result, "memory", "memory_test", **at)),
-            _percent(100 * trial(result, "memory", "memory_trained_train", **at)),
-            _percent(100 * trial(result, "memory", "memory_trained_test", **at)),
+            labels, percent(train[:, 0]), percent(train[:, -1]),
+            percent(trial(result, "memory", "memory_test", **at)),
+            percent(trial(result, "memory", "memory_trained_train", **at)),
+            percent(trial(result, "memory", "memory_trained_test", **at)),
         ])  # fmt: skip
     return make_table(
         ["labels", "first print, %", "last print, %", "test, %", "trained: training, %", "trained: test, %"],

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.double_descent.linear.designs import FIRST
 from implicit_bias.studies.double_descent.linear.solve import (
-    generator,
     least_squares,
 )
 from implicit_bias.studies.drawn import Drawn
@@ -63,7 +63,7 @@ class Exercise(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise once."""
-        rng = generator(seed, "exercise")
+        rng = role_generator(seed, "data", "exercise")
         truth = rng.standard_normal(FIRST)
         signal = rng.standard_normal((EXAMPLES, FIRST))
         test, train, norm = (np.empty((self.trials, len(SIZES))) for _ in range(3))

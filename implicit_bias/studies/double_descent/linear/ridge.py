@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from implicit_bias import theory
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.double_descent.linear.solve import (
-    generator,
     least_squares,
     transposed,
 )
@@ -68,7 +68,7 @@ class RidgeSweep(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
-        rng = generator(seed, "ridge")
+        rng = role_generator(seed, "data", "ridge")
         names = penalty_names()
         errors = np.empty((self.draws, len(SIGMAS), len(names), len(SIZES)))
         x = rng.standard_normal((self.draws, EXAMPLES, SIZES[-1]))

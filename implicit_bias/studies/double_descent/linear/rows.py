@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from implicit_bias.results.statistics import Comparison, mean_interval
-from implicit_bias.studies.comparisons import agreement, ends, larger, less_than
+from implicit_bias.results.statistics import Comparison
+from implicit_bias.studies.comparisons import agreement, larger, less_than
 from implicit_bias.studies.double_descent.linear.designs import LEVELS, Design
 from implicit_bias.studies.rows import by_seed
 
@@ -53,8 +53,3 @@ def stays_below(
 def agrees(values: np.ndarray, formula: float) -> Comparison:
     """Ask whether the mean of a quantity is what a formula says, up to ten per cent of it."""
     return agreement(values, formula, SMALLEST_RATIO)
-
-
-def summary(values: np.ndarray) -> list[float]:
-    """Return a mean with its 95 % t-interval, for details."""
-    return ends(mean_interval(values))

@@ -9,6 +9,7 @@ import numpy as np
 from implicit_bias import theory
 from implicit_bias.results.claims import Evidence
 from implicit_bias.results.statistics import Comparison, mean_interval
+from implicit_bias.studies.comparisons import mean_ends
 from implicit_bias.studies.double_descent.linear.designs import (
     BHX,
     DECAYING,
@@ -35,7 +36,6 @@ from implicit_bias.studies.double_descent.linear.rows import (
     errors,
     exceeds,
     stays_below,
-    summary,
 )
 from implicit_bias.studies.rows import by_seed
 
@@ -78,7 +78,7 @@ def definition(result: xr.Dataset) -> Evidence:
         made[f"10000 no worse than 1000 ({target})"] = stays_below(
             errors(result, HUGE, target, 10_000), errors(result, HUNDRED, target, 1000)
         )
-    peaks = {target: summary(errors(result, HUNDRED, target, 100)) for target in HUNDRED.names}
+    peaks = {target: mean_ends(errors(result, HUNDRED, target, 100)) for target in HUNDRED.names}
     return Evidence(
         made,
         headline=f"peak at p = 100 ({SIGNAL})",
@@ -110,7 +110,7 @@ def theorem(result: xr.Dataset) -> Evidence:
         reason="exact: bias ‖θ‖²(1 − m/n), variance σ² m/(n − m − 1) for n > m + 1 and σ² n/(m − n − 1) for "
         "n < m − 1; the total tends to ‖θ‖² + σ², and only the shape 1/(n − m) of the variance is right",
         details={
-            "ratio of variances at n = 200 and 1000, over that of 1/(n − m)": summary(shape),
+            "ratio of variances at n = 200 and 1000, over that of 1/(n − m)": mean_ends(shape),
             "least risk for ‖θ‖² = 4σ² at n/m": float(theory.local_minimum(4.0)),
             "law": _law_of(HUNDRED, SIGNAL),
         },
@@ -138,7 +138,7 @@ def proof_b14(result: xr.Dataset) -> Evidence:
         headline="formula at n = 1000",
         reason="noise, not the signal, multiplies ‖X⁺‖²; the signal adds ‖θ‖²(1 − m/n) for n > m. That there "
         "is a peak at n = m is right",
-        details={"median at n = 100 over that at n = 50": summary(peak)},
+        details={"median at n = 100 over that at n = 50": mean_ends(peak)},
     )
 
 
@@ -166,8 +166,8 @@ def proof_b18(result: xr.Dataset) -> Evidence:
     }
     quantiles = {
         f"σ = {sigma:g}": {
-            "median": summary(error(1.0, sigma)),
-            "95 %": summary(
+            "median": mean_ends(error(1.0, sigma)),
+            "95 %": mean_ends(
                 by_seed(result, "threshold", "threshold_high", threshold_norm=1.0, threshold_sigma=sigma)
             ),
             "law": [float(np.sqrt(theory.risk_quantile(q, 50, 50, sigma))) for q in (0.5, 0.95)],
@@ -193,7 +193,7 @@ def exercise(result: xr.Dataset) -> Evidence:
 
     signal = by_seed(result, "exercise", "exercise_signal")
     peaks = by_seed(result, "exercise", "exercise_peaks")
-    table = {str(size): summary(of("mean", size)) for size in (10, 40, 50, 60, 200, 500)}
+    table = {str(size): mean_ends(of("mean", size)) for size in (10, 40, 50, 60, 200, 500)}
     return Evidence(
         {
             "falls from n = 10 to 40": exceeds(loss(10), loss(40)),
@@ -213,7 +213,7 @@ def exercise(result: xr.Dataset) -> Evidence:
         f"{np.mean(of('train', 60)):.1g} at n = 60 and {np.mean(of('train', 40)):.1g} at 40 as stated",
         details={
             "mean test loss": table,
-            "‖w‖ at n = 500 over ‖θ‖, law √(m/n) = 0.32": summary(of("norm", 500) / signal),
+            "‖w‖ at n = 500 over ‖θ‖, law √(m/n) = 0.32": mean_ends(of("norm", 500) / signal),
             "training loss at n = 40, 60": [float(np.mean(of("train", n))) for n in (40, 60)],
         },
     )
@@ -253,7 +253,7 @@ def example(result: xr.Dataset) -> Evidence:
         headline="d = 200 below d = 50",
         reason=INFINITE + "; the test error tends to ‖θ‖² + σ², not to σ²",
         details={
-            "optimal ridge, σ = 0.1: median at d = 50 over that at 55": summary(best),
+            "optimal ridge, σ = 0.1: median at d = 50 over that at 55": mean_ends(best),
             "law": _law_of(FIFTY, DENSE),
         },
     )
@@ -273,9 +273,9 @@ def benign(result: xr.Dataset) -> Evidence:
         reason="that fitting noise exactly needs no regularisation to be harmless is right, and not in the "
         "design given: there the error is that of predicting almost nothing",
         details={
-            "test error as stated": summary(stated),
+            "test error as stated": mean_ends(stated),
             "its law": float(law(HUNDRED).mean[HUNDRED.names.index(ONES), -1]),
-            "test error with weak features": summary(weak),
+            "test error with weak features": mean_ends(weak),
         },
     )
 
@@ -318,7 +318,7 @@ def second_descent(result: xr.Dataset) -> Evidence:
 
 def random_labels(result: xr.Dataset) -> Evidence:
     """Look for the stretches of the curve when labels are noise."""
-    ends = {str(n): summary(errors(result, HUNDRED, RANDOM, n)) for n in (50, 100, 150, 500)}
+    ends = {str(n): mean_ends(errors(result, HUNDRED, RANDOM, n)) for n in (50, 100, 150, 500)}
     return Evidence(
         {
             "peak at n = 100": _falls(result, HUNDRED, RANDOM, 100, 50),
@@ -353,9 +353,9 @@ def norms(result: xr.Dataset) -> Evidence:
         reason="‖w‖² has mean m/(n − m − 1) = 1.02; with random labels every fitted norm adds to the test "
         "error",
         details={
-            "mean ‖w‖²": summary(of("square", least)),
-            "mean ‖w‖ from a random start": summary(of("norm", other)),
-            "test error": summary(of("error", least)),
+            "mean ‖w‖²": mean_ends(of("square", least)),
+            "mean ‖w‖ from a random start": mean_ends(of("norm", other)),
+            "test error": mean_ends(of("error", least)),
             "distance of descent from zero to the minimum norm, relative": float(np.max(gap)),
         },
     )

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
-
-
-def generator(seed: int, label: str) -> np.random.Generator:
-    """Return the generator of one experiment of one seed; others' draws do not depend on it."""
-    return np.random.default_rng([seed, ROLES["data"], *label.encode()])
-
 
 def transposed(x: np.ndarray) -> np.ndarray:
     """Return matrices with their last two axes exchanged."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.double_descent.linear.solve import (
-    generator,
     least_squares,
 )
 from implicit_bias.studies.drawn import Drawn
@@ -63,7 +63,7 @@ class Threshold(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
-        rng = generator(seed, "threshold")
+        rng = role_generator(seed, "data", "threshold")
         x = rng.standard_normal((self.draws, AT, AT))
         theta = rng.standard_normal(AT)
         theta /= np.linalg.norm(theta)
@@ -112,7 +112,7 @@ class RandomLabels(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
-        rng = generator(seed, "random labels")
+        rng = role_generator(seed, "data", "random labels")
         x = rng.standard_normal((self.draws, EXAMPLES, FEATURES))
         y = rng.standard_normal((self.draws, EXAMPLES, 1))
         least = least_squares(x, y)[:, :, 0]

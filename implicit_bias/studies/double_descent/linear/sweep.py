@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.double_descent.linear.designs import LEVELS, Design, law
 from implicit_bias.studies.double_descent.linear.solve import (
-    generator,
     least_squares,
     transposed,
 )
@@ -68,7 +68,7 @@ class Sweep(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Draw and solve the training sets of one seed."""
-        rng = generator(seed, self.design.label)
+        rng = role_generator(seed, "data", self.design.label)
         count = self.count
         most = max(1, AT_ONCE // (self.design.examples * self._width))
         errors = np.concatenate(

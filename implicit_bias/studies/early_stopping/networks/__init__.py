@@ -16,15 +16,9 @@ from implicit_bias.studies.early_stopping.networks.claims import NETWORK_CLAIMS 
 from implicit_bias.studies.early_stopping.networks.drawings import (
     NETWORK_DRAWINGS as NETWORK_DRAWINGS,
 )
-from implicit_bias.studies.early_stopping.networks.settings import (
-    NetworkSettings as NetworkSettings,
-)
 from implicit_bias.studies.early_stopping.networks.sine import SmallStart
 from implicit_bias.studies.early_stopping.networks.tables import network_tables as network_tables
 from implicit_bias.studies.early_stopping.networks.validated import ValidatedSine
-
-NETWORK_SETTINGS = NetworkSettings
-"""Section of the study's settings, under the name ``networks``."""
 
 NETWORK_METHODS = """Networks on a sine are trained in double precision, seed by seed, as exercises C.4 and
 C.8 have it; what these leave open is varied or named. C.4: all parameters begin from N(0, 0.01²), losses are

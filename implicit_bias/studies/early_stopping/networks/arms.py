@@ -11,7 +11,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.models import Dense
 from implicit_bias.studies.early_stopping.networks.probe import ClassAccuracy
 from implicit_bias.studies.early_stopping.networks.settings import Decay, Gap, Overfit
-from implicit_bias.studies.refusals import check_at_most, value_of
+from implicit_bias.studies.refusals import check_at_most, check_classification, value_of
 from implicit_bias.studies.settings import ModelSettings
 from implicit_bias.training import Budget, Lane, Recipe
 
@@ -37,11 +37,7 @@ def lanes(settings: Any, dataset: Dataset, earlier: xr.Dataset | None) -> list[L
         UserError: The data are no classification, or too few.
     """
     del earlier
-    if dataset.task != "classification":
-        raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but networks.arms are trained with "
-            "cross-entropy; choose data with classes"
-        )
+    check_classification(dataset, "networks.arms are trained with cross-entropy")
     for key, default in {"data.n_train": None, "data.n_valid": 0, "model": ModelSettings()}.items():
         if value_of(settings, key) != default:
             raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     batches,
     ended,
-    epochs,
     logged,
     loss_gap,
     penalties,
@@ -21,7 +20,7 @@ from implicit_bias.studies.early_stopping.networks.rows import (
 from implicit_bias.studies.early_stopping.networks.rules_sine import TEST, TRAIN
 from implicit_bias.studies.early_stopping.networks.sine import PLACES
 from implicit_bias.studies.early_stopping.networks.validated import PARTS
-from implicit_bias.studies.rows import by_seed, has, seeds_of
+from implicit_bias.studies.rows import by_seed, epochs_of, has, if_run, seeds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -235,7 +234,7 @@ def draw_gaps(result: xr.Dataset) -> Figure:
     def draw(ax: Any, what: str) -> None:
         curves: dict[Hashable, figures.Curve] = {}
         for name, at in names:
-            x = epochs(result, "gap", **at)
+            x = epochs_of(result, "gap", **at)
             values = (
                 loss_gap(result, "gap", **at)
                 if what == "gap"
@@ -260,7 +259,7 @@ def draw_gaps(result: xr.Dataset) -> Figure:
 def draw_overfit(result: xr.Dataset) -> Figure:
     """Draw losses, gap and accuracies of few examples against epochs."""
     shown: dict[Hashable, figures.Curve] = {}
-    x = epochs(result, "overfit")
+    x = epochs_of(result, "overfit")
     looks = {**PART_LOOKS, "test − training": figures.categorical(range(4))[3]}
 
     def draw(ax: Any, name: str) -> None:
@@ -302,7 +301,7 @@ def draw_overfit(result: xr.Dataset) -> Figure:
 
 def draw_classes(result: xr.Dataset) -> Figure:
     """Draw training and test accuracy by class at the stated epochs, means over seeds."""
-    at = epochs(result, "overfit")
+    at = epochs_of(result, "overfit")
     stated = [place for place, epoch in enumerate(at) if epoch in (10, 50, 100, 150, 200)]
     stated = stated or [len(at) - 1]
     table = 100 * np.nanmean(logged(result, "overfit", "class_accuracy")[:, stated], axis=0)
@@ -333,23 +332,19 @@ def draw_classes(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*arms: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, *arms)
-
-
 NETWORK_DRAWINGS = (
     Drawing(
         "sine",
         "A ReLU network on few points of a sine: the stated number of iterations ends long before the "
         "published losses.",
         draw_sine,
-        _has("sine"),
+        if_run("sine"),
     ),
     Drawing(
         "validated",
         "Training, validation and test loss of a ReLU network on a noisy sine.",
         draw_validated,
-        _has("validated"),
+        if_run("validated"),
     ),
     Drawing(
         "points",
@@ -357,14 +352,14 @@ NETWORK_DRAWINGS = (
         draw_points,
         lambda result: has(result, "validated") and "point_loss" in result,
     ),
-    Drawing("decay", "What an explicit penalty does.", draw_decay, _has("decay")),
+    Drawing("decay", "What an explicit penalty does.", draw_decay, if_run("decay")),
     Drawing(
-        "gaps", "Gap and test loss by batch size, without and with a penalty.", draw_gaps, _has("gap")
+        "gaps", "Gap and test loss by batch size, without and with a penalty.", draw_gaps, if_run("gap")
     ),
     Drawing(
         "overfit", "Few examples for many epochs: losses, gap, accuracies.", draw_overfit,
-        _has("overfit"),
+        if_run("overfit"),
     ),
-    Drawing("classes", "Accuracy by class while few examples are fitted.", draw_classes, _has("overfit")),
+    Drawing("classes", "Accuracy by class while few examples are fitted.", draw_classes, if_run("overfit")),
 )  # fmt: skip
 """Figures of the networks' part."""

@@ -12,21 +12,10 @@ from implicit_bias.results.statistics import (
     Estimate,
     with_test_sampling_error,
 )
-from implicit_bias.studies.comparisons import below
-from implicit_bias.studies.rows import by_seed, require, values_of
+from implicit_bias.studies.rows import by_seed, constant, epochs_of, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-def constant(result: xr.Dataset, arm: str, name: str) -> Any:
-    """Return what is the same for all rows of an arm.
-
-    Raises:
-        NotDecidable: The arm was not run.
-    """
-    require(result, arm)
-    return result[name].values[result["arm"].values == arm][0]
 
 
 def batches(result: xr.Dataset, arm: str) -> list[int]:
@@ -39,21 +28,10 @@ def penalties(result: xr.Dataset, arm: str) -> list[float]:
     return [float(penalty) for penalty in values_of(result, arm, "penalty")]
 
 
-def epochs(result: xr.Dataset, arm: str, **at: Any) -> np.ndarray:
-    """Return the epochs after which an arm's lanes were evaluated, (evaluations,)."""
-    rows = result["arm"].values == arm
-    for key, value in at.items():
-        rows &= np.isclose(result[key].values.astype(float), value)
-    first = np.flatnonzero(rows)[0]
-    steps = result["log_step"].values[first] / result["epoch_updates"].values[first]
-    found: np.ndarray = steps[np.isfinite(steps)].round()
-    return found
-
-
 def logged(result: xr.Dataset, arm: str, name: str, **at: Any) -> np.ndarray:
     """Return what an arm's lanes logged, (seeds, evaluations, …); NaN for lanes that diverged."""
     values = by_seed(result, arm, f"log_{name}", **at)
-    return values[:, : epochs(result, arm, **at).size]
+    return values[:, : epochs_of(result, arm, **at).size]
 
 
 def ended(result: xr.Dataset, arm: str, name: str, **at: Any) -> np.ndarray:
@@ -82,11 +60,6 @@ def require_penalties(result: xr.Dataset, arm: str, *needed: float) -> None:
     missing = [f"{one:g}" for one in needed if not np.isclose(have, one, atol=1e-12).any()]
     if missing:
         raise NotDecidable(f"needs λ = {', '.join(missing)} in arm {arm}, which was not run")
-
-
-def near(values: np.ndarray, low: float, high: float) -> Comparison:
-    """Ask whether values lie between two numbers: whether their mean distance to the middle is small."""
-    return below(np.abs(values - (low + high) / 2), (high - low) / 2)
 
 
 def accuracy_difference(

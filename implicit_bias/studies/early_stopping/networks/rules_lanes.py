@@ -10,22 +10,19 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison
-from implicit_bias.studies.comparisons import above, below, larger, mean_ends
+from implicit_bias.studies.comparisons import above, below, larger, mean_ends, near
 from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     accuracy_difference,
     batches,
-    constant,
     ended,
-    epochs,
     logged,
     loss_gap,
-    near,
     penalties,
     require_penalties,
 )
 from implicit_bias.studies.early_stopping.networks.settings import ARMS
-from implicit_bias.studies.rows import has, require
+from implicit_bias.studies.rows import constant, epochs_of, has, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,7 +134,7 @@ def small_batches_gap_most(result: xr.Dataset) -> Evidence:
         for penalty in penalties(result, "gap")
     }
     first = next(iter(configurations.values()))
-    at = epochs(result, "gap", **first)
+    at = epochs_of(result, "gap", **first)
     curve = np.nanmean(logged(result, "gap", "test_loss", **first), axis=0)
     details["small batch: epoch of the least mean test loss"] = float(at[np.nanargmin(curve)])
     said = (
@@ -178,7 +175,7 @@ def overfits_as_published(result: xr.Dataset) -> Evidence:
             f"what is published is of CIFAR-10, and these data are {_data(result, 'overfit')}; "
             "configs/early_stopping/cifar10.yaml decides it"
         )
-    at, test = epochs(result, "overfit"), logged(result, "overfit", "test_loss")
+    at, test = epochs_of(result, "overfit"), logged(result, "overfit", "test_loss")
     gap = loss_gap(result, "overfit")
     usable = np.isfinite(test).all(axis=1)
     least = np.where(usable, np.min(np.where(np.isfinite(test), test, np.inf), axis=1), np.nan)

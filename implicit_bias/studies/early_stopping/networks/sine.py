@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.early_stopping.networks.shallow import (
     Shallow,
     descend,
@@ -120,12 +120,10 @@ class SmallStart(Experiment):
     ) -> Mapping[str, Any]:
         """Train one seed's network in all runs."""
         del pool, lanes
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         x, tests = (rng.uniform(0, 2 * np.pi, count) for count in (self.examples, self.tests))
         y, truth = (np.sin(at) + self.noise * rng.standard_normal(at.size) for at in (x, tests))
-        first = small_start(
-            np.random.default_rng([seed, ROLES["initialisation"]]), self.width, self.start
-        )
+        first = small_start(role_generator(seed, "initialisation"), self.width, self.start)
         shape = len(RUNS), len(FRACTIONS)
         names = ("time", "train", "test", "inner", "outer")
         found: dict[str, Any] = {f"sine_{name}": np.full(shape, np.nan) for name in names}

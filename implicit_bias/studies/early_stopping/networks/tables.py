@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
-from implicit_bias.results.table import Table, format_estimate, make_table
+from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT
+from implicit_bias.results.table import Table, make_table
 from implicit_bias.studies.early_stopping.networks.rows import (
     accuracies,
     batches,
     ended,
-    epochs,
     loss_gap,
     penalties,
 )
@@ -20,12 +19,11 @@ from implicit_bias.studies.early_stopping.networks.rules_sine import at_epoch, s
 from implicit_bias.studies.early_stopping.networks.settings import ARMS
 from implicit_bias.studies.early_stopping.networks.sine import FRACTIONS, RUNS
 from implicit_bias.studies.early_stopping.networks.validated import PARTS
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, epochs_of, has
+from implicit_bias.studies.seed_means import INTERVALS, mean
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INTERVALS = "means over seeds [95 % t-intervals]"
 
 
 def network_tables(result: xr.Dataset) -> list[Table]:
@@ -56,17 +54,13 @@ def _networks(result: xr.Dataset) -> Table:
                         arm,
                         batch,
                         penalty,
-                        int(epochs(result, arm, **at)[-1]),
-                        *(format_estimate(mean_interval(one, bounds=NOT_NEGATIVE)) for one in found),
+                        int(epochs_of(result, arm, **at)[-1]),
+                        *(mean(one, NOT_NEGATIVE) for one in found),
                         *(
-                            format_estimate(
-                                mean_interval(accuracies(result, arm, part, **at)[:, -1], bounds=PERCENT)
-                            )
+                            mean(accuracies(result, arm, part, **at)[:, -1], PERCENT)
                             for part in ("train", "test")
                         ),
-                        format_estimate(
-                            mean_interval(ended(result, arm, "weight_norm", **at), bounds=NOT_NEGATIVE)
-                        ),
+                        mean(ended(result, arm, "weight_norm", **at), NOT_NEGATIVE),
                     ]
                 )  # fmt: skip
     lost = int((result["diverged"].values & np.isin(result["arm"].values, list(ARMS))).sum())
@@ -82,18 +76,14 @@ def _networks(result: xr.Dataset) -> Table:
 
 
 def _gaps(result: xr.Dataset) -> Table:
-    at, gap = epochs(result, "overfit"), loss_gap(result, "overfit")
+    at, gap = epochs_of(result, "overfit"), loss_gap(result, "overfit")
     published = {10: 0.10, 50: 0.01, 100: 0.10, 150: 0.20, 200: 0.30}
     rows = [
         [
             int(epoch),
-            format_estimate(mean_interval(gap[:, place])),
-            format_estimate(
-                mean_interval(accuracies(result, "overfit", "train")[:, place], bounds=PERCENT)
-            ),
-            format_estimate(
-                mean_interval(accuracies(result, "overfit", "test")[:, place], bounds=PERCENT)
-            ),
+            mean(gap[:, place]),
+            mean(accuracies(result, "overfit", "train")[:, place], PERCENT),
+            mean(accuracies(result, "overfit", "test")[:, place], PERCENT),
             published.get(int(epoch), "n/a"),
         ]
         for place, epoch in enumerate(at)
@@ -120,7 +110,7 @@ def _sine(result: xr.Dataset) -> Table:
             [
                 run,
                 float(found[0][0]),
-                *(format_estimate(mean_interval(values)) for values in found[1:]),
+                *(mean(values) for values in found[1:]),
             ]
         )
     rows.append(["published", 10.0, ".005–.008", ".010–.015", "2.5", ".4"])
@@ -148,7 +138,7 @@ def _validated(result: xr.Dataset) -> Table:
             f"{int(np.isfinite(rise).sum())} of {rise.size}",
             float(np.nanmedian(when)),
             *(
-                format_estimate(mean_interval(one, bounds=NOT_NEGATIVE))
+                mean(one, NOT_NEGATIVE)
                 for one in (end / rise, end, few[:, -1, PARTS.index("train")])
             ),
         ]
@@ -172,7 +162,7 @@ def _turn(curves: np.ndarray) -> list[Any]:
         f"{int(usable.sum())} of {usable.size}",
         float(np.median(chosen[usable])) if usable.any() else "n/a",
         *(
-            format_estimate(mean_interval(one, bounds=NOT_NEGATIVE))
+            mean(one, NOT_NEGATIVE)
             for one in (best, last[:, PARTS.index("test")], last[:, PARTS.index("train")])
         ),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.early_stopping.networks.shallow import (
     Shallow,
     descend,
@@ -112,10 +112,10 @@ class ValidatedSine(Experiment):
     ) -> Mapping[str, Any]:
         """Train one seed's network in all designs."""
         del pool, lanes
-        rng = np.random.default_rng([seed, ROLES["data"]])
+        rng = role_generator(seed, "data")
         sizes = (self.examples, self.valid, self.tests)
         data = _draw(rng, sizes, self.noise)
-        start = np.random.default_rng([seed, ROLES["initialisation"]])
+        start = role_generator(seed, "initialisation")
         first = uniform_start(start, self.width)
         loss = np.full(
             (len(self.batch_sizes), len(self.step_sizes), self.epochs + 1, len(PARTS)), np.nan
@@ -182,7 +182,7 @@ class ValidatedSine(Experiment):
         batch_size: int, step_size: float,
     ) -> list[Shallow]:  # fmt: skip
         """Return the network before the first epoch and after each."""
-        rng = np.random.default_rng([seed, ROLES["data_order"]])
+        rng = role_generator(seed, "data_order")
         x, y = data[0]
         whole, rest = divmod(x.size, batch_size)
         net, found = first, [first]

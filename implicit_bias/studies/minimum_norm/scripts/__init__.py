@@ -28,11 +28,7 @@ from implicit_bias.studies.minimum_norm.scripts.rules_quadratic import (
     CURVATURE_SCRIPT,
     RIDGE_SCRIPT,
 )
-from implicit_bias.studies.minimum_norm.scripts.settings import ScriptSettings as ScriptSettings
 from implicit_bias.studies.minimum_norm.scripts.tables import script_tables as script_tables
-
-SCRIPT_SETTINGS = ScriptSettings
-"""Section of the study's settings, under the name ``scripts``."""
 
 SCRIPT_METHODS = """Exercises C.1, C.2 and C.6 are done as they are set, in double precision. Descent is taken
 mode by mode in closed form, and on one data set of a seed update by update, too; mini-batches and adaptive

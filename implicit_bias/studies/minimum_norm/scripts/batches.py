@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.minimum_norm.scripts.comparing import generator
 from implicit_bias.studies.minimum_norm.scripts.descent import (
     EXAMPLES,
     FEATURES,
@@ -145,7 +145,7 @@ class BatchExercise(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise once."""
-        rng = generator(seed, "exercise C.2")
+        rng = role_generator(seed, "data", "exercise C.2")
         sets = MATRICES * self.groups
         x = rng.standard_normal((sets, EXAMPLES, FEATURES))
         truth = np.zeros((sets, FEATURES, 1))

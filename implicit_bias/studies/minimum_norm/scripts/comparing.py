@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from implicit_bias.keys import ROLES
 from implicit_bias.results.statistics import Comparison, Estimate, geometric_mean_ratio
 from implicit_bias.studies.comparisons import larger, less_than, share_above
 from implicit_bias.studies.minimum_norm.scripts.printed import ABOUT
@@ -22,11 +21,6 @@ SMALLEST_RATIO = 0.1
 
 TINY = 1e-300
 """Stands for 0 where logarithms are taken."""
-
-
-def generator(seed: int, label: str) -> np.random.Generator:
-    """Return the generator of one exercise of one seed; others' draws do not depend on it."""
-    return np.random.default_rng([seed, ROLES["data"], *label.encode()])
 
 
 def about(values: np.ndarray, stated: Any, factor: float = ABOUT) -> Comparison:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.minimum_norm.scripts.comparing import TINY, generator
+from implicit_bias.studies.minimum_norm.scripts.comparing import TINY
 from implicit_bias.studies.minimum_norm.scripts.printed import (
     C6_ACCURACY,
     C6_ADAPTIVE,
     C6_SLOW,
     seeds_of_script,
 )
-from implicit_bias.theory.linear_descent import mode_factors
+from implicit_bias.studies.minimum_norm.scripts.quadratic import (
+    EPSILON,
+    FIRST_DECAY,
+    SECOND_DECAY,
+    TENTH,
+    Watched,
+    adam,
+    descended,
+    first_below,
+    rmsprop,
+    slope,
+    updates_needed,
+    watch,
+)
 from implicit_bias.training.experiment import Variable
 
 DIRECTIONS, LEAST, LARGEST = 100, 0.1, 100.0
 STEP, ADAPTIVE_STEP, UPDATES = 0.01, 0.1, 10_000
-FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
-"""ε stands under the root of RMSProp, as in the exercise's hint; its size is left open there."""
-
 GD, RMS, ROTATED, FADING, FADING_ROTATED, ADAM, ADAM_ROTATED = (
     "GD",
     "RMSProp",
@@ -38,7 +48,6 @@ OPTIMISERS = (GD, RMS, ROTATED, FADING, FADING_ROTATED, ADAM, ADAM_ROTATED)
 HEATED = (GD, RMS, ROTATED)
 """Whose components are kept."""
 TIMES = (0, *(int(t) for t in np.unique(np.geomspace(1, UPDATES, 60).round())))
-TENTH = 0.1
 CONDITIONS = (10.0, 100.0, 1000.0, 10_000.0)
 SHORT = 200
 """Updates within which RMSProp is below the accuracy for the first time; more are not looked at."""
@@ -48,142 +57,6 @@ S6_OPTIMISERS = ("GD", "RMSProp")
 S6_LOUD = 0.05
 """Directions that begin nearer to 0 than this are left out of times to a half: RMSProp's own cycle, of half
 its step size, hides them."""
-
-Gradient = Callable[[np.ndarray], np.ndarray]
-
-
-def rmsprop(
-    start: np.ndarray,
-    gradient: Gradient,
-    steps: np.ndarray | float,
-    decay: float,
-    *,
-    fades: np.ndarray | float = 0.0,
-    begun: float = 0.0,
-    within: float = EPSILON,
-    beside: float = 0.0,
-) -> Iterator[np.ndarray]:
-    """Yield iterates of ``θ ← θ − α t^(−p) g/(√(s + ε₁) + ε₂)``, ``s ← βs + (1 − β)g²``, without correction.
-
-    Args:
-        start: θ₀, any shape.
-        gradient: From θ to g.
-        steps: α, a number or broadcast with θ.
-        decay: β.
-        fades: p, likewise.
-        begun: s₀.
-        within: ε₁.
-        beside: ε₂.
-    """
-    theta, s, t = start.copy(), np.full_like(start, begun), 0
-    powers = -np.asarray(fades)
-    while True:
-        t += 1
-        g = gradient(theta)
-        s = decay * s + (1 - decay) * g * g
-        theta = theta - steps * t**powers * g / (np.sqrt(s + within) + beside)
-        yield theta
-
-
-def adam(start: np.ndarray, gradient: Gradient, step: float) -> Iterator[np.ndarray]:
-    """Yield iterates of Adam with its usual decays and corrections."""
-    theta, m, s, t = start.copy(), np.zeros_like(start), np.zeros_like(start), 0
-    while True:
-        t += 1
-        g = gradient(theta)
-        m = FIRST_DECAY * m + (1 - FIRST_DECAY) * g
-        s = SECOND_DECAY * s + (1 - SECOND_DECAY) * g * g
-        theta = theta - step * (m / (1 - FIRST_DECAY**t)) / (
-            np.sqrt(s / (1 - SECOND_DECAY**t)) + EPSILON
-        )
-        yield theta
-
-
-class Watched(NamedTuple):
-    """What is seen of runs: ‖θ_t‖ (runs, T + 1), first updates at a tenth (runs, d), components at times."""
-
-    norms: np.ndarray
-    tenths: np.ndarray
-    parts: np.ndarray
-
-
-def watch(
-    iterates: Iterator[np.ndarray],
-    start: np.ndarray,
-    updates: int,
-    seen: Callable[[np.ndarray], np.ndarray] = lambda theta: theta,
-    fraction: float = TENTH,
-    times: Sequence[int] = TIMES,
-) -> Watched:
-    """Follow runs for a number of updates.
-
-    Args:
-        iterates: Of shape (runs, d).
-        start: Components at the beginning, along eigenvectors, (runs, d).
-        updates: How many.
-        seen: From an iterate to its components along eigenvectors, a rotation.
-        fraction: Of a component's start: when it is first reached counts, ``updates`` if it never is.
-        times: When components are kept.
-    """
-    squares = np.empty((len(start), updates + 1))
-    squares[:, 0] = np.sum(start**2, axis=1)
-    tenths = np.full(start.shape, float(updates))
-    open_, target = np.ones(start.shape, bool), fraction * np.abs(start)
-    under_way = True
-    kept = [start]
-    wanted = set(times)
-    for t, theta in enumerate(islice(iterates, updates), start=1):
-        # A rotation changes no length; components are only looked at where they are asked for.
-        squares[:, t] = np.einsum("rd,rd->r", theta, theta)
-        if not (under_way or t in wanted):
-            continue
-        parts = seen(theta)
-        if under_way:
-            hit = open_ & (np.abs(parts) <= target)
-            tenths[hit] = t
-            open_ &= ~hit
-            under_way = bool(open_.any())
-        if t in wanted:
-            kept.append(parts.copy())
-    return Watched(np.sqrt(squares), tenths, np.stack(kept, axis=1))
-
-
-def descended(curvatures: np.ndarray, start: np.ndarray, updates: int, step: float) -> Watched:
-    """Return the same of gradient descent, in closed form."""
-    t = np.arange(updates + 1)
-    factors = mode_factors(curvatures, t, step)
-    norms = np.sqrt(factors**2 @ start**2)[None]
-    with np.errstate(divide="ignore"):
-        first = np.log(TENTH) / np.log(np.abs(1 - step * curvatures))
-    tenths = np.clip(np.ceil(first - 1e-9), 1, updates)[None]
-    return Watched(norms, tenths, (factors[list(TIMES)] * start)[None])
-
-
-def first_below(norms: np.ndarray, bound: np.ndarray | float) -> np.ndarray:
-    """Return the first update after which ‖θ‖, (runs, T + 1), is below a bound, T if it never is."""
-    below = norms < bound
-    return np.where(below.any(axis=1), below.argmax(axis=1), norms.shape[1] - 1).astype(float)
-
-
-def updates_needed(
-    curvatures: np.ndarray, start: np.ndarray, step: float, accuracy: float
-) -> float:
-    """Return the first update after which gradient descent is below an accuracy, however late."""
-    low, high = 0, 1
-    while np.linalg.norm(mode_factors(curvatures, high, step) * start) >= accuracy:
-        low, high = high, 2 * high
-    while low < high:
-        middle = (low + high) // 2
-        short = np.linalg.norm(mode_factors(curvatures, middle, step) * start) < accuracy
-        low, high = (low, middle) if short else (middle + 1, high)
-    return float(low)
-
-
-def slope(curvatures: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the exponent a of times ∝ λ^a over directions, of each run, shape (runs,)."""
-    x = np.log(curvatures) - np.log(curvatures).mean()
-    found: np.ndarray = np.log(np.maximum(times, 1)) @ x / np.sum(x**2)
-    return found
 
 
 @dataclass(frozen=True)
@@ -236,23 +109,23 @@ class CurvatureExercise(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise from one start, in one rotated basis."""
-        rng = generator(seed, "exercise C.6")
+        rng = role_generator(seed, "data", "exercise C.6")
         curvatures, start = _curvatures(DIRECTIONS), rng.standard_normal(DIRECTIONS)
         basis = np.linalg.qr(rng.standard_normal((DIRECTIONS, DIRECTIONS)))[0]
         problem = _Turned(curvatures, basis, (basis * curvatures) @ basis.T)
-        seen = {GD: descended(curvatures, start, UPDATES, STEP)}
+        seen = {GD: descended(curvatures, start, UPDATES, STEP, TIMES)}
         four = _rows(
             watch(
                 rmsprop(problem.start(start, 4), problem.gradient, ADAPTIVE_STEP, SECOND_DECAY,
                         fades=np.array([0, 0, 0.5, 0.5])[:, None]),
-                np.tile(start, (4, 1)), UPDATES, problem.seen,
+                np.tile(start, (4, 1)), UPDATES, problem.seen, times=TIMES,
             )
         )  # fmt: skip
         seen |= dict(zip((RMS, ROTATED, FADING, FADING_ROTATED), four, strict=True))
         two = _rows(
             watch(
                 adam(problem.start(start, 2), problem.gradient, ADAPTIVE_STEP),
-                np.tile(start, (2, 1)), UPDATES, problem.seen,
+                np.tile(start, (2, 1)), UPDATES, problem.seen, times=TIMES,
             )
         )  # fmt: skip
         seen |= dict(zip((ADAM, ADAM_ROTATED), two, strict=True))
@@ -284,7 +157,7 @@ class CurvatureExercise(Drawn):
         )
         two = adam(problem.start(zero, 2), problem.gradient, ADAPTIVE_STEP)
         norms = [
-            descended(curvatures, zero, UPDATES, STEP).norms,
+            descended(curvatures, zero, UPDATES, STEP, TIMES).norms,
             watch(four, np.zeros((4, DIRECTIONS)), 100, problem.seen).norms,
             watch(two, np.zeros((2, DIRECTIONS)), 100, problem.seen).norms,
         ]

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.minimum_norm.scripts.comparing import TINY, generator
+from implicit_bias.studies.minimum_norm.scripts.comparing import TINY
 from implicit_bias.studies.minimum_norm.scripts.printed import S1_ITERATIONS, seeds_of_script
 from implicit_bias.theory.least_squares import modes
 from implicit_bias.theory.linear_descent import mode_factors
@@ -177,7 +178,7 @@ class DescentExercise(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Do the exercise on the data sets of one seed."""
-        rng = generator(seed, "exercise C.1")
+        rng = role_generator(seed, "data", "exercise C.1")
         found = [self._draw(rng, first=index == 0) for index in range(self.draws)]
         table = {name: np.stack([one[name] for one in found]) for name in found[-1]}
         geometric = {

@@ -34,7 +34,7 @@ from implicit_bias.studies.minimum_norm.scripts.rules_quadratic import (
     RIDGE_SCRIPT,
 )
 from implicit_bias.studies.minimum_norm.scripts.tables import printed_numbers
-from implicit_bias.studies.rows import by_seed, has
+from implicit_bias.studies.rows import by_seed, has, if_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -339,38 +339,34 @@ def draw_printed(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _has(*stages: str) -> Callable[[xr.Dataset], bool]:
-    return lambda result: has(result, *stages)
-
-
 SCRIPT_DRAWINGS = (
     Drawing(
         "scripts-descent", "Exercise C.1: error of gradient descent, updates it needs against its step size, "
         "and the way of its first updates.",
-        draw_descent, _has(DESCENT),
+        draw_descent, if_run(DESCENT),
     ),
     Drawing(
         "scripts-batches", "Exercise C.2: norm and losses for three batch sizes, beyond the 100 epochs that "
         "are asked for: all end at the same solution.",
-        draw_batches, _has(BATCHES),
+        draw_batches, if_run(BATCHES),
     ),
     Drawing(
         "scripts-adaptive", "Exercise C.6 and its script: descent and adaptive optimisers on a quadratic of "
         "condition number 1000.",
-        draw_adaptive, _has(CURVATURE),
+        draw_adaptive, if_run(CURVATURE),
     ),
     Drawing(
         "scripts-directions", "Exercise C.6: every direction's component, for descent, RMSProp, and RMSProp "
         "where the Hessian is not diagonal.",
-        draw_directions, _has(CURVATURE),
+        draw_directions, if_run(CURVATURE),
     ),
     Drawing(
         "scripts-penalties", "The script to C.5: ridge regression over its own penalties and over those that "
         "matter.",
-        draw_penalties, _has(RIDGE_SCRIPT),
+        draw_penalties, if_run(RIDGE_SCRIPT),
     ),
     Drawing(
         "scripts-printed", "What the chapter's scripts compute, over what they are said to print.",
-        draw_printed, _has(DESCENT_SCRIPT, BATCH_SCRIPT, RIDGE_SCRIPT),
+        draw_printed, if_run(DESCENT_SCRIPT, BATCH_SCRIPT, RIDGE_SCRIPT),
     ),
 )  # fmt: skip

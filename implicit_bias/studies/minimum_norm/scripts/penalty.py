@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias.keys import role_generator
 from implicit_bias.studies.drawn import Drawn
-from implicit_bias.studies.minimum_norm.scripts.comparing import generator
 from implicit_bias.studies.minimum_norm.scripts.printed import S5_PENALTIES, seeds_of_script
 from implicit_bias.theory.least_squares import modes, ridge_solutions
 from implicit_bias.training.experiment import Variable
@@ -65,7 +65,7 @@ class RidgeScript(Drawn):
 
     def of_seed(self, seed: int) -> Mapping[str, Any]:
         """Run the script with the seeds of one of the study's, drawing in its order."""
-        rng = generator(seed, "script S.5")
+        rng = role_generator(seed, "data", "script S.5")
         runs = [
             self._run(np.random.RandomState(one), rng)
             for one in seeds_of_script(seed, self.repeats)

@@ -28,7 +28,6 @@ C2_NORMS = np.array([0.40, 0.52, 0.65])
 C2_TESTS = np.array([0.012, 0.016, 0.021])
 C2_TRAINS = np.array([0.008, 0.008, 0.009])
 C2_EPOCHS = {4: 40, 50: 15}
-C2_CURVATURES = {4: 8.0, 50: 12.0}
 
 C6_SLOW, C6_ALL, C6_ADAPTIVE, C6_SPEEDUP = 6900, 10_000, 2000, 5.0
 C6_ACCURACY = 1e-7
@@ -36,7 +35,6 @@ C6_ACCURACY = 1e-7
 S1_ITERATIONS = (10_000, 20_000, 30_000, 40_000, 50_000)
 S1_GRADIENTS = np.array([1.2e-4, 3.4e-5, 9.8e-6, 2.1e-6, 5.3e-7])
 S1_NORMS = np.array([8.234567, 8.324521, 8.335612, 8.336234, 8.336245])
-S1_MINIMUM_NORM = 8.336234
 S1_NEEDED = 50_000
 """Updates said to be needed for ‖∇f‖ < 1e-6."""
 

@@ -84,8 +84,8 @@ def _descent(result: xr.Dataset) -> Table:
         notes=(
             "updates to ‖∇f‖ < 1e-6; smooth: share of paths that never turn back; logged: points, one every "
             "100 updates",
-            f"‖w*‖ {norm}, stated 0.8; κ {condition}, stated 100, and with it r = 0.99; "
-            f"at most {CAP} updates are made",
+            f"‖w*‖ {norm}, stated 0.8; κ {condition}, stated 100, and with it r = 0.99; at most {CAP} "
+            "updates are made",
         ),
     )  # fmt: skip
 
@@ -147,9 +147,9 @@ def _adaptive(result: xr.Dataset) -> Table:
         align=("left", "right", "right", "right", "right"),
         caption=f"Exercise C.6 from a random start, κ = 1000; {_MEANS}",
         notes=(
-            "updates to a tenth of ‖θ₀‖, and to ‖θ‖ < 1e-7 for the first time; later: geometric mean of the "
-            "largest ‖θ‖ from update "
-            "2000 to 10,000; exponent: of a component's updates to a tenth",
+            "updates to a tenth of ‖θ₀‖, and to ‖θ‖ < 1e-7 for the first time; later: geometric mean "
+            "of the largest ‖θ‖ from update 2000 to 10,000; exponent: of a component's updates to a "
+            "tenth",
             f"GD reaches 1e-7 after {needed} updates; stated: 10,000 for GD, 2000 for RMSProp",
         ),
     )  # fmt: skip

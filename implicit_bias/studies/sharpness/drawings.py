@@ -13,7 +13,6 @@ from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.table import format_number
 from implicit_bias.studies import compare
 from implicit_bias.studies.base import Drawing
-from implicit_bias.studies.sharpness.arms import MATCHED
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.rules_lanes import matched
 from implicit_bias.studies.sharpness.select import (
@@ -27,6 +26,7 @@ from implicit_bias.studies.sharpness.select import (
     ratios,
     trial,
 )
+from implicit_bias.studies.sharpness.settings import MATCHED
 from implicit_bias.studies.sharpness.tables import cells, keskar_ratios, mean_of_trials
 
 if TYPE_CHECKING:
