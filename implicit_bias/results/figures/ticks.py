@@ -53,6 +53,10 @@ def _linear_range(parts: Sequence[np.ndarray]) -> float:
     return float(max(seen.min(), seen.max() / 1000))
 
 
+NARROW = math.log10(2)
+"""Decades of a logarithmic axis below which multiples of a power of ten may all lie outside it."""
+
+
 def plain_log_ticks(axis: Any) -> None:
     """Label powers of ten of a logarithmic axis, and between them as many as a short range needs."""
     from matplotlib.ticker import FuncFormatter, LogLocator
@@ -62,6 +66,8 @@ def plain_log_ticks(axis: Any) -> None:
         if not 0 < low < high:
             return ""
         decades = math.log10(high / low)
+        if decades < NARROW:  # Matplotlib's ticks are evenly spaced there
+            return tick_text(value)
         wanted = (
             (2, 3, 5, 7)
             if decades < 0.9
