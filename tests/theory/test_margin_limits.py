@@ -1,4 +1,4 @@
-"""Constants of the law of descent on separable data, by hand; ``test_margin_flow`` follows the flow itself."""
+"""Constants of the law of descent on separable data, by hand; ``test_margin_flow`` follows the flow."""
 
 from __future__ import annotations
 
