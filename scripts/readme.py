@@ -9,13 +9,25 @@ import dataclasses
 from pathlib import Path
 
 from implicit_bias import ledger
+from implicit_bias.cli.terminal import duration
 from implicit_bias.ledger import Ledger
 from implicit_bias.results.table import to_markdown
 
 README = Path(__file__).parents[1] / "README.md"
-RAN = """Verdicts of the laptop runs that come with the package; the header of each config says when, on what
-machine and for how long it ran:"""
 BEGIN, END = "<!-- ledger: made by `python scripts/readme.py` -->", "<!-- end of ledger -->"
+
+
+def ran(made: Ledger) -> str:
+    """Say of a ledger's runs how many there are, and when, on what and for how long they ran."""
+    runs = {(row.study, row.config): row.run for row in made.rows if row.config}
+    seconds = sum(run.get("seconds", 0) for run in runs.values())
+    days = sorted({run["date"] for run in runs.values() if "date" in run})
+    machines = " or ".join(sorted({run["machine"] for run in runs.values() if "machine" in run}))
+    when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
+    return (
+        f"Verdicts of {len(runs)} runs of laptop size that come with the package, "
+        f"{duration(seconds)} in all,\nbegun {when}; {machines}. The header of each config says more."
+    )
 
 
 def summary(made: Ledger) -> str:
@@ -23,7 +35,7 @@ def summary(made: Ledger) -> str:
     if not made.rows:
         return "No runs come with this version: `implicit-bias verify --scale laptop` makes them."
     table = dataclasses.replace(ledger.counts_table(made), caption="")
-    return f"{RAN}\n\n{to_markdown(table)}"
+    return f"{ran(made)}\n\n{to_markdown(table)}"
 
 
 def updated(text: str, made: Ledger) -> str:

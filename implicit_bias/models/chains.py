@@ -162,10 +162,21 @@ def _after(layer: LayerSpec, at: _Shape, sizes: Sizes) -> _Shape:
                     f"{_short(layer)} is given {features[-1]} channels; choose a number of groups "
                     "that divides them"
                 )
+            _require_varied(layer, features)
             sizes.norms.append((layer, features[-1]))
         case _ if isinstance(layer, LearnedScalar):
             sizes.scalars.append(layer)
     return at
+
+
+def _require_varied(layer: Norm, features: tuple[int, ...]) -> None:
+    """Refuse to normalise one value, which leaves 0, or two, which leaves 1 and -1 whatever they are."""
+    if isinstance(layer, GroupNorm) and math.prod(features) < 3 * layer.groups:
+        raise UserError(
+            f"{_short(layer)} is given features of shape {features}, {math.prod(features) // layer.groups} "
+            "values in each group, of which normalisation leaves nothing but signs; choose fewer groups, or "
+            "more channels"
+        )
 
 
 def _require_fits(layer: Conv | AveragePool | MaxPool, features: tuple[int, ...]) -> None:

@@ -28,6 +28,9 @@ from implicit_bias.models.layers import (
 from implicit_bias.models.network import Network
 
 NormName = Literal["batch", "group", "layer", "none"]
+
+GROUP_UNITS = 8
+"""Units of a group at least, where a layer has no positions: two values, normalised, are always ±1."""
 """Kinds of normalisation, by a word."""
 
 
@@ -168,7 +171,8 @@ def normalised_dense(
     chain: list[LayerSpec] = [Flatten()]
     for width in widths:
         chain += [Affine(width, None if norm == "none" else False)]
-        chain += [*norm_layers(norm, width, eps=eps, momentum=momentum), Activation(activation)]
+        normalised = norm_layers(norm, width, groups=None, eps=eps, momentum=momentum)
+        chain += [*normalised, Activation(activation)]
     return Network((*chain, Affine(outputs)), parameterisation, initialisation, bias)
 
 
@@ -176,7 +180,7 @@ def norm_layers(
     norm: NormName,
     channels: int,
     *,
-    groups: int = 32,
+    groups: int | None = 32,
     eps: float = 1e-5,
     momentum: float = 0.1,
     initial_scale: float = 1.0,
@@ -186,7 +190,8 @@ def norm_layers(
     Args:
         norm: ``"batch"``, ``"group"``, ``"layer"`` or ``"none"``.
         channels: Number of channels it is given.
-        groups: Largest number of groups; of ``channels``, the greatest common divisor is taken.
+        groups: Largest number of groups; of ``channels``, the greatest common divisor is taken. None, for
+            layers without positions: groups of at least ``GROUP_UNITS`` units.
         eps: As in ``layers.BatchNorm``, like all that follow.
         momentum: As there.
         initial_scale: As there.
@@ -198,8 +203,10 @@ def norm_layers(
         case "batch":
             return (BatchNorm(momentum, eps, initial_scale),)
         case "group":
-            require_positive("groups", groups)
             require_positive("channels", channels)
+            if groups is None:
+                groups = max(channels // GROUP_UNITS, 1)
+            require_positive("groups", groups)
             return (GroupNorm(math.gcd(groups, channels), eps, initial_scale),)
         case "layer":
             return (LayerNorm(eps, initial_scale),)

@@ -382,8 +382,17 @@ def _weigh(evidence: Evidence, made: Mapping[str, Estimate], alpha: float) -> Fi
             "method": estimate.method,
             "note": estimate.note,
         }
+    compared = [arm for arm, estimate in made.items() if estimate.n]
+    if not compared:
+        return Finding(
+            "not-decided",
+            reason=f"no runs could be compared, of {'; '.join(made)}",
+            details={**evidence.details, "level": 1 - alpha, "arms": arms},
+        )
     verdict, text = combine_arms(verdicts)
     head = evidence.headline or next(iter(evidence.comparisons))
+    if head not in compared:
+        head = compared[0]
     estimate = made[head]
     remarks = "; ".join(note for note in (evidence.reason, estimate.note) if note)
     said = text if verdict != "conditional" else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
-from implicit_bias.results import provenance, store
+from implicit_bias.results import store
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.results.lock import RunLock
 from implicit_bias.studies.base import Stage, Study, Trials
@@ -127,10 +127,9 @@ def run(
             before = None if files is None else read_presented(files)
             return Run(out, result, before or _present(study, result, record), already_done=True)
         record.write(how, complete=False)
-        clock = provenance.Clock.start()
         worker = Worker(study, settings, out, dataset, how, shard, reporter, interrupted)
         result = worker.work()
-        store.save(result, out / "results.nc", clock.timing(**worker.seconds))
+        store.save(result, out / "results.nc", worker.timing())
         presented = present(study, result, out)
         if not settings.keep_params:
             worker.store.drop(PARAMS)

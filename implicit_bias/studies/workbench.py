@@ -13,6 +13,7 @@ import numpy as np
 
 from implicit_bias.data import Dataset
 from implicit_bias.results.lane_store import MODEL_STATE, PARAMS, LaneStore, leaves_of
+from implicit_bias.studies.elapsed import Elapsed
 from implicit_bias.studies.interrupts import Interrupts
 from implicit_bias.studies.record import How
 from implicit_bias.studies.reporter import Reporter
@@ -39,6 +40,7 @@ class Workbench:
         how: Layout and memory.
         reporter: Where progress goes.
         interrupted: Set when the run should end after what runs now.
+        elapsed: The time that the run has taken.
         slots: By recipe, the slots of its program as last planned, where all of them together take no more
             than ``DRAWN_MEMORY``.
     """
@@ -48,6 +50,7 @@ class Workbench:
     how: How
     reporter: Reporter
     interrupted: Interrupts
+    elapsed: Elapsed
     slots: dict[Recipe, int] = field(default_factory=dict)
     _pools: dict[str, Pool] = field(default_factory=dict)
     _saved: float = field(default_factory=time.perf_counter)
@@ -80,12 +83,13 @@ class Workbench:
         return late or self.interrupted.is_set()
 
     def saved(self) -> None:
-        """Note that everything is saved now, and end the run if it is to end.
+        """Note that everything is saved now, and when, and end the run if it is to end.
 
         Raises:
             KeyboardInterrupt: The run is to end.
         """
         self.begin()
+        self.elapsed.note()
         if self.interrupted.is_set():
             raise KeyboardInterrupt
 

@@ -15,6 +15,7 @@ from implicit_bias.results import provenance
 from implicit_bias.results.assemble import Row, Trial, assemble
 from implicit_bias.results.lane_store import LaneStore
 from implicit_bias.studies.base import Rounds, Stage, Study, Trials
+from implicit_bias.studies.elapsed import Elapsed
 from implicit_bias.studies.interrupts import Interrupts
 from implicit_bias.studies.lanes import of_shard, unique_lanes
 from implicit_bias.studies.measuring import Measuring
@@ -50,7 +51,8 @@ class Worker:
         self.study, self.settings, self.dataset, self.shard = study, settings, dataset, shard
         self.store = LaneStore(out / "lanes")
         self.seconds: dict[str, float] = {}
-        bench = Workbench(self.store, dataset, how, reporter, interrupted)
+        self.elapsed = Elapsed(out)
+        bench = Workbench(self.store, dataset, how, reporter, interrupted, self.elapsed)
         # Training programs in one thread, ready in the order in which they are needed; what is needed
         # at the end in another, which then helps the first.
         self.compiling, self.preparing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
@@ -83,6 +85,10 @@ class Worker:
         finally:
             for thread in (self.compiling, self.preparing):
                 thread.shutdown(wait=False, cancel_futures=True)
+
+    def timing(self) -> xr.Dataset:
+        """Return the seconds of the run, all its sittings counted, and of this one's parts."""
+        return self.elapsed.timing(**self.seconds)
 
     @property
     def seeds(self) -> list[int]:

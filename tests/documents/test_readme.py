@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -71,10 +72,21 @@ def test_the_table_of_verdicts_is_that_of_the_ledger_files(script: ModuleType) -
 
 
 def test_a_summary_counts_what_a_ledger_has(script: ModuleType) -> None:
-    # Breaks if a verdict is counted elsewhere than in its source's row.
-    rows = [Row("dhand.eos", "dhand", "edge-of-stability", "laptop", "conditional", condition="x")]
-    rows += [Row(f"ch11.A.{n}", "chapter11", "margin", "laptop", "refuted") for n in (1, 2)]
-    lines = script.summary(Ledger("laptop", tuple(rows))).splitlines()
+    # Breaks if a verdict is counted elsewhere than in its source's row, or a run's time once for each of
+    # its rows.
+    about = {"machine": "a processor", "seconds": 3600}
+    first, second = {**about, "date": "2026-02-03"}, {**about, "date": "2026-02-04"}
+    eos = Row("dhand.eos", "dhand", "edge-of-stability", "laptop", "conditional", condition="x")
+    rows = [replace(eos, run=first)]
+    rows += [
+        Row(f"ch11.A.{n}", "chapter11", "margin", "laptop", "refuted", run=second) for n in (1, 2)
+    ]
+    text = script.summary(Ledger("laptop", tuple(rows)))
+    assert text.startswith(
+        "Verdicts of 2 runs of laptop size that come with the package, 2 h 0 min in all"
+    )
+    assert "begun between 2026-02-03 and 2026-02-04; a processor." in text
+    lines = text.splitlines()
     table = [line.split("|")[1:-1] for line in lines if line.startswith("|")]
     cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in table}
     assert cells["dhand"] == ["1", "0", "0", "1", "0", "0"]

@@ -243,7 +243,7 @@ def test_constructors_and_descriptions():
     # Layers before a norm have no biases; descriptions of old chains did not change, as lanes are
     # told apart by them. Broken by new fields that are always written.
     chain = normalised_dense((4,), 2, "tanh", "group", eps=0.1).chain()
-    assert chain == (Flatten(), Affine(4, False), GroupNorm(4, 0.1), TANH, Affine(2))
+    assert chain == (Flatten(), Affine(4, False), GroupNorm(1, 0.1), TANH, Affine(2))
     chain = conv_net((4,), 2, norm="layer").chain()
     assert chain[:2] == (Conv(4, bias=False), LayerNorm())
     described = conv_net((4,), 2).describe()["chain"]
@@ -272,9 +272,21 @@ def test_activations_are_those_of_evaluation():
 
 
 @pytest.mark.parametrize(
+    ("width", "groups"), [(64, 8), (100, 4), (24, 3), (20, 2), (15, 1), (4, 1)]
+)
+def test_groups_of_dense_layers_have_eight_units(width: int, groups: int):
+    # Broken by groups of two units, whose normalised values are signs and pass no gradient on.
+    found = [layer for layer in normalised_dense((width,), 2, norm="group").layers
+             if isinstance(layer, GroupNorm)]  # fmt: skip
+    assert [layer.groups for layer in found] == [groups]
+
+
+@pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda: Network((GroupNorm(0), Affine(2))), "groups of a GroupNorm is 0"),
+        (lambda: started((GroupNorm(4), Affine(2)), (4,)), "1 values in each group"),
+        (lambda: started((GroupNorm(4), Affine(2)), (8,)), "2 values in each group"),
         (lambda: Network((LayerNorm(float("nan")), Affine(2))), "eps of a LayerNorm is nan"),
         (lambda: Network((BatchNorm(-0.1), Affine(2))), "momentum of a BatchNorm is -0.1"),
         (lambda: Network((BatchNorm(initial_scale=float("inf")), Affine(2))), "initial_scale of a"),

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import xarray as xr
+
 from implicit_bias import ledger
+from implicit_bias.results import store
 from implicit_bias.studies.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +37,11 @@ def make_run(folder: Path, digest: str) -> Path:
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "claims.json").write_text(json.dumps([FINDING]))
+    about = {"cpu": "a processor", "device": {"backend": "cpu", "count": 2}}
+    coords = {"lane_id": ("lane", ["a"])}
+    result = store.make({}, coords, study="stability", settings={}, provenance=about, units={})
+    timing = xr.Dataset({"wall_seconds": 61.6}, attrs={"started": "2026-02-03T04:05:06+00:00"})
+    store.save(result, folder / "results.nc", timing)
     return folder
 
 
@@ -46,6 +54,8 @@ def test_only_runs_of_shipped_configs_are_kept(tmp_path: Path) -> None:
     assert done.stdout == f"{file}\n"
     row = ledger.load(file)["ch11.thm-1.4"]
     assert (row.verdict, row.effect, row.interval, row.n_seeds) == ("refuted", 0.5, (0.4, 0.6), 8)
+    cost = {"date": "2026-02-03", "seconds": 62, "machine": "a processor, 2 cpu device(s)"}
+    assert row.run.items() >= cost.items()
     assert str(tmp_path) not in file.read_text()
     other = keep(make_run(tmp_path / "other", "0123456789"), tmp_path / "configs")
     assert other.returncode == 2

@@ -81,9 +81,12 @@ def effect_text(finding: Any) -> str:
     unit = field(finding, "unit")
     unit = f" {unit}" if unit and unit != "1" else ""
     if _has_tolerance(finding, interval):
-        error = f"error {format_number(effect, digits=2)}{unit}"
+        number = f"{format_number(effect, digits=2)}{unit}"
+        error = f"error {number}"
         if interval is None:
             return error
+        if interval[1] == math.inf:  # not an error: a counterexample must differ by so much
+            return f"{number} (needed ≥ {format_number(interval[0], digits=2)})"
         low_text, high_text = (format_number(bound, digits=2) for bound in interval)
         if interval[0] == -interval[1]:
             return f"{error} (allowed ±{high_text})"

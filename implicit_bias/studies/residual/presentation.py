@@ -175,12 +175,12 @@ def draw_path(result: xr.Dataset) -> Figure:
         for kind in KINDS:
             cell = Cell(DENSE, kind, deepest, norm)
             steps, values = (of_cell(result, cell, f"log_{part}") for part in ("step", name))
-            at = np.nanmax(steps, axis=0)
             # Runs end at their own time: points that half of the seeds have not reached are left out.
             kept = np.isfinite(values).sum(axis=0) >= max(1, len(values) / 2)
             if kept.any():
+                at = np.nanmax(steps[:, kept], axis=0)
                 curves[kind] = figures.Curve.from_values(
-                    at[kept] + 1, values[:, kept], summary="geometric mean"
+                    at + 1, values[:, kept], summary="geometric mean"
                 )
         figures.curves_with_bands(
             ax, curves, xlabel="updates + 1", ylabel=words[name], xscale="log", yscale="log",

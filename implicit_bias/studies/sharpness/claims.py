@@ -147,19 +147,19 @@ def _of_arithmetic() -> Iterator[Claim]:
         exact.flattening,
     )  # fmt: skip
     yield Claim(
-        "ch11.W.3", "statistical", f"{CHAPTER}, worked example 3",
+        "ch11.W.3", "identity", f"{CHAPTER}, worked example 3",
         "Gradient descent on diag(1, 10) and diag(0.1, 0.1) from (1, 1) with step 0.1: losses ½ · 0.81ᵗ and "
         "0.99²ᵗ.", "½ · 0.81ᵗ and 0.99²ᵗ",
         f"each formula within {EXACT:g} of the iterates; 'few' is at most 10 steps to a millionth, "
         "'hundreds' at least 100",
-        exact.basins, None, "ratio",
+        exact.basins,
     )  # fmt: skip
     yield Claim(
-        "ch11.A.18", "statistical", f"{CHAPTER}, A.18",
+        "ch11.A.18", "identity", f"{CHAPTER}, A.18",
         "The condition number alone does not determine the convergence of gradient descent and the local "
         "geometry.", "False (that it does)",
-        "two quadratics of equal condition number, start and step have losses that differ by more than 2 "
-        "times",
+        "two quadratics of equal condition number, start and step have losses that differ by more than "
+        f"{exact.DIFFERENT:g} times",
         exact.condition_number, None, "factor",
     )  # fmt: skip
     for script, published in (("S.7", "ratio 0.25"), ("S.19", "ratios 0.275 and 4.02")):

@@ -43,6 +43,12 @@ def test_unbounded_interval_in_json_reads_as_infinite() -> None:
     assert effect_text(finding) == "0.30 [-0.50, ∞]"
 
 
+def test_a_counterexample_shows_what_it_needs() -> None:
+    # Breaks if a ratio that must be large is called an error, or the bound is not said.
+    finding = {"kind": "identity", "effect": 31.0, "interval": [2.0, None], "unit": "factor"}
+    assert effect_text(finding) == "31 factor (needed ≥ 2)"
+
+
 def test_controls_show_their_tolerance_only_if_they_have_one() -> None:
     # Breaks if a control's tolerance is shown as an interval of its effect, or the other way round.
     by_error = {"kind": "required-control", "effect": 0.003, "interval": [-0.02, 0.02]}
