@@ -146,7 +146,11 @@ def error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def squared(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Half the squared distance to the target, ½‖f − y‖²; class numbers become one-hot vectors."""
+    """Half the squared distance to the target, ½‖f − y‖²; class numbers become one-hot vectors.
+
+    Raises:
+        UserError: Targets are classes, and there is one output.
+    """
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         return 0.5 * jnp.sum(jnp.square(outputs - targets.astype(outputs.dtype)), axis=1)
     if outputs.shape[1] < 2:
@@ -175,7 +179,11 @@ def cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def logistic(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Logistic loss log(1 + exp(−s·f)) of one output, s = ±1 for class 1 or 0; in nats."""
+    """Logistic loss log(1 + exp(−s·f)) of one output, s = ±1 for class 1 or 0; in nats.
+
+    Raises:
+        UserError: There are several outputs, or targets are no class numbers.
+    """
     if outputs.shape[1] != 1:
         raise UserError(
             f"loss 'logistic' needs one output, but the network has {outputs.shape[1]}; "

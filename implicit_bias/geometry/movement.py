@@ -15,7 +15,11 @@ Params = Any
 
 
 def parameter_norm(params: Params) -> jax.Array:
-    """Return the Euclidean norm of all parameters together, a scalar."""
+    """Return the Euclidean norm of all parameters together, a scalar.
+
+    Raises:
+        UserError: There are none.
+    """
     if not jax.tree.leaves(params):
         raise UserError("there are no parameters; give at least one")
     squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)]

@@ -101,7 +101,7 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
         told += [("verdict", verdict_words(row, None)), ("measured", shown_effect(row, entry))]
         if row.n_seeds:
             told.append(("seeds", str(row.n_seeds)))
-        if row.reason and row.verdict not in ("not-decided",):
+        if row.reason and row.verdict != "not-decided":
             told.append(("remarks", row.reason))
         if row.config:
             told.append(("config", f"configs/{row.study.replace('-', '_')}/{row.config}.yaml"))

@@ -69,7 +69,7 @@ def times(multiplier: Scalar, array: jax.Array) -> jax.Array:
     return array if isinstance(multiplier, float) and multiplier == 1.0 else multiplier * array
 
 
-def require_numbers(
+def require_parameterisation(
     known: Sequence[str],
     parameterisation: str,
     initialisation: str,

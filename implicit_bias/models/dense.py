@@ -60,7 +60,12 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.models.affine import affine, require_numbers, require_positive, require_taps
+from implicit_bias.models.affine import (
+    affine,
+    require_parameterisation,
+    require_positive,
+    require_taps,
+)
 from implicit_bias.models.base import Params, Scalar, State, require_floating
 from implicit_bias.models.initializers import Init, prefix_normal, weight_std
 from implicit_bias.models.layers import Activation as Elementwise
@@ -130,7 +135,7 @@ class Dense:
         require_positive("base_width", self.base_width)
         if self.activation not in tuple(ACTIVATIONS):
             raise unknown("activation", self.activation, ACTIVATIONS)
-        require_numbers(
+        require_parameterisation(
             PARAMETERISATIONS,
             self.parameterisation,
             self.initialisation,

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from implicit_bias.errors import UserError, unknown
-from implicit_bias.models.affine import require_numbers, require_taps
+from implicit_bias.models.affine import require_parameterisation, require_taps
 from implicit_bias.models.base import Params, Scalar, State, require_floating
 from implicit_bias.models.chain_pass import Pass, Touch, has_bias
 from implicit_bias.models.chain_start import by_position, identity_weight, unweighted
@@ -94,7 +94,7 @@ class Network:
             raise UserError(
                 f"the chain {ends}; end it in an Affine, whose units are the network's outputs"
             )
-        require_numbers(
+        require_parameterisation(
             PARAMETERISATIONS,
             self.parameterisation,
             self.initialisation,

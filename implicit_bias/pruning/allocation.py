@@ -69,6 +69,9 @@ def counts_of(
         remaining: As there.
         scope: As there.
         layer_rates: As there.
+
+    Raises:
+        UserError: As there.
     """
     REMAINING.check(remaining)
     if scope not in SCOPES:

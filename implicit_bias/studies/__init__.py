@@ -1,4 +1,17 @@
-"""Studies: each composes the other rooms into one question with its controls."""
+"""Studies: each composes the other rooms into one question with its controls.
+
+Folders of studies are alike. As far as a study needs them, there are
+
+- ``settings``, and ``arms``: the lanes and experiments that settings ask for;
+- a module for each experiment; ``measure`` and ``probe``, of what is measured at the end and on the way;
+- ``rows``: a result's numbers by seed; ``rules``, in parts where there are many: from them to findings;
+- ``claims``: what documents say, and the criteria;
+- ``tables``, ``drawings`` and ``presentation``: the figures in order, and the methods.
+
+What several share lies beside the folders: checks of settings (``refusals``), numbers by seed (``rows``),
+comparisons that rules are made of (``comparisons``; ``compare`` where arms have batch sizes), cells of tables
+(``seed_means``). The other modules here run studies.
+"""
 
 from __future__ import annotations
 

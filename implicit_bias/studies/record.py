@@ -85,6 +85,10 @@ class Record:
         """Refuse a folder that is not this run's; return the layout with which the run began.
 
         All lanes of a run have one layout, because rounding depends on it.
+
+        Raises:
+            UserError: It is no folder, or a run with other settings or another layout, or one that is to be
+                resumed is not there.
         """
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; name a folder")

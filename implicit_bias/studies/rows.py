@@ -158,6 +158,20 @@ def along(
     return np.stack(tables, axis=1)
 
 
+def lost_lanes(result: xr.Dataset, *arms: str) -> str:
+    """Say how many trained lanes diverged; nothing where none did.
+
+    Args:
+        result: A study's result.
+        *arms: Whose lanes count; by default all.
+    """
+    lanes = result["updates_budget"].values > 0
+    if arms:
+        lanes = lanes & np.isin(result["arm"].values, arms)
+    lost = int((lanes & result["diverged"].values).sum())
+    return f"{lost} of {int(lanes.sum())} lanes diverged, left out in pairs" if lost else ""
+
+
 def geometric_mean(values: Any) -> Estimate:
     """Estimate a geometric mean over seeds with its 95 % t-interval, made of logarithms.
 

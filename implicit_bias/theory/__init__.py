@@ -87,13 +87,13 @@ from implicit_bias.theory.linear_descent import step_limit as step_limit
 from implicit_bias.theory.margin import HardMargin as HardMargin
 from implicit_bias.theory.margin import angles_to as angles_to
 from implicit_bias.theory.margin import hard_margin as hard_margin
-from implicit_bias.theory.margin import limit_offset as limit_offset
-from implicit_bias.theory.margin import limit_rates as limit_rates
 from implicit_bias.theory.margin import margins_in as margins_in
 from implicit_bias.theory.margin import norm_margin as norm_margin
 from implicit_bias.theory.margin import require_separable as require_separable
 from implicit_bias.theory.margin import separable as separable
 from implicit_bias.theory.margin import signed_examples as signed_examples
+from implicit_bias.theory.margin_limits import limit_offset as limit_offset
+from implicit_bias.theory.margin_limits import limit_rates as limit_rates
 from implicit_bias.theory.matrix_rank import effective_rank as effective_rank
 from implicit_bias.theory.matrix_rank import stable_rank as stable_rank
 from implicit_bias.theory.matrix_sensing import NuclearMinimum as NuclearMinimum

@@ -200,7 +200,7 @@ def _newton(
     """Minimise Σ ψ*(z₀ + Xᵀν) − y·ν over ν."""
     # Labels that are all zero are reached to the rounding of what there is at the start.
     scale = float(np.abs(y).max()) or float(np.abs(x @ potential.primal(z0)).max()) or 1.0
-    value = _dual_value(x, y, z0 + nu @ x, nu, potential)
+    value = _dual_value(y, z0 + nu @ x, nu, potential)
     for _ in range(NEWTON_STEPS):
         z = z0 + nu @ x
         missing = y - x @ potential.primal(z)
@@ -217,7 +217,7 @@ def _newton(
         gain, size = float(missing @ step), 1.0
         while size > 1e-12:
             new = nu + size * step
-            tried = _dual_value(x, y, z0 + new @ x, new, potential)
+            tried = _dual_value(y, z0 + new @ x, new, potential)
             if tried <= value - 1e-4 * size * gain + 1e-15 * abs(value):
                 break
             size /= 2
@@ -270,9 +270,7 @@ def entropy(weights: Any) -> float:
     return float(-np.sum(w[w > 0] * np.log(w[w > 0])))
 
 
-def _dual_value(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, nu: np.ndarray, potential: Potential
-) -> float:
+def _dual_value(y: np.ndarray, z: np.ndarray, nu: np.ndarray, potential: Potential) -> float:
     with np.errstate(over="ignore"):
         return float(np.sum(potential.conjugate(z)) - y @ nu)
 
@@ -284,7 +282,7 @@ def _first_guess(x: np.ndarray, y: np.ndarray, z0: np.ndarray, potential: Potent
     """
     nu = np.linalg.lstsq(x @ x.T, y, rcond=None)[0]
     factors = np.geomspace(1e-6, 1e6, 241)
-    values = [_dual_value(x, y, z0 + f * nu @ x, f * nu, potential) for f in factors]
+    values = [_dual_value(y, z0 + f * nu @ x, f * nu, potential) for f in factors]
     return np.asarray(factors[int(np.nanargmin(values))] * nu)
 
 

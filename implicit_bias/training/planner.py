@@ -90,7 +90,7 @@ def make_plan(
             recipe.augmentation.check(dataset.input_shape, dataset.name)
         stored, beside, parameters = _lane_size(recipe, dataset, members)
         products = model_cost(recipe.model, dataset.input_shape, recipe.dtype).multiply_adds
-        choice = table.choose(backend, recipe, products / max(parameters, 1))
+        choice = table.choose(backend, products / max(parameters, 1))
         wanted = strategy or choice.strategy
         if wanted not in ("map", "vmap"):
             raise UserError(f"strategy is {wanted!r}; choose 'map' or 'vmap'")

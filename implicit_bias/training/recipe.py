@@ -337,7 +337,11 @@ class Lane:
 
 
 def epochs(count: float, recipe: Recipe) -> int:
-    """Return the number of updates in ``count`` epochs of a recipe, at least one."""
+    """Return the number of updates in ``count`` epochs of a recipe, at least one.
+
+    Raises:
+        UserError: There are more than 2³¹ − 1.
+    """
     updates = count * recipe.updates_per_epoch
     if not updates < 2**31:
         raise UserError(

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from implicit_bias.training.recipe import Recipe
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -50,12 +48,11 @@ SHARED_WEIGHTS = 2.0
 """Uses of a parameter for each example, on average, from which a network counts as convolutional."""
 
 
-def choose(backend: str, recipe: Recipe, uses: float = 1.0) -> Choice:
-    """Return the row for a backend and a recipe.
+def choose(backend: str, uses: float = 1.0) -> Choice:
+    """Return the row for a backend and a kind of network.
 
     Args:
         backend: As ``jax.default_backend()`` names it.
-        recipe: The static half of the lanes.
         uses: Multiplications of one example for each parameter: 1 in a dense network, hundreds where
             weights are shared by the positions of an image.
     """

@@ -204,7 +204,7 @@ def test_the_committed_table_decides_and_the_plan_says_why(
     dataset: Dataset, backend, strategy, monkeypatch
 ):
     # Breaks if a backend has no row, or the plan does not follow the table.
-    choice = table.choose(backend, LANES[0].recipe)
+    choice = table.choose(backend)
     assert choice.strategy == strategy
     assert (choice.tile == 1) == (strategy == "map")
     assert choice.gflops > 0

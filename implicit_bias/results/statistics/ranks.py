@@ -107,6 +107,9 @@ def rank_correlation(
 
     Returns:
         A function from a level to the estimate.
+
+    Raises:
+        ValueError: As there.
     """
     from scipy import stats
 

@@ -135,7 +135,11 @@ def padding(dtype: np.dtype | type) -> Any:
 
 
 def check_storable(dataset: xr.Dataset) -> None:
-    """Refuse what netCDF would give back as something else."""
+    """Refuse what netCDF would give back as something else.
+
+    Raises:
+        ValueError: A variable or an attribute is such a thing.
+    """
     for name, variable in dataset.variables.items():
         kind = variable.dtype.kind
         text = kind == "U" or (

@@ -24,7 +24,7 @@ from implicit_bias.studies.comparisons import (
     more_than,
     share_below,
 )
-from implicit_bias.studies.rows import by_seed, has, require
+from implicit_bias.studies.rows import by_seed, has, lost_lanes, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,7 +75,7 @@ def rank_falls(result: xr.Dataset) -> Evidence:
     return Evidence(
         comparisons,
         headline=f"width {main_width(result):g}",
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={
             **_by_layer(result, "rank"),
             "looking everywhere alike": average(trained(result, "uniform_rank")),
@@ -96,7 +96,7 @@ def rank_is_low(result: xr.Dataset) -> Evidence:
             for width in widths_of(result)
         },
         headline=f"width {main_width(result):g}",
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={"positions": positions, **_by_layer(result, "rank")},
     )
 
@@ -112,7 +112,9 @@ def rank_falls_from_any_start(result: xr.Dataset) -> Evidence:
         comparisons[f"gain {gain:g}"] = less_than(last, first, LOWER)
         ranks[f"gain {gain:g}"] = [mean_ends(first), mean_ends(last)]
     return Evidence(
-        comparisons, reason=lost(result), details={"untrained and trained, mean of layers": ranks}
+        comparisons,
+        reason=lost_lanes(result),
+        details={"untrained and trained, mean of layers": ranks},
     )
 
 
@@ -136,7 +138,7 @@ def attention_turns_sparse(result: xr.Dataset) -> Evidence:
     return Evidence(
         comparisons,
         headline=f"entropy, width {main_width(result):g}",
-        reason=lost(result),
+        reason=lost_lanes(result),
         details=details,
     )
 
@@ -152,7 +154,7 @@ def attention_is_sparse(result: xr.Dataset) -> Evidence:
             for width in widths_of(result)
         },
         headline=f"width {main_width(result):g}",
-        reason=lost(result),
+        reason=lost_lanes(result),
     )
 
 
@@ -164,7 +166,7 @@ def sparse_for_structure(result: xr.Dataset) -> Evidence:
     random = (before - after).mean(axis=1)
     return Evidence(
         {"fall with the data's labels less that with random ones": above(real - random, DROP)},
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={"with the data's": mean_ends(real), "with random ones": mean_ends(random)},
     )
 
@@ -178,7 +180,7 @@ def looks_where_it_matters(result: xr.Dataset) -> Evidence:
     )
     return Evidence(
         {"layer that looks there most": above(after - before, RISE)},
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={
             "untrained": mean_ends(before),
             "trained": mean_ends(after),
@@ -196,7 +198,7 @@ def has_learnt(result: xr.Dataset) -> Evidence:
     missed = (least - known(bayes, "the least possible loss")) / (guess - bayes)
     return Evidence(
         {"part missed of what there is to learn": less_than(missed, 1.0, LEARNT)},
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={"test loss": mean_ends(least), "least possible": average(bayes)},
     )
 
@@ -256,10 +258,3 @@ def _by_layer(result: xr.Dataset, name: str) -> dict[str, list[list[float]]]:
         f"{word}, by layer": [mean_ends(part) for part in trained(result, f"{name}_{moment}").T]
         for word, moment in (("untrained", "before"), ("trained", "after"))
     }
-
-
-def lost(result: xr.Dataset) -> str:
-    """Say how many lanes diverged."""
-    lanes = result["updates_budget"].values > 0
-    count = int((lanes & result["diverged"].values).sum())
-    return f"{count} of {int(lanes.sum())} lanes diverged, left out in pairs" if count else ""

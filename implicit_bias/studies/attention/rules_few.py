@@ -8,7 +8,6 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.studies.attention.rows import FACTOR, average, known, of_few, trained
-from implicit_bias.studies.attention.rules import lost
 from implicit_bias.studies.comparisons import (
     about_zero,
     above,
@@ -17,7 +16,7 @@ from implicit_bias.studies.comparisons import (
     mean_ends,
     share_above,
 )
-from implicit_bias.studies.rows import along, require, values_of
+from implicit_bias.studies.rows import along, lost_lanes, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +48,7 @@ def memorises_and_predicts(result: xr.Dataset) -> Evidence:
             "test loss at the end to guessing": less_than(end, guess, FAR_BELOW),
         },
         headline="test loss at the end to guessing",
-        reason=lost(result),
+        reason=lost_lanes(result),
         details=_of_losses(result),
     )
 
@@ -61,7 +60,7 @@ def memorises_what_can_be(result: xr.Dataset) -> Evidence:
     right = 1 - of_few(result, "end_train_error")
     return Evidence(
         {"part of the accuracy that is possible": share_above(right / most, PERFECT)},
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={"training accuracy": mean_ends(right), "most possible": mean_ends(most)},
     )
 
@@ -80,7 +79,7 @@ def overfits_benignly(result: xr.Dataset) -> Evidence:
                 (end - least) / there, BENIGN
             )
         },
-        reason=lost(result),
+        reason=lost_lanes(result),
         details=_of_losses(result),
     )
 
@@ -97,7 +96,7 @@ def memorises_noise(result: xr.Dataset) -> Evidence:
             "training accuracy": share_above(1 - right, PERFECT),
             "test accuracy less chance": about_zero(1 - tested - np.exp(-guess), CHANCE),
         },
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={
             "part of the accuracy that is possible": mean_ends((1 - right) / (1 - most)),
             "test loss at the end": mean_ends(of_few(result, "end_test_loss", "few-shuffled")),
@@ -117,7 +116,7 @@ def smaller_generalises(result: xr.Dataset) -> Evidence:
                 ("at the end", "end_test_loss"), ("at the least validation loss", "least_test_loss")
             )
         },
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={
             "numbers of the networks": [
                 average(of_few(result, "parameters", arm)) for arm in ("few-small", "few")
@@ -133,7 +132,7 @@ def other_language_is_harder(result: xr.Dataset) -> Evidence:
     other = known(trained(result, "relabelled_loss"), "another alphabet")
     return Evidence(
         {"another alphabet less the own": above(other - own, GAP)},
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={"own": mean_ends(own), "other": mean_ends(other)},
     )
 
@@ -165,7 +164,7 @@ def adam_is_steadier(result: xr.Dataset) -> Evidence:
                 best["few-sgd"] - best["few"], GAP
             ),
         },
-        reason=lost(result),
+        reason=lost_lanes(result),
         details={
             "excess training loss, mean over step sizes": {
                 arm: mean_ends(values) for arm, values in spread.items()

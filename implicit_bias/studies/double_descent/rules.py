@@ -23,7 +23,7 @@ from implicit_bias.studies.double_descent.rows import (
     noisiest,
     threshold,
 )
-from implicit_bias.studies.rows import by_seed, gap, require, values_of
+from implicit_bias.studies.rows import by_seed, gap, lost_lanes, require, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -113,7 +113,7 @@ def _two_descents(result: xr.Dataset, arm: str) -> Evidence:
             None if place is None else [widths[place.low], widths[place.peak]] for place in places
         ]
     headline = next(name for name in comparisons if name.startswith("rise"))
-    return Evidence(comparisons, headline=headline, reason=_lost(result, arm), details=details)
+    return Evidence(comparisons, headline=headline, reason=lost_lanes(result, arm), details=details)
 
 
 def peak_at_threshold(result: xr.Dataset) -> Evidence:
@@ -137,7 +137,7 @@ def peak_at_threshold(result: xr.Dataset) -> Evidence:
         comparisons |= _within(at_width, np.full(found.size, predicted), FACTOR, name)
     return Evidence(
         comparisons,
-        reason="; ".join([_lost(result), *missing]).strip("; "),
+        reason="; ".join([lost_lanes(result), *missing]).strip("; "),
         details={"predicted width": predicted, "widths": widths},
     )
 
@@ -168,7 +168,7 @@ def _removed(result: xr.Dataset, error: np.ndarray, named: str) -> Evidence:
                 lambda level: mean_interval(after, level), 0.0, -1, SMALLEST_GAP
             ),
         },
-        reason=_lost(result),
+        reason=lost_lanes(result),
         details={"control widths": controls(result)},
     )
 
@@ -190,7 +190,7 @@ def lowered_by_ensembling(result: xr.Dataset) -> Evidence:
                 100 * (_rise(single, places) - _rise(joint, places)), SMALLEST_GAP
             ),
         },
-        reason=_lost(result, "members"),
+        reason=lost_lanes(result, "members"),
     )
 
 
@@ -199,7 +199,7 @@ def more_data_hurt(result: xr.Dataset) -> Evidence:
     require(result, "samples")
     made, _ = descents(at_values(result, "samples", "test_wrong"), "", smooth=False)
     return Evidence(
-        {"rise with more examples": made["rise to the peak"]}, reason=_lost(result, "samples")
+        {"rise with more examples": made["rise to the peak"]}, reason=lost_lanes(result, "samples")
     )
 
 
@@ -222,7 +222,7 @@ def longer_training_hurts_then_helps(result: xr.Dataset) -> Evidence:
             "second descent": above(peak - errors[:, -1], SMALLEST_GAP),
         },
         headline="rise",
-        reason=_lost(result),
+        reason=lost_lanes(result),
         details={"width": chosen[0]},
     )
 
@@ -239,7 +239,7 @@ def flatter_beyond(result: xr.Dataset) -> Evidence:
             "λmax at the peak to the widest": larger(peak, sharp[:, -1], SMALLEST_RATIO),
         },
         headline="λmax at the peak to the widest",
-        reason=_lost(result),
+        reason=lost_lanes(result),
     )
 
 
@@ -302,7 +302,7 @@ def batch_effect_across_scale(result: xr.Dataset) -> Evidence:
     found = {name: geometric_mean_ratio(*pair) for name, pair in changes.items()}
     return Evidence(
         comparisons,
-        reason=_lost(result, "scaling"),
+        reason=lost_lanes(result, "scaling"),
         details={
             "factor by which the ratio changes": {
                 name: [one.value, one.low, one.high] for name, one in found.items()
@@ -319,11 +319,3 @@ def _require_peak(rise: np.ndarray) -> None:
             f"as trained, test error rises by {mean:.2g} points on average from the minimum before the peak, "
             f"and more than {SMALLEST_GAP:g} is needed for a peak to remove"
         )
-
-
-def _lost(result: xr.Dataset, *arms: str) -> str:
-    lanes = result["updates_budget"].values > 0
-    if arms:
-        lanes = lanes & np.isin(result["arm"].values, arms)
-    lost = int((lanes & result["diverged"].values).sum())
-    return f"{lost} of {int(lanes.sum())} lanes diverged, left out in pairs" if lost else ""

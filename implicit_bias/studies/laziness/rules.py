@@ -17,7 +17,7 @@ from implicit_bias.studies.laziness.rows import (
     slope,
     values_of,
 )
-from implicit_bias.studies.rows import by_seed, gap, has, require
+from implicit_bias.studies.rows import by_seed, gap, has, lost_lanes, require
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,7 +95,7 @@ def narrow_beats_wide(result: xr.Dataset) -> Evidence:
     if not across:
         raise NotDecidable(f"no width is at most {NARROW:g} of the widest")
     return Evidence(
-        across, reason=_lost(result), details=_at_end(across_widths(result, "end_wrong"))
+        across, reason=lost_lanes(result), details=_at_end(across_widths(result, "end_wrong"))
     )
 
 
@@ -103,7 +103,9 @@ def rich_beats_lazy(result: xr.Dataset) -> Evidence:
     """Hold what does not learn features against the network, at its own width."""
     require(result, "alpha", "kernels")
     return Evidence(
-        at_one_width(result), reason=_lost(result), details=_at_end(at_one_width(result, "end"))
+        at_one_width(result),
+        reason=lost_lanes(result),
+        details=_at_end(at_one_width(result, "end")),
     )
 
 
@@ -148,7 +150,7 @@ def limitations(result: xr.Dataset) -> Evidence:
                 small, large, SMALLEST_RATIO
             ),
         },
-        reason=_lost(result),
+        reason=lost_lanes(result),
         details={"test error by initial scale, %": errors},
     )
 
@@ -190,7 +192,7 @@ def hierarchical_aligned_incremental(result: xr.Dataset) -> Evidence:
     in_order = (np.diff(small, axis=1) > 0).all(axis=1)
     return Evidence(
         comparisons,
-        reason=_lost(result),
+        reason=lost_lanes(result),
         details={
             "seeds in which all modes are learnt in order, small start": int(in_order.sum()),
             "rise of alignment in the lazy network": ends(mean_interval(lazy)),
@@ -246,9 +248,3 @@ def movement_falls_with_alpha(result: xr.Dataset) -> Finding:
         f"{others['feature_change'][0]:.2f}",
         details={"α": values_of(result, "alpha")[-LAZIEST:], "exponents of others": others},
     )
-
-
-def _lost(result: xr.Dataset) -> str:
-    lanes = result["updates_budget"].values > 0
-    lost = int((lanes & result["diverged"].values).sum())
-    return f"{lost} of {int(lanes.sum())} lanes diverged, left out in pairs" if lost else ""

@@ -36,7 +36,7 @@ CLAIMS = (
         "dhand.def-2.2",
         "definition",
         "Dhand, definition 2.2",
-        "The generalization error is the expected loss on the data's distribution: a mean over fresh "
+        "The generalisation error is the expected loss on the data's distribution: a mean over fresh "
         "examples estimates it.",
         None,
         f"means over fresh examples within {penalties.FRESH:g} of the exact risk, at every size and signal",
@@ -198,7 +198,7 @@ CLAIMS = (
         "ch11.A.4",
         "identity",
         "Chapter 11, question A.4",
-        "A model of zero training error need not have a positive generalization gap.",
+        "A model of zero training error need not have a positive generalisation gap.",
         "False, as a rule",
         f"a family of interpolating fits whose gap is at most {penalties.ROUNDING:g}",
         penalties.gap_can_vanish,
@@ -252,7 +252,7 @@ CLAIMS = (
         "ch11.B.6",
         "statistical",
         "Chapter 11, problem B.6",
-        "An overparameterized model trained to interpolation need not have a low norm.",
+        "An overparameterised model trained to interpolation need not have a low norm.",
         "disproved",
         f"an interpolating solution more than {definitions.TENFOLD:g} times as long as the shortest",
         definitions.interpolation_is_not_low_norm,

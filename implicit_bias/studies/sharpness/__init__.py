@@ -12,8 +12,8 @@ from implicit_bias.studies.sharpness.arms import (
 )
 from implicit_bias.studies.sharpness.claims import CLAIMS
 from implicit_bias.studies.sharpness.drawings import DRAWINGS
-from implicit_bias.studies.sharpness.methods import METHODS
 from implicit_bias.studies.sharpness.minimum import Minimum
+from implicit_bias.studies.sharpness.presentation import METHODS
 from implicit_bias.studies.sharpness.quadratics import Quadratics
 from implicit_bias.studies.sharpness.regression import Regression
 from implicit_bias.studies.sharpness.select import STAGE

@@ -25,7 +25,11 @@ SLOPE, REST_SLOPE, RATIO = 0.02, 0.2, 0.01
 
 
 def worst(rows: xr.Dataset, name: str) -> float:
-    """Return the value of a variable that is largest in magnitude."""
+    """Return the value of a variable that is largest in magnitude.
+
+    Raises:
+        NotDecidable: One was not measured.
+    """
     values = rows[name].values.ravel()
     if not np.isfinite(values).all():
         raise NotDecidable(f"{name} could not be measured")
