@@ -150,6 +150,11 @@ def modular_arithmetic(
     held = total - wanted if n_test is None else n_test
     if n_train is not None or n_test is not None:
         _whole(1, **{k: v for k, v in (("n_train", n_train), ("n_test", n_test)) if v is not None})
+    if n_train is None and wanted + held > total:
+        raise UserError(
+            f"n_test is {held}, but of {total} equations modulo {modulus} {wanted} are for training; "
+            f"choose at most {total - wanted}"
+        )
     if held < 1 or wanted + held > total:
         raise UserError(
             f"n_train is {wanted} and n_test is {held}, but there are {total} equations modulo "
@@ -209,10 +214,14 @@ def text(
         asked_for = sizes[part]
         wanted = there if asked_for is None else asked_for
         if there < 1 or wanted > there:
-            asked = f"; n_{part} asks for {wanted}" if asked_for is not None else ""
+            asked, fewer = (
+                (f"; n_{part} asks for {wanted}", f", a smaller n_{part}")
+                if asked_for
+                else ("", "")
+            )
             raise UserError(
                 f"the text {path} has {len(own)} characters for the {part} part, {there} sequences of length "
-                f"{length}{asked}; give a longer text, a smaller length or another test_fraction"
+                f"{length}{asked}; give a longer text{fewer}, a smaller length or another test_fraction"
             )
         _whole(1, **{f"n_{part}": wanted})
         places = np.arange(wanted)[:, None] * length + np.arange(length + 1)[None, :]

@@ -39,8 +39,13 @@ def full(params: Params) -> Mask:
 
 
 def apply(mask: Mask, params: Params) -> Params:
-    """Return the parameters with zeros where the mask has them; of the parameters' dtypes."""
-    return jax.tree.map(lambda leaf, keep: leaf * keep.astype(leaf.dtype), params, mask)
+    """Return the parameters with zeros where the mask has them; of the parameters' dtypes.
+
+    Zeros are chosen, not multiplied: a weight that is infinite or no number is 0 once it is pruned.
+    """
+    return jax.tree.map(
+        lambda leaf, keep: jnp.where(keep != 0, leaf, jnp.zeros((), leaf.dtype)), params, mask
+    )
 
 
 def prunable(params: Params) -> tuple[str, ...]:

@@ -134,5 +134,7 @@ def check_names(names: tuple[str, ...], known: Collection[str]) -> tuple[str, ..
         if name not in known:
             near = difflib.get_close_matches(name, list(known), 1, 0.6)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise Refusal({}, f"there is no {name!r}{hint} (known: {', '.join(known)})")
+            # Some names have commas of their own.
+            listed = "; " if any("," in one for one in known) else ", "
+            raise Refusal({}, f"there is no {name!r}{hint} (known: {listed.join(known)})")
     return different(names)

@@ -45,6 +45,9 @@ are rounded."""
 ASKED_FROM = 2**25
 """Predicted bytes from which the compiler is asked."""
 
+ASKED_TO = 2**40
+"""Predicted bytes from which it is not: they fit nowhere, and it may end the process over them."""
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -139,7 +142,7 @@ def _footprint(
 def _taken(function: Callable[..., Any], arguments: tuple[Any, ...], backend: str) -> int:
     """Return what a function takes beside its arguments: predicted, or from a size on as compiled."""
     predicted = peak_bytes(function, *arguments, backend=backend)
-    if predicted < ASKED_FROM:
+    if not ASKED_FROM <= predicted < ASKED_TO:
         return predicted
     told = compiled(function).lower(*arguments).compile().memory_analysis()  # type: ignore[attr-defined]
     if told is None:

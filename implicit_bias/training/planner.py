@@ -102,6 +102,9 @@ def make_plan(
         width = (tile or choice.tile) if wanted == "vmap" else 1
         count = min(devices or present, max(1, math.ceil(len(members) / width)))
         lane_bytes = _copies(backend, devices or present) * stored + beside
+        if width * lane_bytes > memory:
+            # Before the compiler is asked, which takes long over networks that fit nowhere, or gives up.
+            raise _too_large("what lanes keep takes", width * lane_bytes, memory, width, "")
         needs = footprint(recipe, dataset)
         layout = _layout(wanted, width, count, lane_bytes, needs, memory)
         working = _working_bytes(needs, layout)
@@ -181,10 +184,16 @@ def _layout(
         least = count * _working_bytes(needs, layout) + layout.granule * lane_bytes
         if least <= memory:
             return layout
-    smaller = "a smaller --tile or " if tile > 1 else ""
-    raise UserError(
-        f"the smallest chunk on 1 device takes {least} bytes, but the memory budget is {memory}; raise it "
-        f"(--memory), or use {smaller}a micro_batch in the recipe"
+    also = ", or a micro_batch in the recipe"
+    raise _too_large("the smallest chunk on 1 device takes", least, memory, tile, also)
+
+
+def _too_large(what: str, least: int, memory: int, tile: int, also: str) -> UserError:
+    """Return the refusal of a network that does not fit in the memory budget."""
+    smaller = "a smaller --tile, " if tile > 1 else ""
+    return UserError(
+        f"{what} {least / 1e9:.4g} GB, but the memory budget is {memory / 1e9:.4g} GB; raise it (--memory), "
+        f"or use {smaller}a smaller network{also}"
     )
 
 

@@ -125,7 +125,11 @@ def test_text_is_cut_by_place(tmp_path: Path):
         (b"ab\x00cd", {}, "zero bytes"),
         (b"aaaa", {}, "one character only"),
         (b"abcabc", {}, "0 sequences of length 64"),
-        (b"ab" * 300, {"n_train": 99}, "n_train asks for 99"),
+        (
+            b"ab" * 300,
+            {"n_train": 99},
+            "n_train asks for 99; give a longer text, a smaller n_train",
+        ),
         (b"ab" * 300, {"test_fraction": 1.0}, "test_fraction is 1.0"),
         (b"ab" * 300, {"length": 0}, "length is 0"),
         (b"ab" * 900, {"standardise": "pixel"}, "which have no scale"),
@@ -144,6 +148,11 @@ def test_texts_that_cannot_be_used_are_refused(tmp_path: Path, content, options,
 @pytest.mark.parametrize(
     ("make", "options", "says"),
     [
+        (
+            modular_arithmetic,
+            {"n_test": 500},
+            "n_test is 500, .* 264 are for training; choose at most 265",
+        ),
         (markov_chain, {"vocabulary": 1}, "vocabulary is 1"),
         (markov_chain, {"vocabulary": 70, "order": 2}, "4900 contexts"),
         (markov_chain, {"concentration": 0.0}, "concentration is 0.0"),

@@ -49,6 +49,15 @@ def test_only_weights_of_two_axes_are_pruned_and_counted() -> None:
     jax.tree.map(np.testing.assert_array_equal, masks.full(shapes), masks.full(PARAMS))
 
 
+def test_pruned_weights_are_zero_whatever_they_were() -> None:
+    # Breaks if they are multiplied by the mask: NaN and infinity times 0 are NaN.
+    weight = np.asarray([[np.nan, np.inf, -2], [1, np.nan, 3]], np.float32)
+    mask = {"layer": {"weight": np.asarray([[0, 0, 0], [1, 1, 0]], np.uint8)}}
+    held = masks.apply(mask, {"layer": {"weight": weight}})["layer"]["weight"]
+    np.testing.assert_array_equal(held, np.asarray([[0, 0, 0], [1, np.nan, 0]], np.float32))
+    assert held.dtype == np.float32
+
+
 def test_counts_map_over_lanes() -> None:
     # Breaks if a count looks at numbers, which traced arrays have not.
     stacked = jax.tree.map(lambda leaf: np.stack([leaf, 0 * leaf]), masks.full(PARAMS))

@@ -177,7 +177,8 @@ def test_stacks_have_their_residuals() -> None:
         ({"widths": [4, 5]}, "choose widths that heads divide"),
         ({"few": {"factors": [2]}}, "add 1"),
         ({"few": {"width": 8, "small": 8}}, "choose a smaller small one"),
-        ({"model": {"name": "dense"}}, "leave it out"),
+        ({"model": {"name": "dense"}}, "model.name is 'dense'; leave it out"),
+        ({"collapse": {"length": 10**6}}, "less than or equal to 1024"),
         ({"data": {"n_valid": 0}}, "validation data"),
     ],
 )

@@ -306,6 +306,9 @@ def test_settings_and_data_that_make_no_sense_are_refused() -> None:
     bad: dict[str, dict[str, Any]] = {
         "at least as many directions": {"tails": {"tails": [50, 200]}},
         "more examples than spikes": {"tails": {"growth": [6, 50, 100]}},
+        "whose eigenvalues are all kept": {"tails": {"tails": [110, 10**9]}},
+        "draws times the most examples squared": {"tails": {"growth": [25, 50, 10**5]}},
+        "up to the inputs": {"ranks": {"sweep": [5, 501]}},
         "rank below": {"norms": {"rank": 50}},
         "at least 1": {"norms": {"conditions": [0.5, 10.0]}},
         "orthonormal": {"ranks": {"ranks": [5, 200]}},

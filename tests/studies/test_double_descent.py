@@ -13,7 +13,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding, NotDecidable, evaluate
 from implicit_bias.studies import runner
 from implicit_bias.studies.double_descent import STUDY, DoubleDescentSettings
-from implicit_bias.studies.double_descent.arms import parameters
+from implicit_bias.studies.double_descent.arms import parameters, random_features
 from implicit_bias.studies.double_descent.claims import NETWORK_CLAIMS
 from implicit_bias.studies.double_descent.curves import at, climb, crosswise, peaks, smoothed
 from implicit_bias.studies.double_descent.features import RandomFeatures, least_squares
@@ -292,6 +292,15 @@ def test_settings_refuse_what_cannot_be_run(given: dict[str, Any], words: str) -
     # Breaks if a mistake is found only after training.
     with pytest.raises(ValueError, match=words):
         DoubleDescentSettings.model_validate(given)
+
+
+def test_more_features_than_memory_holds_are_refused() -> None:
+    # Breaks if networks are trained first, and memory is used up after them.
+    settings = DoubleDescentSettings.model_validate(
+        {"features": {"ratios": [0.2, 0.5, 1.0, 2.0, 1e9]}, "data": {"n_train": 50, "n_valid": 50}}
+    )
+    with pytest.raises(UserError, match=r"makes 50000000000 features of .* choose ratios up to"):
+        random_features(settings, settings.data.load())
 
 
 def test_a_small_run_agrees_with_numpy(tmp_path: Any) -> None:

@@ -288,6 +288,12 @@ def test_the_run_has_verdicts_tables_and_figures(done: runner.Run) -> None:
         ({"small_batches": [8, 16, 64]}, "choose at most the examples"),
         ({"equilibrium": {"decays": [0.1, 0.2]}}, "add 0"),
         ({"exact": {"networks": ["batches"]}}, "did you mean batch"),
+        (
+            {"exact": {"networks": ["x"]}},
+            "layer; group; batch, convolutional; group, convolutional",
+        ),
+        ({"exact": {"examples": 10**9}}, "less than or equal to 1024"),
+        ({"model": {"widths": [3]}}, r"model.widths is \[3\]; leave it out"),
         ({"evaluate_every": 50}, "choose at most the updates"),
     ],
 )

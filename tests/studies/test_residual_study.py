@@ -366,6 +366,9 @@ def test_convolutional_networks_have_the_same_layers_without_shortcuts() -> None
         ({"depths": [4]}, "at least 2"),
         ({"depths": [1, 4]}, "greater than or equal to 2"),
         ({"tol": 1e-17}, "tol"),
+        ({"depths": [2, 1001]}, "less than or equal to 1000"),
+        ({"model": {"name": "resnet"}}, "model.name is 'resnet'; leave it out"),
+        ({"exact": {"width": 10**6}}, "less than or equal to 1024"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(changes_: dict[str, Any], words: str) -> None:

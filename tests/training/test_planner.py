@@ -16,7 +16,7 @@ from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
 from implicit_bias.runtime import Layout
-from implicit_bias.training import Budget, make_plan, table, train_chunk
+from implicit_bias.training import Budget, footprint, make_plan, table, train_chunk
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
 PARAMETERS = 6 * 8 + 8 + 8 * 3 + 3
@@ -229,7 +229,7 @@ REGRESSION = Dataset("line", "regression", 3, np.eye(50, 6), np.eye(50, 3), np.e
         (LANES, {"devices": 0}, r"devices is 0, but JAX sees \d+; choose 1 to \d+"),
         (LANES, {"devices": 999}, r"devices is 999, but JAX sees \d+; choose 1 to \d+"),
         (LANES, {"memory": 0}, "memory is 0 bytes; choose a positive number"),
-        (LANES, {"memory": 100}, "takes \\d+ bytes, but the memory budget is 100; raise it"),
+        (LANES, {"memory": 100}, "takes .* GB, but the memory budget is 1e-07 GB; raise it"),
         (LANES, {"strategy": "pmap"}, "strategy is 'pmap'; choose 'map' or 'vmap'"),
         (LANES, {"strategy": "vmap", "tile": 0}, "tile is 0 and strategy 'vmap'; choose"),
         (LANES, {"strategy": "vmap", "tile": -4}, "tile is -4 and strategy 'vmap'; choose"),
@@ -281,3 +281,24 @@ def test_float64_needs_a_jax_that_computes_in_it(dataset: Dataset):
     make_plan(lanes, dataset)
     with jax.enable_x64(False), pytest.raises(UserError, match=r"configure\(float64=True\)"):
         make_plan(lanes, dataset)
+
+
+def test_a_network_that_fits_nowhere_is_refused_before_it_is_compiled(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    # Breaks if the compiler is asked about it first: it takes minutes, or ends the process.
+    width = 10**9
+
+    def never(*given: object) -> None:
+        raise AssertionError("the compiler was asked")
+
+    monkeypatch.setattr(footprint, "compiled", never)
+    recipe = make_recipe(model=models.Dense((width, width), 3))
+    # Kept twice at least: the second layer's weights alone are 4 width² bytes.
+    with pytest.raises(
+        UserError, match=r"what lanes keep takes .* but the memory budget is 3\.221 GB"
+    ):
+        make_plan([make_lane(0, recipe=recipe)], dataset)
+    # With a budget that nothing has, it is predicted from shapes alone.
+    (program,) = make_plan([make_lane(0, recipe=recipe)], dataset, memory=10**30).programs
+    assert program.lane_bytes > 2 * 4 * width**2

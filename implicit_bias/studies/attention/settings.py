@@ -115,8 +115,8 @@ class Few(Section):
 class Collapse(Section):
     """Untrained stacks of attention."""
 
-    length: Annotated[int, Field(ge=2)] = Field(32, description="positions")
-    width: Count = Field(32, description="size of vectors")
+    length: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="positions")
+    width: Annotated[int, Field(ge=1, le=4096)] = Field(32, description="size of vectors")
     layers: Annotated[int, Field(ge=2, le=200)] = Field(12, description="layers of attention")
 
 
@@ -153,7 +153,8 @@ class AttentionSettings(StudySettings):
     def _usable(self) -> AttentionSettings:
         if self.model != ModelSettings(name="transformer"):
             raise self.refusal(
-                "model", advice="leave it out; the network is under width and network"
+                *(f"model.{key}" for key in sorted(self.model.model_fields_set)),
+                advice="leave it out; the network is under width and network",
             )
         if "trained" not in self.arms:
             raise self.refusal("arms", advice="add 'trained', with which all others are compared")

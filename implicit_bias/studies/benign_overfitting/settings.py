@@ -29,6 +29,13 @@ ARMS: dict[str, str] = {
 Counts = Annotated[tuple[Count, ...], Field(min_length=2), AfterValidator(increasing)]
 
 
+LONGEST_TAIL = 10**8
+"""Directions of a tail: 800 MB in double precision."""
+
+MOST_NUMBERS = 2**28
+"""Numbers in the Gram matrices of all draws at a point: 2 GiB in double precision."""
+
+
 class Tails(Section):
     """Few spikes and a tail: interpolation at given effective rank."""
 
@@ -51,6 +58,15 @@ class Tails(Section):
                 "examples",
                 advice="choose tails of at least as many directions as examples",
             )
+        if self.tails[-1] > LONGEST_TAIL:
+            raise self.refusal(
+                "tails", advice=f"choose at most {LONGEST_TAIL:,}, whose eigenvalues are all kept"
+            )
+        if self.draws * max(self.examples, self.growth[-1]) ** 2 > MOST_NUMBERS:
+            raise self.refusal(
+                "draws", "examples", "growth",
+                advice=f"choose fewer: draws times the most examples squared is at most {MOST_NUMBERS:,}",
+            )  # fmt: skip
         if self.growth[0] < self.spikes + 2:
             raise self.refusal(
                 "growth", "spikes", advice="choose at least two more examples than spikes"
@@ -109,6 +125,12 @@ class Ranks(Section):
                 "ranks", "examples",
                 advice="choose ranks up to the number of examples, or columns cannot be orthonormal",
             )  # fmt: skip
+        if self.sweep[-1] > self.inputs:
+            raise self.refusal(
+                "sweep",
+                "inputs",
+                advice="choose ranks up to the inputs, of which no more are there",
+            )
         return self
 
 

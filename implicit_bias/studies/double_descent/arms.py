@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
+from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Model
 from implicit_bias.studies.double_descent.features import RandomFeatures
 from implicit_bias.studies.double_descent.measure import Ending
 from implicit_bias.studies.double_descent.settings import DoubleDescentSettings
 from implicit_bias.studies.planning import PLANNED_SEEDS, log_times
 from implicit_bias.studies.refusals import check_at_most, check_classification
+from implicit_bias.studies.schema_words import show
 from implicit_bias.training import Budget, Lane, Recipe
 from implicit_bias.training.recipe import epochs
 from implicit_bias.training.widths import WidthPlan, bucketed
@@ -26,6 +28,10 @@ WIDTH, MEMBER, SIZE, DEPTH, CAPACITY = (
 )  # fmt: skip
 """Coordinates of lanes: hidden width (or channels), which of an ensemble, training examples, hidden layers
 and parameters, padding left out."""
+
+
+MOST_NUMBERS = 2**30
+"""Random features of all examples: 8 GiB in double precision."""
 
 
 def lanes(
@@ -246,6 +252,12 @@ def random_features(settings: DoubleDescentSettings, dataset: Dataset) -> Random
     """Return the regression on random features of the data of the noisiest networks."""
     own, size = settings.features, settings.data.sizes(dataset)[0]
     sizes = tuple(sorted({max(1, round(ratio * size)) for ratio in own.ratios}))
+    examples = size + settings.data.n_valid + dataset.n_test
+    if "features" in settings.arms and sizes[-1] * examples > MOST_NUMBERS:
+        raise UserError(
+            f"features.ratios is {show(own.ratios)}, which makes {sizes[-1]} features of {examples} "
+            f"examples; choose ratios up to {MOST_NUMBERS // examples / size:.3g}, or fewer examples"
+        )
     return RandomFeatures(
         sizes=sizes, ridges=own.ridges, outputs=dataset.n_outputs,
         label_noise=settings.noisy, present="features" in settings.arms,

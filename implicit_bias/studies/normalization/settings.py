@@ -12,6 +12,7 @@ from implicit_bias.studies.refusals import check_names, different, increasing
 from implicit_bias.studies.settings import (
     Count,
     Increasing,
+    ModelSettings,
     NonNegative,
     Positive,
     Products,
@@ -31,7 +32,7 @@ class Exact(Section):
         Field(min_length=1),
         AfterValidator(lambda names: check_names(names, NETWORKS)),
     ] = Field(tuple(NETWORKS), description="normalisations, of dense and convolutional layers")
-    examples: Annotated[int, Field(ge=4)] = Field(12, description="examples of a batch")
+    examples: Annotated[int, Field(ge=4, le=1024)] = Field(12, description="examples of a batch")
     large_eps: Positive = Field(0.1, description="an ε that is not negligible")
     decay: Positive = Field(0.1, description="weight decay λ, where one is added")
     step_size: Positive = Field(0.1, description="of the updates that are followed")
@@ -90,6 +91,11 @@ class NormalizationSettings(StudySettings):
     @model_validator(mode="after")
     def _usable(self) -> NormalizationSettings:
         self.check_resolved("tol")
+        if self.model != ModelSettings():
+            raise self.refusal(
+                *(f"model.{key}" for key in sorted(self.model.model_fields_set)),
+                advice="leave it out; the networks are under widths and norms",
+            )
         if "none" not in self.norms or "batch" not in self.norms:
             raise self.refusal("norms", advice="add none and batch, which are compared")
         if self.common_step not in self.step_sizes:

@@ -11,6 +11,7 @@ from implicit_bias.studies.refusals import different, increasing
 from implicit_bias.studies.settings import (
     Count,
     Increasing,
+    ModelSettings,
     Positive,
     Products,
     Section,
@@ -30,9 +31,11 @@ CONV_KINDS = ("plain", "residual")
 """Convolutional networks, as published: branches have no factor."""
 
 Depths = Annotated[
-    tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=2), AfterValidator(increasing)
+    tuple[Annotated[int, Field(ge=2, le=1000)], ...],
+    Field(min_length=2),
+    AfterValidator(increasing),
 ]
-"""With one block branches of all factors are one."""
+"""With one block branches of all factors are one; parameters of many are drawn one after another."""
 
 
 def branch(kind: str, depth: int) -> tuple[float, float]:
@@ -66,10 +69,16 @@ class Convolutional(Section):
 class Exact(Section):
     """Jacobians, gradients and bounds in double precision, before training."""
 
-    width: Annotated[int, Field(ge=4)] = Field(24, description="units of each hidden layer")
-    inputs: Annotated[int, Field(ge=2)] = Field(16, description="numbers in an input")
-    examples: Count = Field(4, description="inputs at which Jacobians are taken")
-    draws: Count = Field(20, description="linear networks of a seed")
+    width: Annotated[int, Field(ge=4, le=1024)] = Field(
+        24, description="units of each hidden layer"
+    )
+    inputs: Annotated[int, Field(ge=2, le=1024)] = Field(16, description="numbers in an input")
+    examples: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="inputs at which Jacobians are taken"
+    )
+    draws: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        20, description="linear networks of a seed"
+    )
 
 
 class ResidualSettings(StudySettings):
@@ -102,6 +111,11 @@ class ResidualSettings(StudySettings):
     @model_validator(mode="after")
     def _usable(self) -> ResidualSettings:
         self.check_resolved("tol")
+        if self.model != ModelSettings():
+            raise self.refusal(
+                *(f"model.{key}" for key in sorted(self.model.model_fields_set)),
+                advice="leave it out; the networks are under width, depths and conv",
+            )
         if self.updates <= self.early:
             raise self.refusal("updates", "early", advice="choose more updates")
         if self.evaluate_every > self.updates:
