@@ -28,9 +28,9 @@ def label_axes(
         ax: The axes.
         labels: Of x and y, with units.
         scales: Of x and y.
-        curves: What is drawn, for where a symmetric logarithmic axis turns linear.
+        curves: What is drawn, for where a symmetric logarithmic axis turns linear, and whether x counts.
     """
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
@@ -42,6 +42,13 @@ def label_axes(
         elif scale == "log" and math.isfinite(axis.get_minpos()):  # without data there is no log
             getattr(ax, f"set_{name}scale")("log")
             plain_log_ticks(axis)
+        elif scale == "linear" and name == "x" and curves and _whole(curves):
+            axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+
+
+def _whole(curves: Mapping[Hashable, Curve]) -> bool:
+    """Say whether curves are of whole numbers, between which nothing lies."""
+    return all(np.all(np.mod(curve.x, 1) == 0) for curve in curves.values())
 
 
 def _linear_range(parts: Sequence[np.ndarray]) -> float:

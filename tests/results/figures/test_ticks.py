@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from implicit_bias.results.figures import Curve, curves_with_bands
 from implicit_bias.results.figures.ticks import plain_log_ticks
 
 
@@ -25,3 +27,15 @@ def test_every_range_has_two_labels(low: float, high: float) -> None:
         one.get_text() for one in labels if low <= one.get_position()[1] <= high and one.get_text()
     }
     assert 2 <= len(shown) <= 12
+
+
+@pytest.mark.parametrize("last", [3, 16, 2000])
+def test_counts_have_no_ticks_between_them(last: int) -> None:
+    # Breaks if there is a block 2.5.
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    x = np.linspace(1, last, 3).round()
+    values = np.random.default_rng(0).uniform(size=(4, 3))
+    curves_with_bands(axes, {"a": Curve.from_values(x, values)}, xlabel="block", ylabel="y")
+    assert all(tick == round(tick) for tick in axes.get_xticks())
