@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.metadata
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ LANE_AXIS = "lane"
 
 _ARENA_MAX = -8
 """Number of the setting in ``malloc.h``."""
+
+QUICK_FLAGS = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+"""Half the compiling on CPUs: XLA's older code generator, and a program in one piece."""
 
 ALIGNMENT = 64
 """Bytes to a multiple of which XLA wants arrays to be aligned on CPUs."""
@@ -67,6 +74,7 @@ def configure(
     cpu_devices: int | None = None,
     float64: bool | None = None,
     compilation_cache: str | os.PathLike[str] | None = None,
+    compile_quickly: bool = False,
 ) -> str:
     """Prepare JAX for lanes; call it before any array is made.
 
@@ -76,6 +84,9 @@ def configure(
         float64: Whether arrays may be float64; by default as JAX is set already (float32 unless the
             caller has chosen otherwise).
         compilation_cache: Folder of the persistent compilation cache; by default none.
+        compile_quickly: Compile in half the time programs that may run a little longer and round
+            differently: for what computes for seconds. It has no effect where JAX is already initialised;
+            flags that ``XLA_FLAGS`` names stay as they are.
 
     Returns:
         One line saying what was set, for the person at the keyboard.
@@ -87,6 +98,8 @@ def configure(
     if wanted < 1:
         raise UserError(f"devices is {wanted}; choose at least 1")
     _share_freed_memory(max(2, wanted))
+    if compile_quickly:
+        _compile_quickly()
     note = ""
     try:
         jax.config.update("jax_num_cpu_devices", wanted)
@@ -116,6 +129,20 @@ def _share_freed_memory(pools: int) -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, pools)
+
+
+def _compile_quickly() -> None:
+    """Ask XLA for less, in the environment, which it reads when JAX is initialised.
+
+    Flags of the user's stay and go first, so that a run on devices that a flag makes rounds as one without. A
+    flag that a jaxlib does not know ends the process: others than the one these were read from go without.
+    """
+    if not importlib.metadata.version("jaxlib").startswith("0.10."):
+        return
+    own = os.environ.get("XLA_FLAGS", "").split()
+    named = {flag.partition("=")[0] for flag in own}
+    added = [flag for flag in QUICK_FLAGS if flag.partition("=")[0] not in named]
+    os.environ["XLA_FLAGS"] = " ".join([*own, *added])
 
 
 def available_cores() -> int:

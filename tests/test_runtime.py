@@ -82,6 +82,39 @@ print(json.dumps(facts))
     assert late == "1 cpu device(s) (JAX was already initialised: its devices stay as they are)"
 
 
+QUICKLY = """
+import importlib.metadata, json, os, sys
+importlib.metadata.version = {"jaxlib": sys.argv[1], "jax": "0"}.get
+from implicit_bias import runtime
+runtime.configure(compile_quickly=sys.argv[2] == "yes")
+import jax
+value = float(jax.jit(lambda x: 2 * x)(1.5))
+print(json.dumps([os.environ.get("XLA_FLAGS", ""), value]))
+"""
+
+
+OWN = "--xla_force_host_platform_device_count=2 --xla_cpu_use_fusion_emitters=true"
+"""Flags of a user, of which one is among ours."""
+
+
+@pytest.mark.parametrize(
+    ("jaxlib", "asked", "own", "flags"),
+    [
+        ("0.10.2", "yes", {}, " ".join(runtime.QUICK_FLAGS)),
+        ("0.10.2", "no", {}, ""),
+        ("0.12.0", "yes", {}, ""),
+        ("0.10.2", "no", {"XLA_FLAGS": OWN}, OWN),
+        ("0.10.2", "yes", {"XLA_FLAGS": OWN}, " ".join([OWN, *runtime.QUICK_FLAGS[1:]])),
+    ],
+)
+def test_compiling_quickly_is_asked_for_and_overrules_nobody(jaxlib, asked, own, flags):
+    # Breaks if every run compiles less well, if a jaxlib is given flags that it need not know (which would
+    # end the process, as a misspelt one would here), or if a user's own are lost.
+    set_, value = fresh(QUICKLY, jaxlib, asked, **own)
+    assert set_ == flags
+    assert value == 3.0
+
+
 @pytest.mark.parametrize("devices", [0, -2])
 def test_configure_refuses_no_devices(devices):
     # Breaks if JAX is left half configured by a number it cannot use.

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import implicit_bias
-from implicit_bias.cli.shared import Stopped, compilation_cache, layout, output, print_json
+from implicit_bias.cli.shared import (
+    QUICK_SCALE,
+    Stopped,
+    compilation_cache,
+    layout,
+    output,
+    print_json,
+)
 from implicit_bias.cli.terminal import Progress, Screen, duration
 from implicit_bias.results.table import make_table, verdict_table
 
@@ -266,7 +273,9 @@ def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) ->
     from implicit_bias.studies.base import Trials
 
     devices = runtime.configure(
-        float64=settings.dtype == "float64", compilation_cache=compilation_cache(screen)
+        float64=settings.dtype == "float64",
+        compilation_cache=compilation_cache(screen),
+        compile_quickly=scale == QUICK_SCALE,
     )
     seeds = f"{settings.seeds} seed" + ("s" if settings.seeds != 1 else "")
     # Trials choose their own precision: float32 is that of lanes.

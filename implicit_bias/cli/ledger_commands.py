@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import implicit_bias
-from implicit_bias.cli.shared import Stopped, compilation_cache, layout, output, print_json
+from implicit_bias.cli.shared import (
+    QUICK_SCALE,
+    Stopped,
+    compilation_cache,
+    layout,
+    output,
+    print_json,
+)
 from implicit_bias.cli.terminal import Progress, Screen, duration
 from implicit_bias.errors import UserError
 from implicit_bias.results.table import make_table
@@ -108,7 +115,11 @@ def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path
     screen.say(f"implicit-bias {implicit_bias.__version__}: {number} at size {asked.scale}")
 
     def prepare(study: Study, settings: StudySettings) -> None:
-        runtime.configure(float64=settings.dtype == "float64", compilation_cache=cache)
+        runtime.configure(
+            float64=settings.dtype == "float64",
+            compilation_cache=cache,
+            compile_quickly=asked.scale == QUICK_SCALE,
+        )
 
     progress = Progress(screen)
     try:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
 """Environment variable: folder of the persistent compilation cache, or ``off``."""
 
+QUICK_SCALE = "smoke"
+"""The size of runs that compile for longer than they compute."""
+
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C, with one line on what is saved and how to go on."""

@@ -76,8 +76,9 @@ def orthogonalise(
         return pass_over
 
     sizes = _sizes(BLOCK, basis.shape[0])
-    enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)
-    removed: jax.Array = jax.lax.switch(enough, [remove(n) for n in sizes], basis, vector)
+    removed: jax.Array = jax.lax.switch(
+        _enough(sizes, count), [remove(n) for n in sizes], basis, vector
+    )
     return removed
 
 
@@ -121,9 +122,8 @@ def leading_pairs(
         return leading
 
     sizes = _sizes(2 * BLOCK, m)
-    enough = jnp.searchsorted(jnp.asarray(sizes, jnp.int32), count)
     pairs: tuple[jax.Array, jax.Array] = jax.lax.switch(
-        enough, [decompose(size) for size in sizes], matrix
+        _enough(sizes, count), [decompose(size) for size in sizes], matrix
     )
     return pairs
 
@@ -134,6 +134,14 @@ def _sizes(least: int, largest: int) -> list[int]:
     while sizes[-1] < largest:
         sizes.append(4 * sizes[-1])
     return [*sizes[:-1], largest]
+
+
+def _enough(sizes: list[int], count: jax.Array) -> jax.Array:
+    """Return the position of the least size that holds so many rows.
+
+    Counted, and not searched for: a search is a loop of its own to compile.
+    """
+    return jnp.sum(jnp.asarray(sizes, jnp.int32) < count, dtype=jnp.int32)
 
 
 def score(values: jax.Array, which: Which) -> jax.Array:

@@ -47,6 +47,12 @@ class Ritz(NamedTuple):
     in_chain: jax.Array  # (m,): not locked
 
 
+def no_pairs(m: int, dtype: jax.typing.DTypeLike) -> Ritz:
+    """Return what is held before anything was looked at: m pairs that are not there."""
+    zeros = jnp.zeros((m,), dtype)
+    return Ritz(zeros, jnp.zeros((m, m), dtype), zeros, zeros - jnp.inf, jnp.zeros((m,), bool))
+
+
 def rayleigh_ritz(state: State, which: Which) -> Ritz:
     """Find the pairs of the projected matrix: the chain's by ``eigh``, the locked as they are.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal
 
 import jax
@@ -19,7 +20,7 @@ from implicit_bias.curvature.eigenpairs import (
 )
 from implicit_bias.curvature.krylov import Which, expand, padded, random_direction
 from implicit_bias.curvature.operators import LinearOperator, require_operator
-from implicit_bias.curvature.search import Ritz, State, judge, rayleigh_ritz
+from implicit_bias.curvature.search import Ritz, State, judge, no_pairs, rayleigh_ritz
 from implicit_bias.errors import UserError
 
 Verify = Literal["each", "together"]
@@ -129,7 +130,8 @@ def thick_restart_lanczos(
     tolerance = jnp.asarray(0.9 * tol / (math.sqrt(k + 1) if copies else 1), dtype)
     rounding = 50 * float(jnp.finfo(dtype).eps)
 
-    def step(state: State) -> State:
+    def step(held: tuple[State, Ritz]) -> tuple[State, Ritz]:
+        state, ritz = held
         j, count = state.size, state.size + 1
         begins = j == state.locked
         if start is not None:
@@ -164,30 +166,38 @@ def thick_restart_lanczos(
         )
         due = state.products % check_every == 0
         ask = due | broken | (count == m) | (state.products == max_products)
-        largest, settled, lock = jax.lax.cond(
-            ask & (count >= k) & ~failed,
-            lambda: judge(
-                rayleigh_ritz(state, which),
+
+        def look() -> tuple[jax.Array, jax.Array, jax.Array, Ritz]:
+            ritz = rayleigh_ritz(state, which)
+            verdict = judge(
+                ritz,
                 state,
                 k=k,
                 tolerance=tolerance,
                 copies=copies,
                 trust_first=start is None,
                 complete=count == p,
-            ),
-            lambda: (state.largest, state.settled, state.lock),
+            )
+            so_far = state.largest, state.settled, state.lock
+            return *jax.tree.map(partial(jnp.where, count >= k), verdict, so_far), ritz
+
+        largest, settled, lock, ritz = jax.lax.cond(
+            ask & ~failed, look, lambda: (state.largest, state.settled, state.lock, ritz)
         )
-        return state._replace(largest=largest, settled=settled, lock=lock)
+        return state._replace(largest=largest, settled=settled, lock=lock), ritz
 
     def unfinished(state: State) -> jax.Array:
         return (state.products < max_products) & ~state.settled & ~state.failed
 
     def cycle(state: State) -> State:
-        state = jax.lax.while_loop(
-            lambda state: unfinished(state) & (state.size < m) & ~state.lock, step, state
+        # The last step of a cycle has looked at its pairs: they are not computed, or compiled, again.
+        state, ritz = jax.lax.while_loop(
+            lambda held: unfinished(held[0]) & (held[0].size < m) & ~held[0].lock,
+            step,
+            (state, no_pairs(m, dtype)),
         )
         return _restart(
-            rayleigh_ritz(state, which),
+            ritz,
             state,
             k=k,
             allowed=tolerance * state.largest,

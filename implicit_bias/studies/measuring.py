@@ -117,6 +117,14 @@ class Measuring:
                 bench.saved()
 
         bench.begin()
-        measurer(members, params, model_state, stacked["diverged"].astype(bool), on_chunk=on_chunk)
+        measurer(
+            members,
+            params,
+            model_state,
+            stacked["diverged"].astype(bool),
+            # Of all lanes that were trained, of which these may be a few: one program serves both.
+            slots=bench.slots.get(measurer.recipe),
+            on_chunk=on_chunk,
+        )
         flush()
         return finished

@@ -154,6 +154,7 @@ class Measurer:
         model_state: Any,
         diverged: np.ndarray,
         *,
+        slots: int | None = None,
         on_chunk: Callable[[np.ndarray, dict[str, np.ndarray]], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Measure finished lanes.
@@ -163,17 +164,20 @@ class Measurer:
             params: Their parameters, lane leading.
             model_state: Their normalisation statistics, lane leading.
             diverged: (lanes,) lanes to skip; their values are NaN, 0 or False.
+            slots: Lanes whose beginning all devices draw in one call, a multiple of them, where training
+                turned out to have others than this was made with.
             on_chunk: Called with the positions of the lanes just measured and their values.
 
         Returns:
             By name, values with the lane as leading axis.
         """
         program = self._program.result()
+        drawn = self.drawn if slots is None else slots
         parts: list[dict[str, np.ndarray]] = []
-        for first in range(0, len(lanes), self.drawn):
-            block = lanes[first : first + self.drawn]
+        for first in range(0, len(lanes), drawn):
+            block = lanes[first : first + drawn]
             seeds: Any = np.asarray([lane.seed for lane in block], np.uint32)
-            examples, state = jax.tree.map(np.asarray, self._begin(block, self.drawn))
+            examples, state = jax.tree.map(np.asarray, self._begin(block, drawn))
             own = slice(first, first + len(block))
             ended, ended_state = jax.tree.map(lambda leaf, o=own: leaf[o], (params, model_state))
             everything = FinishedLane(seeds, examples, ended, ended_state, state.params)

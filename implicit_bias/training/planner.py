@@ -205,17 +205,18 @@ def _working_bytes(needs: Footprint, layout: Layout) -> int:
 def _slots(lanes: int, lane_bytes: int, memory: int, layout: Layout) -> int:
     """Return how many slots a device gets for the lanes of a chunk.
 
-    For small networks counts are rounded up to a power of two, at least 4, and above 32 to multiples of
-    that: every count is a program of its own to compile, which takes longer than the empty slots do.
-    Where slots are large, moving them costs more than that, and nothing is added; nor under ``vmap``,
-    where an empty slot is computed like any other.
+    For small networks counts are rounded up to a multiple of 32, or where that is too much to a power of
+    two, at least 4: every count is a program of its own to compile, which takes longer than the empty slots
+    do, and of equal counts recipes share what they evaluate and probe with. Where slots are large, moving
+    them costs more than that, and nothing is added; nor under ``vmap``, where an empty slot is computed
+    like any other.
     """
     tiles = math.ceil(lanes / layout.granule)
     spare = min(memory, PADDED_MEMORY) // lane_bytes // layout.granule
     if layout.strategy == "vmap":
         return tiles * layout.tile
-    rounded = math.ceil(tiles / 32) * 32 if tiles > 32 else max(4, 1 << (tiles - 1).bit_length())
-    return (rounded if rounded <= spare else tiles) * layout.tile
+    rounded = (math.ceil(tiles / 32) * 32, max(4, 1 << (tiles - 1).bit_length()))
+    return next((count for count in rounded if count <= spare), tiles) * layout.tile
 
 
 def _copies(backend: str, devices: int) -> int:

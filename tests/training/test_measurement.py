@@ -193,9 +193,10 @@ def test_chunks_and_devices_change_no_bit(
 
 
 def test_one_program_serves_any_number_of_lanes(measurer, lanes, params, reference):
-    # Breaks if a later call, with other lanes, meets the first one's leftovers.
-    for rows in ([6], [2, 0, 5]):
+    # Breaks if a later call, with other lanes, meets the first one's leftovers, or if lanes are lost or
+    # empty slots found where beginnings are drawn in fewer or more slots than it was made with.
+    for rows, slots in (([6], None), ([2, 0, 5], 2), ([2, 0, 5], 8)):
         some = jax.tree.map(lambda leaf, r=rows: leaf[np.array(r)], params)
-        values = measurer([lanes[r] for r in rows], some, {}, DIVERGED[rows])
+        values = measurer([lanes[r] for r in rows], some, {}, DIVERGED[rows], slots=slots)
         for name, value in reference.items():
             assert values[name].tobytes() == value[rows].tobytes(), name
