@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {
     "step_size": 0.1, "batch_size": 10, "stated_epochs": 2, "epochs": 60, "probe_every": 10,
     "tails": {"spikes": 2, "draws": 4, "examples": 10, "tails": [12, 40], "growth": [5, 10, 20]},
     "norms": {"examples": 8, "inputs": 12, "rank": 2, "conditions": [1, 100], "draws": 2},
-    "ranks": {"examples": 20, "inputs": 30, "ranks": [2, 8], "sweep": [2, 40], "tests": 20, "draws": 1},
+    "ranks": {"examples": 20, "inputs": 30, "ranks": [2, 8], "sweep": [2, 25], "tests": 20, "draws": 1},
     "few": {"examples": 5, "inputs": 60, "draws": 20}, "relabel": {"points": 12, "tests": 50, "draws": 40},
     "plane": {"points": 8, "tests": 30, "widths": [6, 5], "batch_size": 5, "epochs": 4, "longer_epochs": 8,
               "grid": 5},
