@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import implicit_bias
 from implicit_bias.cli.shared import (
-    QUICK_SCALE,
     Stopped,
     compilation_cache,
     layout,
     output,
+    prepare_jax,
     print_json,
 )
 from implicit_bias.cli.terminal import Progress, Screen, duration
@@ -269,14 +269,9 @@ def _config(asked: Namespace) -> tuple[Study, StudySettings, str]:
 
 def _start(screen: Screen, study: Study, settings: StudySettings, scale: str) -> None:
     """Prepare JAX, before the first array is made, and head what follows with what it is about."""
-    from implicit_bias import runtime
     from implicit_bias.studies.base import Trials
 
-    devices = runtime.configure(
-        float64=settings.dtype == "float64",
-        compilation_cache=compilation_cache(screen),
-        compile_quickly=scale == QUICK_SCALE,
-    )
+    devices = prepare_jax(settings, scale, compilation_cache(screen))
     seeds = f"{settings.seeds} seed" + ("s" if settings.seeds != 1 else "")
     # Trials choose their own precision: float32 is that of lanes.
     lanes = any(not isinstance(stage, Trials) for stage in study.wanted(settings))

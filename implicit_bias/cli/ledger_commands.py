@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import implicit_bias
 from implicit_bias.cli.shared import (
-    QUICK_SCALE,
     Stopped,
     compilation_cache,
     layout,
     output,
+    prepare_jax,
     print_json,
 )
 from implicit_bias.cli.terminal import Progress, Screen, duration
@@ -107,7 +107,7 @@ def compare(asked: Namespace) -> None:
 
 
 def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path) -> Ledger:
-    from implicit_bias import ledger, runtime
+    from implicit_bias import ledger
 
     ledger.writable(out)
     cache = compilation_cache(screen)
@@ -115,11 +115,7 @@ def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path
     screen.say(f"implicit-bias {implicit_bias.__version__}: {number} at size {asked.scale}")
 
     def prepare(study: Study, settings: StudySettings) -> None:
-        runtime.configure(
-            float64=settings.dtype == "float64",
-            compilation_cache=cache,
-            compile_quickly=asked.scale == QUICK_SCALE,
-        )
+        prepare_jax(settings, asked.scale, cache)
 
     progress = Progress(screen)
     try:

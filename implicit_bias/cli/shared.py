@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from implicit_bias.cli.terminal import Screen
 
 if TYPE_CHECKING:
+    from implicit_bias.studies import StudySettings
     from implicit_bias.studies.record import How
 
 COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
@@ -64,6 +65,17 @@ def compilation_cache(screen: Screen) -> Path | None:
         screen.say_first(f"compiling without a cache: {folder} cannot be made ({error.strerror})")
         return None
     return folder
+
+
+def prepare_jax(settings: StudySettings, scale: str, cache: Path | None) -> str:
+    """Prepare JAX for a study, before its first array is made; return one line saying what was set."""
+    from implicit_bias import runtime
+
+    return runtime.configure(
+        float64=settings.dtype == "float64",
+        compilation_cache=cache,
+        compile_quickly=scale == QUICK_SCALE,
+    )
 
 
 def _processor() -> str:
