@@ -139,11 +139,17 @@ def test_processes_take_what_is_predicted(tmp_path, devices):
     # Breaks if the state of lanes, its copy for a checkpoint, the activations of a backward pass, or
     # evaluation is forgotten, or a device. With the compiler's usual settings, not those of the tests.
     usual = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(devices), str(tmp_path)], capture_output=True, text=True,
-        check=False, cwd=Path(__file__).parents[2], env={**usual, "JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for name, (predicted, taken) in json.loads(done.stdout).items():
-        assert taken > 100e6, name
-        assert 0.7 < predicted / taken < 1.3, (name, predicted, taken)
+    # The peak is reached in moments between threads, so that one in many processes beside other work takes
+    # more. A prediction that is wrong misses both.
+    for attempt in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, str(devices), str(tmp_path)], capture_output=True, text=True,
+            check=False, cwd=Path(__file__).parents[2], env={**usual, "JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert all(taken > 100e6 for _, taken in found.values()), found
+        met = all(0.7 < predicted / taken < 1.3 for predicted, taken in found.values())
+        if met or attempt:
+            break
+    assert met, found
