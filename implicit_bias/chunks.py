@@ -79,7 +79,9 @@ def checked_weights(weights: jax.Array | None, n: int, default: float, dtype: An
     return weights
 
 
-def chunk_slices(data: Batch, weights: jax.Array, chunk_size: int) -> Callable[[jax.Array], tuple]:
+def chunk_slices(
+    data: Batch, weights: jax.Array, chunk_size: int
+) -> Callable[[jax.Array], tuple[Batch, jax.Array]]:
     """Cut data into equal chunks without copying or padding it.
 
     Where the chunk size does not divide n, the last chunk reaches back over examples already

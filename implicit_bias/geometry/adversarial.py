@@ -50,6 +50,9 @@ Ball = Literal["linf", "l2"]
 Method = Literal["fgsm", "pgd"]
 Bound = float | npt.NDArray[Any] | jax.Array
 
+_Best = tuple[jax.Array, jax.Array]
+_Walk = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
 _TRAVEL = 2.5  # radii that a search may walk in all: enough to cross the ball from any start
 
 
@@ -177,18 +180,18 @@ def pgd(
     climb = _climb(network, loss, targets, space)
     length = _TRAVEL / steps * space.radius
 
-    def visit(change: jax.Array, best: jax.Array, highest: jax.Array) -> tuple:
+    def visit(change: jax.Array, best: jax.Array, highest: jax.Array) -> _Walk:
         value, gradient = climb(change)
         better = value > highest  # never where it is not a number
         wide = better.reshape(-1, *[1] * (inputs.ndim - 1))
         return change, gradient, jnp.where(wide, change, best), jnp.where(better, value, highest)
 
-    def step(carry: tuple, _: None) -> tuple[tuple, None]:
+    def step(carry: _Walk, _: None) -> tuple[_Walk, None]:
         change, gradient, best, highest = carry
         ahead = space.into(change + length * _steepest(gradient, ball), ball)
         return visit(ahead, best, highest), None
 
-    def search(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
+    def search(carry: _Best, index: jax.Array) -> tuple[_Best, None]:
         start = space.boxed(space.radius * _random(jax.random.fold_in(key, index), inputs, ball))
         (_, _, best, highest), _ = jax.lax.scan(step, visit(start, *carry), length=steps)
         return (best, highest), None

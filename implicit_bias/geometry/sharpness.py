@@ -45,6 +45,8 @@ Ball = Literal["l2", "linf"]
 Law = Literal["gaussian", "l2", "linf"]
 
 # The step, in radii: long steps make the search a power iteration, short ones make it careful.
+_Climb = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
 _FIRST_STEP = 2.0
 _LONGEST_STEP = 64.0
 
@@ -175,7 +177,7 @@ def worst_case_sharpness(
             change = _project(start(index), radius, ball)
             reached, gradient = climb_from(change)
 
-            def step(state: tuple, _: None) -> tuple[tuple, None]:
+            def step(state: _Climb, _: None) -> tuple[_Climb, None]:
                 change, reached, gradient, length = state
                 proposed = _project(
                     change + length * radius * _steepest(gradient, ball), radius, ball

@@ -172,13 +172,13 @@ class DeepLinear:
 
 # Where lanes start in one batch, still one after another: batches of LAPACK's decompositions wait for the
 # threads that they run on, and on CPUs of JAX 0.10.2 two devices that did so at once waited for ever.
-@sequential_vmap
+@sequential_vmap  # type: ignore[untyped-decorator]
 def _svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
     return u, s, vt
 
 
-@sequential_vmap
+@sequential_vmap  # type: ignore[untyped-decorator]
 def _qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     q, r = jnp.linalg.qr(matrix)
     return q, r

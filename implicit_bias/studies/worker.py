@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from implicit_bias.data import Dataset
 from implicit_bias.results import provenance
-from implicit_bias.results.assemble import Row, Trial, assemble
+from implicit_bias.results.assemble import Row, assemble
 from implicit_bias.results.lane_store import LaneStore
+from implicit_bias.results.trials import Trial
 from implicit_bias.studies.base import Rounds, Stage, Study, Trials
 from implicit_bias.studies.elapsed import Elapsed
 from implicit_bias.studies.interrupts import Interrupts

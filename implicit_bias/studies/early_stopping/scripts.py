@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,7 @@ class NormScript(Drawn):
         x = rng.standard_normal((REPEATS, 100, 20)) / np.sqrt(20)
         y = rng.standard_normal((REPEATS, 100))
         starts = _generator(seed, 17, "initialisation")
-        ways = {
+        ways: dict[str, Callable[[], TwoLayer]] = {
             "as stated": lambda: TwoLayer.scripted(starts, 20, 50, REPEATS),
             # One start for both batch sizes.
             "epochs": lambda: TwoLayer.usual(_generator(seed, 17, "probe"), 20, 50, REPEATS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from implicit_bias.results.claims import Claim
 from implicit_bias.studies.margin import rules, rules_script
+from implicit_bias.studies.margin.script import ANGLE
 
 CLAIMS = (
     Claim(
@@ -168,7 +169,7 @@ CLAIMS = (
         "After 20,000 steps the angle to the support vector machine is 0.52°, margins agree to 1.0001, "
         "the loss is 0.000156 and the weights' length 10.12.",
         ".52°, 1.0001, .000156, 10.12",
-        f"angle below {rules_script.ANGLE:g}°, margins within 1 %, and loss and length change from the "
+        f"angle below {ANGLE:g}°, margins within 1 %, and loss and length change from the "
         "first to the last printed step as printed, within a factor of 1.25",
         rules_script.printed,
         unit="as named",

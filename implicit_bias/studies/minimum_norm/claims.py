@@ -6,6 +6,7 @@ from implicit_bias.results.claims import Claim
 from implicit_bias.studies.minimum_norm import rules_definitions as definitions
 from implicit_bias.studies.minimum_norm import rules_descent as descent
 from implicit_bias.studies.minimum_norm import rules_penalties as penalties
+from implicit_bias.studies.minimum_norm.definitions import FITTED
 
 _REACHED = f"relative distance from X⁺y at most {descent.REACHED:g}"
 
@@ -27,7 +28,7 @@ CLAIMS = (
         "Chapter 11, definition of an interpolating solution",
         "Zero training loss is, in classification, the same as every training label being right.",
         "100 % accuracy",
-        f"training loss at most {definitions.FITTED:g} wherever every label is right, for four losses "
+        f"training loss at most {FITTED:g} wherever every label is right, for four losses "
         "and weights of four lengths",
         definitions.accuracy_means_zero_loss,
         unit="training loss",

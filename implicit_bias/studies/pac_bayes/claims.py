@@ -70,7 +70,7 @@ CLAIMS = (
         f"at σ = {networks.STATED_SCALE:g}, for 784-100-10: ‖w‖ within {networks.STATED['norm'][1]:.0%} "
         f"of 15, bound within {networks.STATED['bound'][1]:.0%} of .8, its ratio to the test error "
         f"within {networks.STATED['ratio'][1]:.0%} of 10; larger at the largest σ; KL of the law of "
-        f"least noise around w less than {networks.NEAR:g} times what is stated; and with noise around "
+        f"least noise around w less than {bounds.NEAR:g} times what is stated; and with noise around "
         f"w a bound less than {1 - networks.MEANINGFUL:g} of the error of guessing",
         networks.exercise,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from implicit_bias.results.claims import Claim
 from implicit_bias.studies.stability import rules
 from implicit_bias.studies.stability import rules_learning as learning
+from implicit_bias.studies.stability.learning import LEAST
 
 CLAIMS = (
     Claim(
@@ -152,7 +153,7 @@ CLAIMS = (
         "For some distributions and classes no algorithm's gap is smaller than Ω(1/√m) with more than "
         "constant probability.",
         "Ω(1/√m)",
-        f"fair coin: at every m the share of draws with a gap of {learning.LEAST:g}/√m or more, either "
+        f"fair coin: at every m the share of draws with a gap of {LEAST:g}/√m or more, either "
         f"way, above {learning.OFTEN:g}, for each algorithm",
         learning.gap_lower_bound,
         learning.OFTEN,

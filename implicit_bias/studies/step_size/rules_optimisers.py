@@ -10,7 +10,7 @@ import numpy as np
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison
 from implicit_bias.studies.comparisons import about_zero, above, larger, mean_ends, near
-from implicit_bias.studies.rows import constant, gap, require
+from implicit_bias.studies.rows import constant, gap, require, values_of
 from implicit_bias.studies.step_size.arms import ADAM, FIRST, MOMENTUM, SGD
 from implicit_bias.studies.step_size.rows import (
     accuracy,
@@ -21,7 +21,6 @@ from implicit_bias.studies.step_size.rows import (
     epochs,
     first_epoch,
     logged,
-    values_of,
 )
 
 if TYPE_CHECKING:

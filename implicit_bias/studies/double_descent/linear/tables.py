@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,14 +37,15 @@ SHOWN = {
 
 def linear_tables(result: xr.Dataset) -> Sequence[Table]:
     """Return the tables of what was run."""
-    made = []
-    for build in (
+    builds: tuple[Callable[[], Table], ...] = (
         lambda: _risk(result, FIFTY),
         lambda: _risk(result, HUNDRED),
         lambda: _risk(result, STRONG_FIRST),
         lambda: _exercise(result),
         lambda: _threshold(result),
-    ):
+    )
+    made = []
+    for build in builds:
         try:
             made.append(build())
         except NotDecidable:
