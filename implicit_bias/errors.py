@@ -17,13 +17,14 @@ class UserError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
-def unknown(kind: str, given: object, known: Iterable[str]) -> UserError:
+def unknown(kind: str, given: object, known: Iterable[str], *, own: str = "") -> UserError:
     """Build the error for a name that is not in a list, suggesting the nearest one.
 
     Args:
         kind: What the name stands for, e.g. ``"optimiser"``.
         given: The name that was given.
         known: The names that exist.
+        own: What may be given in place of a name, e.g. ``"file.py:NAME"``.
 
     Returns:
         An error ready to be raised.
@@ -31,4 +32,5 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> UserError:
     names = sorted(known)
     close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return UserError(f"unknown {kind} {given!r}{hint} (known: {', '.join(names)})")
+    also = f"; of your own: {own}" if own else ""
+    return UserError(f"unknown {kind} {given!r}{hint} (known: {', '.join(names)}{also})")

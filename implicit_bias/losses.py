@@ -229,7 +229,7 @@ def get(spec: object) -> Loss:
     if isinstance(spec, str):
         if ":" not in spec:
             if spec not in _REGISTRY:
-                raise unknown("loss", spec, _REGISTRY)
+                raise unknown("loss", spec, _REGISTRY, own="file.py:NAME")
             return _REGISTRY[spec]
         from implicit_bias.plugins import load_attribute
 

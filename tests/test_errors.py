@@ -49,6 +49,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(given, told):
     assert str(error) == told
 
 
+def test_it_says_that_ones_own_may_be_given():
+    # Breaks if whoever names a thing of their own without its file is shown ours alone.
+    error = unknown("loss", "own", ["hinge"], own="file.py:NAME")
+    assert str(error) == "unknown loss 'own' (known: hinge; of your own: file.py:NAME)"
+
+
 def test_only_one_name_is_suggested():
     # Breaks if a line offers a choice of guesses.
     text = str(unknown("arm", "epoch", ["epochs", "epoch_2", "epoc"]))

@@ -201,7 +201,8 @@ def _raw(name: str, cache_dir: str | os.PathLike[str] | None) -> RawData:
             f"dataset {key} is not prepared in {cache.directory(cache_dir)}; run "
             f"`implicit-bias data prepare {key}`, with `--from DIR` for files that are already here"
         )
-    raise unknown("dataset", name, dict.fromkeys(["digits", *GENERATORS, *PUBLIC, *stored]))
+    names = dict.fromkeys(["digits", *GENERATORS, *PUBLIC, *stored])
+    raise unknown("dataset", name, names, own="a path ending in .npz or .txt, file.py:NAME")
 
 
 def _plugin(spec: str, options: dict[str, Any]) -> Dataset:

@@ -91,7 +91,7 @@ def get(spec: object, **options: Any) -> Model:
 
             return _as_model(load_attribute(spec, "model"), spec, options)
         if spec not in _REGISTRY:
-            raise unknown("model", spec, _REGISTRY)
+            raise unknown("model", spec, _REGISTRY, own="file.py:NAME")
         return _call(_REGISTRY[spec], spec, options)
     return _as_model(spec, repr(spec), options)
 

@@ -92,7 +92,7 @@ def get(spec: object) -> Optimizer:
             return wrapper(get(inner))
         if ":" not in spec:
             if spec not in _REGISTRY:
-                raise unknown("optimiser", spec, [*_REGISTRY, *_WRAPPERS])
+                raise unknown("optimiser", spec, [*_REGISTRY, *_WRAPPERS], own="file.py:NAME")
             return _REGISTRY[spec]
         from implicit_bias.plugins import load_attribute
 

@@ -56,7 +56,7 @@ def get(spec: object) -> Pruner:
     if isinstance(spec, str):
         if ":" not in spec:
             if spec not in _REGISTRY:
-                raise unknown("pruner", spec, _REGISTRY)
+                raise unknown("pruner", spec, _REGISTRY, own="file.py:NAME")
             return _REGISTRY[spec]
         from implicit_bias.plugins import load_attribute
 

@@ -70,7 +70,7 @@ def get(name: str) -> Study:
         Study('stability', 8 stages, 21 claims)
     """
     if name not in STUDIES and ":" not in name:
-        raise unknown("study", name, STUDIES)
+        raise unknown("study", name, STUDIES, own="file.py:NAME")
     study = load_attribute(STUDIES.get(name, name), kind="study")
     if not isinstance(study, Study):
         raise UserError(f"{name} is a {type(study).__name__}, not a Study; name a Study object")
