@@ -107,9 +107,10 @@ class Trainer:
         if saved is not None:
             resume = _snapshot_from(*saved)
         bench.begin()
+        early = "; may end sooner" if any(lane.budget.may_end_early for lane in chunk) else ""
 
         def on_segment(progress: Progress) -> None:
-            note = f"{progress.active} lanes, batch loss {progress.batch_loss:.3g}"
+            note = f"{progress.active} lanes, batch loss {progress.batch_loss:.3g}{early}"
             bench.reporter.advance(finished + program.work(progress.done), note)
             if bench.must_save():
                 bench.store.save_running(key, *_snapshot_to(progress.snapshot()))

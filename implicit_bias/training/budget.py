@@ -66,3 +66,8 @@ class Budget:
             object.__setattr__(self, "target_loss", float(self.target_loss))
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise UserError(f"evaluate_every is {self.evaluate_every}; choose at least 1")
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a lane may stop before its last update: how long it trains is a bound then."""
+        return self.target_loss is not None or bool(self.until)

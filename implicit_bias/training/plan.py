@@ -150,9 +150,10 @@ class Plan:
         """
         if not self.programs:
             return f"nothing is trained; experiments on {self.dataset.name}"
+        most = "at most " if any(lane.budget.may_end_early for lane in self.lanes()) else ""
         lines = [
             f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
-            f"{self.dataset.name}; training alone takes {_duration(self.seconds)}; compiling and "
+            f"{self.dataset.name}; training alone takes {most}{_duration(self.seconds)}; compiling and "
             "measuring, not counted here, come on top",
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
             f"{'params':>9} {'MFLOP':>9} {'MB/chunk':>9} {'training':>12}",

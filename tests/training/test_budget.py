@@ -47,3 +47,10 @@ def test_a_reason_to_stop_is_met_on_its_side_and_by_numbers_alone():
     assert rising.met(values).tolist() == [False, True, True, False]
     with pytest.raises(UserError, match="should stop at sharpness = nan; give a number"):
         Until("sharpness", math.nan)
+
+
+def test_only_a_budget_with_a_reason_to_stop_may_end_early():
+    # Breaks if the time that a plan gives is called a bound where it is none, or an estimate where it is one.
+    assert not Budget(10).may_end_early
+    assert Budget(10, target_loss=0.1, evaluate_every=5).may_end_early
+    assert Budget(10, until=(Until("train_error", 0.0),)).may_end_early

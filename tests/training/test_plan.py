@@ -108,3 +108,11 @@ def test_the_work_counts_each_use_of_a_weight(dataset: Dataset):
     assert header[-4:] == ["params", "MFLOP", "MB/chunk", "training"]
     assert "48" in row  # parameters
     assert f"{2e-6 * uses:.4g}" in row
+
+
+def test_time_is_a_bound_where_lanes_may_end_early(dataset: Dataset):
+    # Breaks if a run that stops at a target is said to take as long as one that does not.
+    fixed = make_plan([make_lane(0, 50)], dataset)
+    early = make_lane(0, budget=Budget(50, target_loss=0.1, evaluate_every=10))
+    assert "at most" not in fixed.describe()
+    assert "training alone takes at most " in make_plan([early], dataset).describe()
