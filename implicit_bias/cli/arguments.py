@@ -131,14 +131,18 @@ def _parser() -> argparse.ArgumentParser:
             help=f"only these: {what}; default all",
         )  # fmt: skip
     command.add_argument(
-        "--scale", choices=("smoke", "laptop", "full"), default="smoke", help="size of the runs"
+        "--scale",
+        choices=("smoke", "laptop", "full"),
+        help="size of the runs; default smoke, and with --merge all",
     )
     command.add_argument(
         "--merge", nargs="+", action="extend", default=[], metavar="DIR",
         help="run nothing: put finished runs and ledgers together",
     )  # fmt: skip
     command.add_argument(
-        "--out", metavar="DIR", help="folder of the ledger and its runs; default ledger-<scale>"
+        "--out",
+        metavar="DIR",
+        help="folder of the ledger and its runs; default ledger-<scale>, or ledger-merged",
     )
     command.add_argument(
         "--figures", choices=("pdf", "svg"), help="write the studies' figures as such files too"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import implicit_bias
 from implicit_bias.cli.shared import (
+    QUICK_SCALE,
     Stopped,
     compilation_cache,
     layout,
@@ -24,7 +25,7 @@ from implicit_bias.results.table import make_table
 
 if TYPE_CHECKING:
     from implicit_bias.ledger.ledger import Ledger, Row
-    from implicit_bias.ledger.registry import Entry
+    from implicit_bias.ledger.registry import Entry, Scale
     from implicit_bias.studies import Study, StudySettings
 
 DEFAULT_OUT = "ledger"
@@ -43,24 +44,34 @@ def verify(asked: Namespace) -> None:
                 "no claim has that source, study and id at once; leave one of --source, --study and "
                 "--claim out"
             )
-        out = Path(asked.out or f"{DEFAULT_OUT}-{asked.scale}")
+        scale: Scale | None = asked.scale
+        out = Path(
+            asked.out or f"{DEFAULT_OUT}-{scale or ('merged' if asked.merge else QUICK_SCALE)}"
+        )
+        if (
+            out / "run.json"
+        ).exists():  # what is read there later would be the ledger, and not the run
+            raise UserError(f"{out} is the folder of a run; name another with --out")
         if asked.merge:
-            made = ledger.merged(entries, [Path(folder) for folder in asked.merge], out)
-            made.save(out / "ledger.json")
-        else:
-            made = _run(asked, screen, entries, out)
-        page = ledger.write_page(made, entries, out)
-        if asked.figures:
-            drawn = ledger.export_figures(made, out, asked.figures)
-            screen.say(f"{len(drawn)} figures in {out / 'figures'}")
+            made = ledger.merged(entries, [Path(one) for one in asked.merge], out, scale)
+        with ledger.held(out):
+            if asked.merge:
+                made.save(out / "ledger.json")
+            else:
+                made = _run(asked, screen, entries, out, scale or QUICK_SCALE)
+            page = ledger.write_page(made, entries, out)
+            if asked.figures:
+                drawn = ledger.export_figures(made, out, asked.figures)
+                screen.say(f"{len(drawn)} figures in {out / 'figures'}")
         _show(screen, made, entries, whole=len(made.rows) <= 40 or asked.all)
         screen.say(f"Left in {out}: ledger.json, {page.name}; runs of studies in {out / 'runs'}")
         screen.say(f"Took {duration(time.monotonic() - began)}. Open {page}")
         content: dict[str, Any] = {"scale": made.scale, "out": str(out), "counts": made.counts()}
-        missed = ledger.shortfalls(made, entries)
-        for line in missed:
-            screen.say(f"Missed: {line}")
-        content["missed"] = list(missed)
+        missed, noted = ledger.shortfalls(made, entries), ledger.remarks(made, entries)
+        for head, lines in (("Note", noted), ("Missed", missed)):
+            for line in lines:
+                screen.say(f"{head}: {line}")
+        content |= {"missed": list(missed), "notes": list(noted)}
         print_json(asked, {**content, "rows": [asdict(row) for row in made.rows]})
         if missed and asked.strict:
             number = f"{len(missed)} shortfall" + ("s" if len(missed) > 1 else "")
@@ -106,21 +117,22 @@ def compare(asked: Namespace) -> None:
         print_json(asked, {"changes": [asdict(change) for change in changes]})
 
 
-def _run(asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path) -> Ledger:
+def _run(
+    asked: Namespace, screen: Screen, entries: tuple[Entry, ...], out: Path, scale: Scale
+) -> Ledger:
     from implicit_bias import ledger
 
-    ledger.writable(out)
     cache = compilation_cache(screen)
     number = f"{len(entries)} claim" + ("s" if len(entries) != 1 else "")
-    screen.say(f"implicit-bias {implicit_bias.__version__}: {number} at size {asked.scale}")
+    screen.say(f"implicit-bias {implicit_bias.__version__}: {number} at size {scale}")
 
     def prepare(study: Study, settings: StudySettings) -> None:
-        prepare_jax(settings, asked.scale, cache)
+        prepare_jax(settings, scale, cache)
 
     progress = Progress(screen)
     try:
         return ledger.verify(
-            entries, out, scale=asked.scale, how=layout(asked), reporter=progress, prepare=prepare
+            entries, out, scale=scale, how=layout(asked), reporter=progress, prepare=prepare
         )
     except KeyboardInterrupt:
         command = shlex.join(asked.arguments)

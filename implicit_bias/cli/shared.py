@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from implicit_bias.cli.terminal import Screen
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMPILATION_CACHE = "IMPLICIT_BIAS_COMPILATION_CACHE"
 """Environment variable: folder of the persistent compilation cache, or ``off``."""
 
-QUICK_SCALE = "smoke"
+QUICK_SCALE: Final = "smoke"
 """The size of runs that compile for longer than they compute."""
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from implicit_bias.errors import UserError
 from implicit_bias.ledger.ledger import Ledger, Row
 
-What = Literal["verdict", "effect", "new", "gone"]
+What = Literal["verdict", "condition", "effect", "new", "gone"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Change:
 
     Attributes:
         id: The statement.
-        what: ``verdict`` changed; ``effect`` did, so far that the intervals have nothing in common; or
-            the statement is ``new``, or ``gone``.
+        what: ``verdict`` changed; ``condition`` did, where the verdict is the same word for it; ``effect``
+            did, so far that the intervals have nothing in common; or the statement is ``new``, or ``gone``.
         before: Its row in the first ledger.
         after: Its row in the second.
     """
@@ -65,10 +65,19 @@ def compare(before: Ledger, after: Ledger) -> tuple[Change, ...]:
             changes.append(Change(id, "new", None, row))
         elif previous.verdict != row.verdict:
             changes.append(Change(id, "verdict", previous, row))
+        elif _where(previous) != _where(row):
+            changes.append(Change(id, "condition", previous, row))
         elif _apart(previous, row):
             changes.append(Change(id, "effect", previous, row))
     gone = (Change(id, "gone", row, None) for id, row in old.items() if id not in new)
     return (*changes, *gone)
+
+
+def _where(row: Row) -> object:
+    """Return where a conditional verdict holds: by its comparisons, or else in its words."""
+    if row.verdict != "conditional":
+        return None
+    return {arm: record.get("verdict") for arm, record in row.arms.items()} or row.condition
 
 
 def _apart(one: Row, other: Row) -> bool:

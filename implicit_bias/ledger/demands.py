@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from implicit_bias.ledger.ledger import Ledger, Row
+from implicit_bias.ledger.ledger import NOT_RUN, Ledger, Row
 from implicit_bias.ledger.registry import Entry
-
-NOT_RUN = "not run: "
-"""How the reason begins of a row whose study was asked for and could not be run."""
 
 
 def lacking(entry: Entry, row: Row) -> tuple[str, ...]:
@@ -64,7 +61,7 @@ def shortfalls(ledger: Ledger, entries: Sequence[Entry]) -> tuple[str, ...]:
         elif missing := lacking(entry, row):
             lines.append(f"{entry.id} lacks {' and '.join(missing)}")
     said = [
-        f"{study} was not run, which leaves {count} claims not decided: {why}"
+        f"{study} was not run, which leaves {count} claim{'s' if count > 1 else ''} not decided: {why}"
         for (study, why), count in missed.items()
     ]
     return (*said, *lines)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from implicit_bias.errors import UserError
-from implicit_bias.ledger.registry import Document, Entry, Scale
+from implicit_bias.ledger.registry import SCALES, Document, Entry, Scale
 from implicit_bias.results.checkpoint import write_atomic
+from implicit_bias.results.lock import RunLock
 
 SCHEMA = 1
 """Version of the ledger's JSON; a file with another one is refused."""
 
 VERDICTS = ("supported", "refuted", "conditional", "inconclusive", "not-decided")
 """Verdicts on a document's position, in the order in which they are counted."""
+
+NOT_RUN = "not run: "
+"""How the reason begins of a row whose study was asked for and could not be run."""
+
+NO_RUN = f"{NOT_RUN}no run that judges it was given"
+"""The reason of a row of which ledgers and runs that were put together say nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Row:
         run: What ran: its study, digest of its settings, version, checksum of the data, seeds, size, and as
             ``path`` its folder seen from the ledger's.
         follow_ups: Verdicts on claims of our own that follow from it, by id.
+        criterion: The criterion by which it was judged; empty where that was not kept.
     """
 
     id: str
@@ -58,6 +67,7 @@ class Row:
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
     follow_ups: Mapping[str, str] = field(default_factory=dict)
+    criterion: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -128,35 +138,18 @@ def writable(out: Path) -> None:
         ) from error
 
 
-def load(path: Path) -> Ledger:
-    """Read a ledger: a file that ``Ledger.save`` wrote, or a folder with a ``ledger.json``.
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold the folder of a ledger: of two that write there each would leave the other's statements out.
 
     Raises:
-        UserError: There is none, or it cannot be read.
+        UserError: It cannot be made or written to, or another process holds it.
     """
-    file = path / "ledger.json" if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {content['schema']}, not {SCHEMA}")
-        names = {one.name for one in fields(Row)}
-        rows = []
-        for given in content["rows"]:
-            known = {name: value for name, value in given.items() if name in names}
-            if known.get("interval") is not None:
-                known["interval"] = tuple(known["interval"])
-            rows.append(Row(**known))
-        return Ledger(str(content["scale"]), tuple(rows))
-    except FileNotFoundError:
-        raise UserError(
-            f"{file} does not exist; make a ledger with `implicit-bias verify --out {path}`"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); name a ledger") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{file} is no ledger ({error}); name a folder that `implicit-bias verify` made"
-        ) from error
+    writable(out)
+    with RunLock(out, remove_leftovers=False):  # below it may lie what others are at work on
+        for leftover in out.glob(".ledger.*.partial"):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 def not_decided(entry: Entry, reason: str, config: str = "") -> Row:
@@ -208,6 +201,7 @@ def judged(
         arms=_arms(found),
         run=run,
         follow_ups={id: findings[id]["verdict"] for id in entry.follow_ups if id in findings},
+        criterion=found.get("criterion", ""),
     )
 
 
@@ -223,26 +217,37 @@ def _arms(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def combine(ledgers: Sequence[Ledger], entries: Iterable[Entry]) -> Ledger:
-    """Put ledgers together: for each statement the row of its own config, else the one with most seeds.
+    """Put ledgers together: for each statement the row of the largest size that a config of its own judges.
 
-    A row that is not decided gives way to any that is. Which verdict a row has is not looked at.
+    Of two of one size the one with more seeds counts, and any config of its own before other settings. A
+    row that is not decided gives way to any that is. Which verdict a row has is not looked at.
 
     Args:
         ledgers: Ledgers, of which later ones win where nothing else tells rows apart.
         entries: The statements asked for; one without a row is not decided.
     """
     rows = []
-    scales = {ledger.scale for ledger in ledgers}
+    found_sizes: set[str] = set()
     for entry in entries:
         found = [row for ledger in ledgers for row in ledger.rows if row.id == entry.id]
 
         def worth(
             place_and_row: tuple[int, Row], entry: Entry = entry
-        ) -> tuple[bool, bool, int, int]:
+        ) -> tuple[bool, int, int, int]:
             place, row = place_and_row
-            own = row.config in entry.configs.values()
-            return row.verdict != "not-decided", own, row.n_seeds, place
+            size = size_of(entry, row.config)
+            rank = -1 if size is None else SCALES.index(size)
+            return row.verdict != "not-decided", rank, row.n_seeds, place
 
         best = max(enumerate(found), key=worth, default=None)
-        rows.append(best[1] if best else not_decided(entry, "no run of it was given"))
-    return Ledger(scales.pop() if len(scales) == 1 else "mixed", tuple(rows))
+        rows.append(best[1] if best else not_decided(entry, NO_RUN))
+        if best and best[1].config:
+            found_sizes.add(size_of(entry, best[1].config) or best[1].config)
+    if not found_sizes:
+        found_sizes = {ledger.scale for ledger in ledgers}
+    return Ledger(found_sizes.pop() if len(found_sizes) == 1 else "mixed", tuple(rows))
+
+
+def size_of(entry: Entry, config: str) -> Scale | None:
+    """Return the largest size at which a config judges a statement; None where it is none of its own."""
+    return next((size for size in reversed(SCALES) if entry.configs.get(size) == config), None)

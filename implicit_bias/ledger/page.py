@@ -6,11 +6,13 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import implicit_bias
 from implicit_bias.ledger.filters import FILTER_STYLE, SCRIPT, controls
 from implicit_bias.ledger.ledger import Ledger, Row
 from implicit_bias.ledger.registry import DOCUMENTS, Entry
+from implicit_bias.ledger.remarks import remarks
 from implicit_bias.ledger.shipped import caption, figures_of
 from implicit_bias.ledger.tables import counts_table, explanation, shown_effect, verdict_words
 from implicit_bias.results.checkpoint import write_atomic
@@ -115,6 +117,7 @@ def render_page(ledger: Ledger, entries: Sequence[Entry], out: Path) -> str:
 <section id="provenance" aria-labelledby="provenance-head">
 <h2 id="provenance-head">Provenance</h2>
 <div class="wide">{_provenance(rows)}</div>
+{_remarks(ledger, entries)}
 </section>
 </main>
 <script>{SCRIPT}</script>
@@ -203,12 +206,19 @@ def _documents(rows: Sequence[Row]) -> str:
     return f"<ul>{items}</ul>"
 
 
+def _remarks(ledger: Ledger, entries: Sequence[Entry]) -> str:
+    lines = remarks(ledger, entries)
+    items = "".join(f"<li>{escaped(line)}</li>" for line in lines)
+    return f"<p>To be known of these runs:</p><ul>{items}</ul>" if lines else ""
+
+
 def _provenance(rows: Sequence[Row]) -> str:
-    runs = {(row.study, row.config): row.run for row in rows if row.run}
-    lines = [
-        [study, config or "own settings", run.get("seeds"), run.get("version"), run.get("digest"),
-         str(run.get("data_checksum") or "")[:10]]
-        for (study, config), run in runs.items()
-    ]  # fmt: skip
+    lines: list[list[Any]] = []
+    for row in rows:
+        run = row.run
+        line = [row.study, row.config or "own settings", run.get("seeds"), run.get("version"),
+                run.get("digest"), str(run.get("data_checksum") or "")[:10]]  # fmt: skip
+        if run and line not in lines:  # two runs of one study may stand behind different claims
+            lines.append(line)
     heads = ["study", "config", "seeds", "version", "settings", "data"]
     return to_html(make_table(heads, lines))

@@ -125,7 +125,8 @@ def get(id: str) -> Entry:
     for candidate in (id, *_parents(id)):
         if candidate in known:
             return known[candidate]
-    close = difflib.get_close_matches(id, known, n=3, cutoff=0.5)
+    lower = {name.lower(): name for name in known}
+    close = [lower[one] for one in difflib.get_close_matches(id.lower(), lower, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise UserError(
         f"unknown claim {id!r}{hint} (`implicit-bias explain` without an id lists all {len(known)})"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from implicit_bias.ledger.ledger import Ledger, Row, combine, load
+from implicit_bias.ledger.ledger import Ledger, Row, combine
+from implicit_bias.ledger.read import load
 from implicit_bias.ledger.registry import Entry, select
 from implicit_bias.studies.config import config_root
 from implicit_bias.studies.present import VERDICTS
@@ -56,7 +57,7 @@ def figures_of(entry: Entry, row: Row, folder: Path | None) -> list[Path]:
     Args:
         entry: The claim.
         row: Its row.
-        folder: Folder of its ledger; None for the one that comes with the package.
+        folder: Folder of its ledger, or its file; None for the one that comes with the package.
     """
     if folder is None:
         home = config_root() / row.study.replace("-", "_") / "results"
@@ -65,7 +66,7 @@ def figures_of(entry: Entry, row: Row, folder: Path | None) -> list[Path]:
     path = row.run.get("path")
     if path is None:
         return []
-    drawn = folder / path / "figures"
+    drawn = (folder.parent if folder.is_file() else folder) / path / "figures"
     own = drawn / f"{entry.figure}.png"
     return [own] if own.is_file() else sorted(drawn.glob("verdicts.png"))
 

@@ -105,6 +105,10 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
             told.append(("remarks", row.reason))
         if row.config:
             told.append(("config", f"configs/{row.study.replace('-', '_')}/{row.config}.yaml"))
+        elif row.run:
+            told.append(("config", "none of this version: the run had settings of its own"))
+        if row.criterion and row.criterion != entry.criterion:
+            told.append(("judged by", f"{row.criterion} (the criterion above is another by now)"))
         told += [(f"also {id}", verdict) for id, verdict in row.follow_ups.items()]
     if entry.figure:
         told.append(("figure", f"{entry.figure}: {caption(entry.study, entry.figure)}"))

@@ -11,24 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import implicit_bias
 from implicit_bias.errors import UserError
-from implicit_bias.ledger.demands import NOT_RUN
-from implicit_bias.ledger.ledger import (
-    VERDICTS,
-    Ledger,
-    Row,
-    combine,
-    judged,
-    load,
-    not_decided,
-    writable,
-)
-from implicit_bias.ledger.registry import SCALES, Entry, Scale
+from implicit_bias.ledger.ledger import NOT_RUN, Ledger, Row, not_decided, writable
+from implicit_bias.ledger.merge import described, rows_of
+from implicit_bias.ledger.registry import Entry, Scale
 from implicit_bias.results import claims as claims_module
 from implicit_bias.studies import runner
 from implicit_bias.studies.base import Study
@@ -156,113 +146,4 @@ def _run(
         return [not_decided(entry, f"{NOT_RUN}{error}", job.config) for entry in job.entries]
     findings = claims_module.to_json(list(done.presented.findings))
     about = described(done.out) | {"path": os.path.relpath(done.out, out)}
-    return _rows(job.entries, scale, findings, job.config, about)
-
-
-def described(folder: Path) -> dict[str, Any]:
-    """Return what a finished run's record says of it, without its settings.
-
-    Raises:
-        UserError: The folder holds no run.
-    """
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        kept = ("scale", "digest", "version", "data_checksum", "seeds")
-        if not record["complete"]:
-            raise ValueError("it is not finished")
-        return {key: record[key] for key in kept} | {"study": record["study"]}
-    except FileNotFoundError:
-        why = "it has neither run.json nor ledger.json" if folder.is_dir() else "it does not exist"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = str(error)
-    raise UserError(
-        f"{folder} holds no finished run ({why}); name a folder that `run` or `verify` made"
-    )
-
-
-def merged(entries: Sequence[Entry], folders: Sequence[Path], out: Path) -> Ledger:
-    """Put finished runs and ledgers together; see ``ledger.combine`` for which row counts.
-
-    Args:
-        entries: The statements asked for.
-        folders: Folders of finished runs, of shipped configs or others, and of ledgers.
-        out: Folder of the ledger to be, from which the runs' folders are named.
-
-    Raises:
-        UserError: A folder holds neither.
-    """
-    return combine([_read(entries, folder, out) for folder in folders], entries)
-
-
-def _read(entries: Sequence[Entry], folder: Path, out: Path) -> Ledger:
-    if folder.is_file() or (folder / "ledger.json").exists():
-        return _seen_from(load(folder), folder, out)
-    about = described(folder) | {"path": os.path.relpath(folder, out)}
-    findings = _findings(folder)
-    own = [entry for entry in entries if entry.study == about["study"]]
-    scale = next((one for one in SCALES if one == about["scale"]), None)
-    rows = _rows(own, scale, findings, _config_of(about), about)
-    return Ledger(str(about["scale"]), tuple(rows))
-
-
-def _findings(folder: Path) -> list[dict[str, Any]]:
-    """Return what a run found, as ``results.claims.write_claims`` left it.
-
-    Raises:
-        UserError: The file is not there, or is no such list.
-    """
-    try:
-        found = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-        for one in found:
-            if not isinstance(one["id"], str) or one["verdict"] not in VERDICTS:
-                raise ValueError(f"{one['id']!r} has the verdict {one['verdict']!r}")
-            numbers = [one.get("effect"), *(one.get("interval") or (None, None))]
-            if len(numbers) != 3 or any(
-                not isinstance(number, int | float | None) for number in numbers
-            ):
-                raise ValueError(f"effect and interval of {one['id']} are {numbers}")
-    except FileNotFoundError:
-        why = "there is none"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-    else:
-        return list(found)
-    raise UserError(
-        f"{folder} has no readable claims.json ({why}); make it with `implicit-bias report {folder}`"
-    )
-
-
-def _seen_from(ledger: Ledger, folder: Path, out: Path) -> Ledger:
-    """Name the runs' folders as they are seen from another folder."""
-    home = folder if folder.is_dir() else folder.parent
-
-    def moved(row: Row) -> Row:
-        path = row.run.get("path")
-        run = (
-            dict(row.run)
-            if path is None
-            else {**row.run, "path": os.path.relpath(home / path, out)}
-        )
-        return replace(row, run=run)
-
-    return replace(ledger, rows=tuple(moved(row) for row in ledger.rows))
-
-
-def _config_of(about: dict[str, Any]) -> str:
-    """Return the name of the shipped config with a run's settings, or an empty text."""
-    for name, path in sizes(about["study"]).items():
-        _, settings, _ = load_config(str(path))
-        if settings.digest() == about["digest"]:
-            return name
-    return ""
-
-
-def _rows(
-    entries: Sequence[Entry],
-    scale: Scale | None,
-    findings: Sequence[dict[str, Any]],
-    config: str,
-    about: dict[str, Any],
-) -> list[Row]:
-    by_id = {finding["id"]: finding for finding in findings}
-    return [judged(entry, scale, by_id, config, about) for entry in entries]
+    return rows_of(job.entries, scale, findings, job.config, about)

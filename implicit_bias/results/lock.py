@@ -35,13 +35,16 @@ class RunLock:
         directory: The folder.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, remove_leftovers: bool = True) -> None:
         """Name the folder; nothing happens before the ``with`` statement.
 
         Args:
             directory: The run's folder.
+            remove_leftovers: Whether temporary files below it are removed. A folder that holds those of
+                others, which may be at work there, must be left as it is.
         """
         self.directory = Path(directory)
+        self._remove_leftovers = remove_leftovers
         self._descriptor: int | None = None
 
     def __enter__(self) -> RunLock:
@@ -76,7 +79,8 @@ class RunLock:
             os.close(descriptor)
             raise refusal from error
         self._descriptor = descriptor
-        remove_partial(self.directory)
+        if self._remove_leftovers:
+            remove_partial(self.directory)
         return self
 
     def __exit__(

@@ -110,7 +110,34 @@ def test_the_row_of_the_designated_config_counts_whatever_it_says() -> None:
         == more
     )
     empty = ledger.combine([], [ENTRY])
-    assert empty["ch11.X.1"].reason == "no run of it was given"
+    assert empty["ch11.X.1"].reason == "not run: no run that judges it was given"
+
+
+def test_the_larger_size_counts_whatever_its_seeds() -> None:
+    """Breaks if many seeds of a size that is quicker hide what the larger one says."""
+    small, large = row(config="smoke", n_seeds=100), row("refuted", n_seeds=5)
+    for ledgers in ([small, large], [large, small]):
+        made = ledger.combine([Ledger("smoke", (one,)) for one in ledgers], [ENTRY])
+        assert made["ch11.X.1"].config == "laptop"
+        assert made.scale == "laptop"
+
+
+def test_a_condition_that_changed_is_a_change() -> None:
+    """Breaks if a verdict passes for the same because it is the same word."""
+
+    def changes(before: Row, after: Row) -> list[str]:
+        pair = Ledger("laptop", (before,)), Ledger("laptop", (after,))
+        return [change.what for change in ledger.compare(*pair)]
+
+    given = {"effect": 1.0, "interval": (0.5, 1.5)}
+    one, other = (row("conditional", condition=words, **given) for words in ("small", "large"))
+    assert changes(one, other) == ["condition"]
+    assert changes(one, one) == []
+    arms = {"a": {"verdict": "supported"}, "b": {"verdict": "refuted"}}
+    turned = {"a": {"verdict": "refuted"}, "b": {"verdict": "supported"}}
+    first = row("conditional", condition="a holds, by 3", arms=arms, **given)
+    assert changes(first, row("conditional", condition="by 4", arms=arms, **given)) == []
+    assert changes(first, row("conditional", condition="", arms=turned, **given)) == ["condition"]
 
 
 def test_changes_are_those_beyond_intervals() -> None:

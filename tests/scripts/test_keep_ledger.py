@@ -9,9 +9,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from implicit_bias import ledger
+from implicit_bias import ledger, studies
 from implicit_bias.results import store
 from implicit_bias.studies.config import load_config
+from implicit_bias.studies.present import code_digest
 
 ROOT = Path(__file__).parents[2]
 FINDING = {
@@ -33,6 +34,7 @@ def make_run(folder: Path, digest: str) -> Path:
     record = {
         "complete": True, "scale": "laptop", "digest": digest, "version": "0", "data_checksum": "0",
         "seeds": [0], "study": "stability",
+        "presented": {"code": code_digest(studies.get("stability")), "files": []},
     }  # fmt: skip
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(record))
