@@ -30,6 +30,7 @@ from implicit_bias.ledger.shipped import caption as caption
 from implicit_bias.ledger.shipped import figures_of as figures_of
 from implicit_bias.ledger.shipped import keep as keep
 from implicit_bias.ledger.shipped import shipped as shipped
+from implicit_bias.ledger.tables import arms_table as arms_table
 from implicit_bias.ledger.tables import changes_table as changes_table
 from implicit_bias.ledger.tables import counts_table as counts_table
 from implicit_bias.ledger.tables import explanation as explanation

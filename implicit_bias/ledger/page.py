@@ -14,10 +14,16 @@ from implicit_bias.ledger.ledger import Ledger, Row
 from implicit_bias.ledger.registry import DOCUMENTS, Entry
 from implicit_bias.ledger.remarks import remarks
 from implicit_bias.ledger.shipped import caption, figures_of
-from implicit_bias.ledger.tables import counts_table, explanation, shown_effect, verdict_words
+from implicit_bias.ledger.tables import (
+    arms_table,
+    counts_table,
+    explanation,
+    shown_effect,
+    verdict_words,
+)
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.results.report import Figure, chip, escaped, figure_html, style_sheet
-from implicit_bias.results.table import effect_text, make_table, published_text, to_html
+from implicit_bias.results.table import make_table, published_text, to_html
 
 HOW = (
     "Each claim's criterion, with the smallest effect that matters, was fixed before the run that judges "
@@ -159,12 +165,7 @@ def _section(row: Row, entry: Entry, pictures: dict[Path, list[str]]) -> str:
     table = make_table(["", ""], explanation(entry, row), align=["left", "left"])
     arms = ""
     if row.arms:
-        lines = [
-            [arm, str(record["verdict"]).replace("-", " "), effect_text(record), record.get("n")]
-            for arm, record in row.arms.items()
-        ]
-        heads = ["comparison", "verdict", "effect [interval]", "seeds"]
-        arms = f'<div class="wide">{to_html(make_table(heads, lines))}</div>'
+        arms = f'<div class="wide">{to_html(arms_table(row))}</div>'
     links = "".join(
         f'<p><a href="#figure-{number}">Figure {number}</a></p>'
         for number, ids in enumerate(pictures.values(), 1)

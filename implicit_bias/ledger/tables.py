@@ -76,6 +76,28 @@ def shown_effect(row: Row, entry: Entry) -> str:
     return effect_text(given)
 
 
+def arms_table(row: Row) -> Table:
+    """Tabulate the comparisons behind a row's verdict."""
+    lines = [
+        [arm, str(record["verdict"]).replace("-", " "), effect_text(record), record.get("n")]
+        for arm, record in row.arms.items()
+    ]
+    return make_table(["comparison", "verdict", "effect [interval]", "seeds"], lines)
+
+
+def shown_comparison(row: Row) -> str:
+    """Return the name of the comparison whose effect a row shows; empty where it has one, or none is it."""
+    own = row.effect, list(row.interval or (None, None))
+    return next(
+        (
+            arm
+            for arm, record in row.arms.items()
+            if (record.get("effect"), list(record.get("interval") or (None, None))) == own
+        ),
+        "",
+    )
+
+
 def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
     """Return all that is known of a statement, as pairs of a heading and a text.
 
@@ -98,7 +120,9 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
         ("study", _where(entry)),
     ]
     if row is not None:
-        told += [("verdict", verdict_words(row, None)), ("measured", shown_effect(row, entry))]
+        arm = shown_comparison(row)
+        measured = shown_effect(row, entry) + (f" ({arm})" if arm else "")
+        told += [("verdict", verdict_words(row, None)), ("measured", measured)]
         if row.n_seeds:
             told.append(("seeds", str(row.n_seeds)))
         if row.reason and row.verdict != "not-decided":

@@ -140,6 +140,19 @@ def test_a_condition_that_changed_is_a_change() -> None:
     assert changes(first, row("conditional", condition="", arms=turned, **given)) == ["condition"]
 
 
+def test_explain_names_the_comparison_that_it_shows() -> None:
+    """Breaks if one number of several stands there, and nobody knows of which comparison it is."""
+    arms = {
+        "first": {"verdict": "supported", "effect": 2.0, "interval": [1.5, None], "n": 5},
+        "second": {"verdict": "refuted", "effect": 1.0, "interval": [0.5, 1.5], "n": 5},
+    }
+    found = row("conditional", condition="first", effect=1.0, interval=(0.5, 1.5), arms=arms)
+    assert dict(ledger.explanation(ENTRY, found))["measured"] == "1.00 [0.50, 1.50] (second)"
+    alone = row(effect=1.0, interval=(0.5, 1.5))
+    assert dict(ledger.explanation(ENTRY, alone))["measured"] == "1.00 [0.50, 1.50]"
+    assert ledger.arms_table(found).rows[1][:2] == ("second", "refuted")
+
+
 def test_changes_are_those_beyond_intervals() -> None:
     first = row(effect=1.0, interval=(0.5, 1.5))
     near, far = row(effect=1.4, interval=(1.0, None)), row(effect=3.0, interval=(2.0, 4.0))

@@ -23,7 +23,8 @@ def rows_of(entries: Sequence[Entry]) -> list[Row]:
         Row(
             entry.id, entry.document, entry.study, "laptop", VERDICTS[place % len(VERDICTS)],
             effect=0.1 * place, interval=(-1.0, None), n_seeds=5, condition="where <b>it</b> holds",
-            reason=f"needs laptop, and {'a_word_without_end' * 9}", run={"scale": "laptop", "seeds": 5, "path": "runs/one"},
+            reason=f"needs laptop, and {'a_word_without_end' * 9}",
+            run={"scale": "laptop", "seeds": 5, "path": "runs/one"},
         )
         for place, entry in enumerate(entries)
     ]  # fmt: skip
