@@ -94,7 +94,7 @@ def explain(asked: Namespace) -> None:
         if row is None:
             screen.say(f"Not run yet: implicit-bias verify --claim {entry.id}")
         else:
-            if row.arms:
+            if len(row.arms) > 1:
                 screen.show(ledger.arms_table(row))
             folder = None if asked.ledger is None else Path(asked.ledger)
             for figure in ledger.figures_of(entry, row, folder):

@@ -45,8 +45,8 @@ class Row:
         unit: Unit of the effect.
         condition: For a conditional verdict: where it holds and where not.
         reason: What else the reader must know; for ``not-decided``, why.
-        arms: Where several comparisons are behind the verdict: each one's name, ``verdict``, ``effect``,
-            ``interval`` and ``n``.
+        arms: The comparisons behind the verdict: each one's name, ``verdict``, ``effect``, ``interval``,
+            ``n``, and as ``boundary`` the value that its verdict hangs on.
         run: What ran: its study, digest of its settings, version, checksum of the data, seeds, size, and as
             ``path`` its folder seen from the ledger's.
         follow_ups: Verdicts on claims of our own that follow from it, by id.
@@ -206,14 +206,10 @@ def judged(
 
 
 def _arms(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the comparisons behind a finding, if they are several."""
+    """Return the comparisons behind a finding."""
     arms = (found.get("details") or {}).get("arms") or {}
-    kept = ("verdict", "effect", "interval", "n")
-    return (
-        {}
-        if len(arms) < 2
-        else {arm: {key: record.get(key) for key in kept} for arm, record in arms.items()}
-    )
+    kept = ("verdict", "effect", "interval", "n", "boundary")
+    return {arm: {key: record.get(key) for key in kept} for arm, record in arms.items()}
 
 
 def combine(ledgers: Sequence[Ledger], entries: Iterable[Entry]) -> Ledger:

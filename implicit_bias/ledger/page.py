@@ -28,7 +28,8 @@ from implicit_bias.results.table import make_table, published_text, to_html
 HOW = (
     "Each claim's criterion, with the smallest effect that matters, was fixed before the run that judges "
     "it. Comparisons are paired by seed, and the intervals of a study's comparisons hold for all of "
-    "them at once. A verdict is on the document's position: supported, where the interval lies beyond the "
+    "them at once; one that ends where the verdict would turn says that the effect lies beyond, and not how "
+    "far. A verdict is on the document's position: supported, where the interval lies beyond the "
     "smallest effect that matters; refuted, where it lies wholly short of it; conditional, with the "
     "condition; inconclusive; or not decided, with the reason. Identities and definitions are judged by a "
     "measured error and the tolerance that was allowed."
@@ -164,7 +165,7 @@ def _why(row: Row) -> str:
 def _section(row: Row, entry: Entry, pictures: dict[Path, list[str]]) -> str:
     table = make_table(["", ""], explanation(entry, row), align=["left", "left"])
     arms = ""
-    if row.arms:
+    if len(row.arms) > 1:
         arms = f'<div class="wide">{to_html(arms_table(row))}</div>'
     links = "".join(
         f'<p><a href="#figure-{number}">Figure {number}</a></p>'

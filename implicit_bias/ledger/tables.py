@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from implicit_bias.ledger.compare import Change
@@ -73,13 +73,13 @@ def verdict_words(row: Row, longest: int | None = LONGEST) -> str:
 def shown_effect(row: Row, entry: Entry) -> str:
     """Return a row's effect with its interval, or its error with what is allowed."""
     given = {"effect": row.effect, "interval": row.interval, "unit": row.unit, "kind": entry.kind}
-    return effect_text(given)
+    return effect_text(given | _details(row))
 
 
 def arms_table(row: Row) -> Table:
     """Tabulate the comparisons behind a row's verdict."""
     lines = [
-        [arm, str(record["verdict"]).replace("-", " "), effect_text(record), record.get("n")]
+        [arm, str(record["verdict"]).replace("-", " "), _arm_text(record), record.get("n")]
         for arm, record in row.arms.items()
     ]
     return make_table(["comparison", "verdict", "effect [interval]", "seeds"], lines)
@@ -121,7 +121,8 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
     ]
     if row is not None:
         arm = shown_comparison(row)
-        measured = shown_effect(row, entry) + (f" ({arm})" if arm else "")
+        several = len(row.arms) > 1
+        measured = shown_effect(row, entry) + (f" ({arm})" if arm and several else "")
         told += [("verdict", verdict_words(row, None)), ("measured", measured)]
         if row.n_seeds:
             told.append(("seeds", str(row.n_seeds)))
@@ -155,7 +156,16 @@ def _side(row: Row | None) -> str:
     if row is None:
         return "–"
     given = {"effect": row.effect, "interval": row.interval, "unit": row.unit}
-    return f"{row.verdict}, {effect_text(given)}"
+    return f"{row.verdict}, {effect_text(given | _details(row))}"
+
+
+def _details(row: Row) -> dict[str, Any]:
+    """Return what decides how many digits are shown: an end that is a boundary must not be rounded past it."""
+    return {"details": {"arms": row.arms, "headline": shown_comparison(row)}} if row.arms else {}
+
+
+def _arm_text(record: Mapping[str, Any]) -> str:
+    return effect_text({**record, "details": {"arms": {"": record}, "headline": ""}})
 
 
 def _cut(text: str, longest: int | None) -> str:

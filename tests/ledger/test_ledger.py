@@ -153,6 +153,25 @@ def test_explain_names_the_comparison_that_it_shows() -> None:
     assert ledger.arms_table(found).rows[1][:2] == ("second", "refuted")
 
 
+def test_an_end_at_the_boundary_is_written_as_it_is() -> None:
+    """Breaks if the digits of a wide interval round its near end past what the verdict hangs on."""
+    arm = {
+        "verdict": "supported",
+        "effect": 39.0,
+        "interval": [1.1, 278.0],
+        "n": 5,
+        "boundary": 1.1,
+    }
+    found = judged(
+        dataclasses.replace(ENTRY, unit="1"), "laptop",
+        {ENTRY.id: {"verdict": "supported", "effect": 39.0, "interval": [1.1, 278.0], "n_seeds": 5,
+                    "details": {"arms": {"peak": arm}}}}, "laptop", {},
+    )  # fmt: skip
+    told = dict(ledger.explanation(ENTRY, found))["measured"]
+    assert told == "39 [1.1, 278]"
+    assert ledger.arms_table(found).rows[0][2] == "39 [1.1, 278]"
+
+
 def test_changes_are_those_beyond_intervals() -> None:
     first = row(effect=1.0, interval=(0.5, 1.5))
     near, far = row(effect=1.4, interval=(1.0, None)), row(effect=3.0, interval=(2.0, 4.0))
