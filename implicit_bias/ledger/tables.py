@@ -160,7 +160,7 @@ def _side(row: Row | None) -> str:
 
 
 def _details(row: Row) -> dict[str, Any]:
-    """Return what decides how many digits are shown: an end that is a boundary must not be rounded past it."""
+    """Return what decides how many digits are shown: no end is rounded past its boundary."""
     return {"details": {"arms": row.arms, "headline": shown_comparison(row)}} if row.arms else {}
 
 
