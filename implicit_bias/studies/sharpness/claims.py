@@ -59,8 +59,8 @@ def _of_networks() -> Iterator[Claim]:
     yield Claim(
         "ch11.def.spectrum", "definition", f"{CHAPTER}, Hessian spectrum",
         "The spectrum is that of a symmetric matrix, with condition number 1000 for diag(100, 10, 1, 0.1); "
-        "at a critical point of a network's loss the Hessian is not necessarily symmetric, though it should be "
-        "where the loss is smooth.", "κ = 1000",
+        "at a critical point of a network's loss the Hessian is not necessarily symmetric, though it should "
+        "be where the loss is smooth.", "κ = 1000",
         "the example's condition number within 1e-9 of 1000; and, for the remark, uᵀHv and vᵀHu of two "
         "random directions that differ by more than 1e-5, relative, on some lane",
         trained.symmetric,
