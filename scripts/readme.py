@@ -23,10 +23,22 @@ def ran(made: Ledger) -> str:
     seconds = sum(run.get("seconds", 0) for run in runs.values())
     days = sorted({run["date"] for run in runs.values() if "date" in run})
     machines = " or ".join(sorted({run["machine"] for run in runs.values() if "machine" in run}))
+    others = sorted(
+        {
+            f"{row.study} ({row.config})"
+            for row in made.rows
+            if row.config and ledger.size_of(ledger.get(row.id), row.config) != "laptop"
+        }
+    )
+    instead = (
+        f"\nSome claims are judged by another config than that of their size: {', '.join(others)}."
+        if others
+        else ""
+    )
     when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
     return (
         f"Verdicts of {len(runs)} runs of laptop size that come with the package, "
-        f"{duration(seconds)} in all,\nbegun {when}; {machines}. The header of each config says more."
+        f"{duration(seconds)} in all,\nbegun {when}; {machines}. The header of each config says more.{instead}"
     )
 
 

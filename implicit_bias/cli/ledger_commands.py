@@ -55,6 +55,7 @@ def verify(asked: Namespace) -> None:
         if asked.merge:
             made = ledger.merged(entries, [Path(one) for one in asked.merge], out, scale)
         with ledger.held(out):
+            _say_what_goes(screen, out, entries)
             if asked.merge:
                 made.save(out / "ledger.json")
             else:
@@ -90,7 +91,7 @@ def explain(asked: Namespace) -> None:
         made = ledger.shipped() if asked.ledger is None else ledger.load(Path(asked.ledger))
         row = next((row for row in made.rows if row.id == entry.id), None)
         told = ledger.explanation(entry, row)
-        screen.show(make_table([entry.id, ""], told, align=["left", "left"]))
+        screen.show(make_table(["id", entry.id], told, align=["left", "left"]))
         if row is None:
             screen.say(f"Not run yet: implicit-bias verify --claim {entry.id}")
         else:
@@ -144,6 +145,22 @@ def _run(
         ) from None
     finally:
         progress.end(finished=False)
+
+
+def _say_what_goes(screen: Screen, out: Path, entries: tuple[Entry, ...]) -> None:
+    """Say that the ledger of other claims that lies here is replaced."""
+    from implicit_bias import ledger
+
+    try:
+        before = ledger.load(out)
+    except UserError:  # there is none, or none that anybody could read
+        return
+    gone = {row.id for row in before.rows} - {entry.id for entry in entries}
+    if gone:
+        number = f"{len(gone)} claim" + ("s" if len(gone) > 1 else "")
+        screen.say(
+            f"The ledger in {out} had {number} more, which the new one leaves out; their runs are kept there"
+        )
 
 
 def _show(screen: Screen, made: Ledger, entries: tuple[Entry, ...], *, whole: bool) -> None:

@@ -16,6 +16,7 @@ from implicit_bias.ledger.ledger import Ledger as Ledger
 from implicit_bias.ledger.ledger import Row as Row
 from implicit_bias.ledger.ledger import combine as combine
 from implicit_bias.ledger.ledger import held as held
+from implicit_bias.ledger.ledger import size_of as size_of
 from implicit_bias.ledger.ledger import writable as writable
 from implicit_bias.ledger.merge import merged as merged
 from implicit_bias.ledger.page import write_page as write_page

@@ -79,13 +79,18 @@ def test_a_summary_counts_what_a_ledger_has(script: ModuleType) -> None:
     eos = Row("dhand.eos", "dhand", "edge-of-stability", "laptop", "conditional", condition="x")
     rows = [replace(eos, run=first)]
     rows += [
-        Row(f"ch11.A.{n}", "chapter11", "margin", "laptop", "refuted", run=second) for n in (1, 2)
+        Row(id, "chapter11", "margin", "laptop", "refuted", run=second)
+        for id in ("ch11.A.6", "ch11.B.9")
     ]
     text = script.summary(Ledger("laptop", tuple(rows)))
     assert text.startswith(
         "Verdicts of 2 runs of laptop size that come with the package, 2 h 0 min in all"
     )
     assert "begun between 2026-02-03 and 2026-02-04; a processor." in text
+    assert "another config" not in text
+    cnn = Row("ch11.A.7", "chapter11", "double-descent", "cnn", "refuted", run=second)
+    told = script.summary(Ledger("laptop", (*rows, cnn)))
+    assert "judged by another config than that of their size: double-descent (cnn)." in told
     lines = text.splitlines()
     table = [line.split("|")[1:-1] for line in lines if line.startswith("|")]
     cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in table}

@@ -133,6 +133,13 @@ def test_a_ledger_beside_a_run_or_within_one_that_is_used_is_refused(
     make_run("run")
     assert main(["verify", "--merge", "run", "--out", "run"]) == 2
     assert "run is the folder of a run; name another with --out" in capsys.readouterr().err
+    Path("run").rename("moved")
+    assert main(["verify", "--merge", "moved", "--claim", "dhand.coord", ID, "--out", "out"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "--merge", "moved", "--claim", ID, "--out", "out"]) == 0
+    assert "The ledger in out had 1 claim more" in capsys.readouterr().out
+    Path("out", "ledger.json").unlink()
+    Path("moved").rename("run")
     with RunLock("out"):
         assert main(["verify", "--merge", "run", "--out", "out"]) == 2
     assert "another run is using out" in capsys.readouterr().err

@@ -101,10 +101,11 @@ def effect_text(finding: Any) -> str:
 def _has_tolerance(finding: Any, interval: tuple[float, float] | None) -> bool:
     """Say whether a finding's interval is the range that an error must lie in."""
     kind = field(finding, "kind")
+    if "arms" in (field(finding, "details") or {}):  # what was compared has an interval of its own
+        return False
     if kind == "required-control" and interval is not None:
-        # A control judged by its error has a range around zero and no arms that were compared.
-        details = field(finding, "details") or {}
-        return interval[0] == -interval[1] and "arms" not in details
+        # A control judged by its error has a range around zero.
+        return interval[0] == -interval[1]
     return kind in ("identity", "definition")
 
 

@@ -55,6 +55,7 @@ def test_controls_show_their_tolerance_only_if_they_have_one() -> None:
     assert effect_text(by_error) == "error 0.0030 (allowed ±0.020)"
     compared = {**by_error, "details": {"arms": {"a": {}}}}
     assert effect_text(compared) == "0.003 [-0.020, 0.020]"
+    assert effect_text({**compared, "kind": "definition"}) == "0.003 [-0.020, 0.020]"
 
 
 def test_published_values() -> None:
