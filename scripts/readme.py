@@ -38,7 +38,8 @@ def ran(made: Ledger) -> str:
     when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
     return (
         f"Verdicts of {len(runs)} runs of laptop size that come with the package, "
-        f"{duration(seconds)} in all,\nbegun {when}; {machines}. The header of each config says more.{instead}"
+        f"{duration(seconds)} in all,\nbegun {when}; {machines}. The header of each config says more."
+        f"{instead}"
     )
 
 

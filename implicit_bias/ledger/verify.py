@@ -7,6 +7,7 @@ from its last checkpoint, and a changed setting leaves the old run alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -97,7 +98,7 @@ def verify(
         its data, leaves its statements not decided, with what it said.
 
     Raises:
-        UserError: ``out`` cannot be written to.
+        UserError: ``out`` cannot be written to, or its disk is full.
         KeyboardInterrupt: Ctrl-C; what was done is saved.
     """
     reporter = reporter or Silent()
@@ -142,8 +143,20 @@ def _run(
         folder = run_folder(out, job, settings)
         done = runner.run(study, settings, folder, scale=label, how=how, reporter=reporter)
     except UserError as error:
+        if _no_room(error):  # every other study would end like this
+            said = str(error).rpartition("; ")[0] or str(error)
+            raise UserError(
+                f"{said}; what is finished is kept: see to it and give the same command again"
+            ) from error
         reporter.say(f"{job.study} was not run: {error}")
         return [not_decided(entry, f"{NOT_RUN}{error}", job.config) for entry in job.entries]
     findings = claims_module.to_json(list(done.presented.findings))
     about = described(done.out) | {"path": os.path.relpath(done.out, out)}
     return rows_of(job.entries, scale, findings, job.config, about)
+
+
+def _no_room(error: UserError) -> bool:
+    """Say whether it was the disk that a study failed at."""
+    cause = error.__cause__
+    full = errno.ENOSPC, errno.EDQUOT, errno.EROFS
+    return isinstance(cause, OSError) and cause.errno in full

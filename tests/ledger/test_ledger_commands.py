@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from implicit_bias import ledger
 from implicit_bias.cli import main
 from implicit_bias.errors import UserError
 from implicit_bias.ledger.ledger import Ledger, Row
+from implicit_bias.results.checkpoint import save_error
 from implicit_bias.studies import runner
 
 RECORD = {
@@ -123,6 +125,24 @@ def test_a_missed_study_is_said_and_strictly_an_error(
     assert {row["verdict"] for row in content["rows"]} == {"not-decided"}
     assert ledger.load(Path("out")).counts()["not-decided"] == 2
     assert (f"implicit-bias: error: 1 shortfall in out: {missed}" in said.err) == strict
+
+
+def test_a_full_disk_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if a disk that is full passes for studies that cannot be run here, one after the other."""
+
+    def fill(*given: Any, **more: Any) -> Any:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        raise save_error("checkpoint", "x.ckpt", error) from error
+
+    monkeypatch.setattr(runner, "run", fill)
+    assert main(["verify", "--claim", "ch11.A.4", "dhand.mirror", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "disk full" in said
+    assert said.endswith("what is finished is kept: see to it and give the same command again\n")
+    assert not Path("out", "ledger.json").exists()
 
 
 def test_explain_says_what_a_ledger_says(capsys: pytest.CaptureFixture[str]) -> None:
