@@ -44,7 +44,6 @@ FILTER_STYLE = """\
   border: 1px solid var(--rule); border-radius: 4px; max-width: 100%;
 }
 #rows tr[hidden] { display: none; }
-#rows td > div, #rows th { min-width: 0; overflow-wrap: anywhere; }
 article { margin: 0 0 2rem; scroll-margin-top: .5rem; }
 article h3 { font-size: 1.05rem; margin: 1.5rem 0 .5rem; }
 .told thead { display: none; }

@@ -209,7 +209,11 @@ def _arms(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the comparisons behind a finding."""
     arms = (found.get("details") or {}).get("arms") or {}
     kept = ("verdict", "effect", "interval", "n", "boundary")
-    return {arm: {key: record.get(key) for key in kept} for arm, record in arms.items()}
+    return {
+        arm: {key: record.get(key) for key in kept}
+        for arm, record in arms.items()
+        if record.get("verdict")
+    }
 
 
 def combine(ledgers: Sequence[Ledger], entries: Iterable[Entry]) -> Ledger:

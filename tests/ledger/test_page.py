@@ -13,6 +13,7 @@ from implicit_bias import ledger
 from implicit_bias.ledger.ledger import VERDICTS, Ledger, Row
 from implicit_bias.ledger.page import anchor
 from implicit_bias.ledger.registry import Entry
+from implicit_bias.results import report
 
 from . import browser as chromium
 
@@ -69,12 +70,36 @@ def test_the_same_ledger_gives_the_same_page(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shown(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
     if chromium.CHROMIUM is None or chromium.DRIVER is None:
         pytest.skip("no Chromium here (Debian packages chromium and chromium-driver)")
     with chromium.browser(tmp_path_factory.mktemp("browser")) as session:
-        session.open(page)
         yield session
+
+
+def test_a_report_fits_a_phone(opened: chromium.Browser, tmp_path: Path) -> None:
+    """Breaks if an interval with a long unit, or a long word, makes a report wider than the screen."""
+    arm = {"verdict": "supported", "effect": 4.5e-16, "interval": [3.8e-16, 0.01], "n": 5}
+    found = {
+        "id": "ch11.X.1", "kind": "statistical", "verdict": "supported", "effect": 0.0103,
+        "interval": [0.0061, 0.0487902], "n_seeds": 5, "unit": "percentage points of the test set",
+        "criterion": "above", "condition": "", "reason": "a_word_without_end" * 9, "sentence": "It holds.",
+        "details": {"arms": {"attention alone": arm, "other": arm}, "headline": "attention alone"},
+    }  # fmt: skip
+    file = tmp_path / "report.html"
+    report.write_report(
+        file, title="A study", summary="1 claim", verdicts=[found], tables=[], figures=[], settings={},
+        provenance={}, notes=[],
+    )  # fmt: skip
+    opened.resize(360, 740)
+    opened.open(file)
+    assert opened.run("return document.documentElement.scrollWidth") <= 360
+
+
+@pytest.fixture(scope="module")
+def shown(page: Path, opened: chromium.Browser) -> chromium.Browser:
+    opened.open(page)
+    return opened
 
 
 VISIBLE = "return [...document.querySelectorAll('#rows tr')].filter(r => r.offsetParent).map(r => r.dataset)"

@@ -199,6 +199,13 @@ def test_every_claim_is_judged_of_a_whole_result() -> None:
         "ch11.A.11": "supported",
         "ch11.B.20": "conditional",
     }
+    # Breaks if reports and ledgers cannot say what was found for each parameterisation.
+    arms = findings[0].details["arms"]
+    assert {arm: record["verdict"] for arm, record in arms.items()} == {
+        "standard": "supported", "ntk": "supported", "mup": "refuted",
+    }  # fmt: skip
+    assert all(len(record["interval"]) == 2 and record["n"] == SEEDS for record in arms.values())
+    assert findings[0].effect == arms[findings[0].details["headline"]]["effect"]
 
 
 def test_silent_units_never_move_next_to_the_inputs_and_do_above() -> None:

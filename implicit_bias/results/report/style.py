@@ -89,7 +89,7 @@ summary { cursor: pointer; color: var(--link); padding: .15rem 0; }
 .head { display: none; }
 .whole { white-space: nowrap; }
 .said, .quiet { display: block; }
-.said { margin-top: .3rem; font-weight: 400; }
+.said { margin-top: .3rem; font-weight: 400; overflow-wrap: anywhere; min-width: 12ch; }
 .quiet { color: var(--quiet); font-weight: 400; font-size: .8125rem; margin-top: .2rem; }
 div > .quiet { display: inline; }
 .chip {
@@ -131,6 +131,8 @@ pre code { overflow-wrap: normal; }
   }
   .cards th, .cards td { padding: .2rem 0; }
   .cards td { display: grid; grid-template-columns: 6.5rem 1fr; gap: .5rem; }
+  .whole { white-space: normal; }
+  .cards td > div { min-width: 0; overflow-wrap: anywhere; }
   .head { display: block; color: var(--quiet); }
   .sheet { padding: .4rem; }
 }

@@ -65,6 +65,8 @@ def relative_movement(result: xr.Dataset) -> Finding:
         )
         values = by_width(result, arm, "relative_movement")
         found[arm] = {
+            **_plain(movement),
+            "verdict": verdicts[arm],
             "movement": _plain(movement),
             "kernel change": _plain(kernel),
             "steps": [_plain(step) for step in falls],
