@@ -111,11 +111,19 @@ def verify(
         rows |= {row.id: row for row in _run(job, out, scale, how, reporter, prepare)}
     for entry in entries:
         if entry.id not in rows:
-            needed = entry.needs if entry.decided_from is None else entry.decided_from
-            rows[entry.id] = not_decided(entry, f"needs {needed}")
+            rows[entry.id] = not_decided(entry, _not_at(entry, scale))
     ledger = Ledger(scale, tuple(rows[entry.id] for entry in entries))
     ledger.save(out / "ledger.json")
     return ledger
+
+
+def _not_at(entry: Entry, scale: Scale) -> str:
+    """Say why a statement is not decided at a size."""
+    if entry.decided_from is None:
+        return f"needs {entry.needs}"
+    if scale in entry.configs:
+        return f"needs {entry.decided_from}"
+    return f"no config of size {scale}: take --scale {list(entry.configs)[-1]}"
 
 
 def run_folder(out: Path, job: Job, settings: StudySettings) -> Path:

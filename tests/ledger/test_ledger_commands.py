@@ -127,6 +127,16 @@ def test_a_missed_study_is_said_and_strictly_an_error(
     assert (f"implicit-bias: error: 1 shortfall in out: {missed}" in said.err) == strict
 
 
+def test_a_size_without_a_config_names_one_that_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a large size is said to be too small."""
+    ids = ["ch11.A.6", "dhand.prop-6.1"]  # decided from smoke, and from laptop on
+    assert main(["verify", "--claim", *ids, "--scale", "full", "--out", "full", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["reason"] for row in rows} == {"no config of size full: take --scale laptop"}
+    assert main(["verify", "--claim", ids[1], "--out", "small", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["reason"] == "needs laptop"
+
+
 def test_a_full_disk_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
