@@ -49,19 +49,22 @@ def shortfalls(ledger: Ledger, entries: Sequence[Entry]) -> tuple[str, ...]:
         entries: The statements asked for.
     """
     rows = {row.id: row for row in ledger.rows}
-    missed: dict[tuple[str, str], int] = {}
+    missed: dict[str, list[str]] = {}
     lines = []
     for entry in entries:
         row = rows.get(entry.id)
         if row is None:
             lines.append(f"{entry.id} has no row")
         elif row.verdict == "not-decided" and row.reason.startswith(NOT_RUN):
-            key = entry.study, row.reason.removeprefix(NOT_RUN)
-            missed[key] = missed.get(key, 0) + 1
+            missed.setdefault(row.reason.removeprefix(NOT_RUN), []).append(entry.study)
         elif missing := lacking(entry, row):
             lines.append(f"{entry.id} lacks {' and '.join(missing)}")
-    said = [
-        f"{study} was not run, which leaves {count} claim{'s' if count > 1 else ''} not decided: {why}"
-        for (study, why), count in missed.items()
-    ]
-    return (*said, *lines)
+    return (*(_missed(studies, why) for why, studies in missed.items()), *lines)
+
+
+def _missed(studies: Sequence[str], why: str) -> str:
+    """Say what could not be run for one reason; a study is named once for all its statements."""
+    names = list(dict.fromkeys(studies))
+    were = f"{', '.join(names)} {'were' if len(names) > 1 else 'was'} not run"
+    claims = f"{len(studies)} claim" + ("s" if len(studies) > 1 else "")
+    return f"{were}, which leaves {claims} not decided: {why}"

@@ -73,6 +73,11 @@ def test_shortfalls_name_studies_once() -> None:
     assert said == (
         f"stability was not run, which leaves {len(entries)} claims not decided: no data",
     )
+    other = dataclasses.replace(rows[0], id="dhand.mirror", study="mirror-descent")
+    two = shortfalls(Ledger("smoke", (rows[0], other)), [entries[0], ledger.get("dhand.mirror")])
+    assert two == (
+        "stability, mirror-descent were not run, which leaves 2 claims not decided: no data",
+    )
     early = dataclasses.replace(rows[0], reason="needs laptop")
     assert shortfalls(Ledger("smoke", (early,)), entries[:1]) == ()
     assert shortfalls(Ledger("smoke", ()), entries[:1]) == (f"{entries[0].id} has no row",)
