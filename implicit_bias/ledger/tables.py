@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from implicit_bias.ledger.compare import Change
-from implicit_bias.ledger.ledger import VERDICTS, Ledger, Row
+from implicit_bias.ledger.ledger import VERDICTS, Ledger, Row, size_of
 from implicit_bias.ledger.registry import DOCUMENTS, Entry
 from implicit_bias.ledger.shipped import caption
 from implicit_bias.results.table import Table, effect_text, make_table, published_text
@@ -129,7 +129,10 @@ def explanation(entry: Entry, row: Row | None) -> list[tuple[str, str]]:
         if row.reason and row.verdict != "not-decided":
             told.append(("remarks", row.reason))
         if row.config:
-            told.append(("config", f"configs/{row.study.replace('-', '_')}/{row.config}.yaml"))
+            other = "" if size_of(entry, row.config) else ", which is not that of any size"
+            told.append(
+                ("config", f"configs/{row.study.replace('-', '_')}/{row.config}.yaml{other}")
+            )
         elif row.run:
             told.append(("config", "none of this version: the run had settings of its own"))
         if row.criterion and row.criterion != entry.criterion:

@@ -153,6 +153,20 @@ def test_explain_names_the_comparison_that_it_shows() -> None:
     assert ledger.arms_table(found).rows[1][:2] == ("second", "refuted")
 
 
+def test_explain_says_of_a_config_that_it_is_no_sizes_own() -> None:
+    """Breaks if a verdict on other data passes for that of the size."""
+    run = {"seeds": 5}
+    told = [
+        dict(ledger.explanation(ENTRY, row(config=config, run=run)))["config"]
+        for config in ("laptop", "cifar10", "")
+    ]
+    assert told == [
+        "configs/margin/laptop.yaml",
+        "configs/margin/cifar10.yaml, which is not that of any size",
+        "none of this version: the run had settings of its own",
+    ]
+
+
 def test_an_end_at_the_boundary_is_written_as_it_is() -> None:
     """Breaks if the digits of a wide interval round its near end past what the verdict hangs on."""
     arm = {
