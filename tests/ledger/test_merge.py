@@ -17,7 +17,7 @@ from implicit_bias.errors import UserError
 from implicit_bias.ledger.ledger import Ledger, Row
 from implicit_bias.results import store
 from implicit_bias.results.lock import RunLock
-from implicit_bias.studies.config import load_config, sizes
+from implicit_bias.studies.config import config_root, load_config, sizes
 from implicit_bias.studies.present import code_digest
 
 from . import small_results
@@ -144,3 +144,17 @@ def test_a_ledger_beside_a_run_or_within_one_that_is_used_is_refused(
         assert main(["verify", "--merge", "run", "--out", "out"]) == 2
     assert "another run is using out" in capsys.readouterr().err
     assert not Path("out", "ledger.json").exists()
+
+
+def test_what_comes_with_the_package_is_of_this_version() -> None:
+    """Breaks if a config or a criterion changes, and the kept verdicts are those of before.
+
+    ``python scripts/keep_ledger.py RUN`` judges a run again; other settings need another run.
+    """
+    files = sorted(config_root().glob("*/results/*.ledger.json"))
+    assert files
+    entries = ledger.select()
+    made = ledger.merged(entries, files, Path("out"))
+    allowed = "which is not the one of any size"
+    assert [line for line in ledger.remarks(made, entries) if allowed not in line] == []
+    assert {row.criterion == "" for row in made.rows if row.verdict != "not-decided"} == {False}
