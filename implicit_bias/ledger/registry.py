@@ -122,8 +122,10 @@ def get(id: str) -> Entry:
         'minimum-norm'
     """
     known = registry()
-    for candidate in (id, *_parents(id)):
-        if candidate in known:
+    if id in known:
+        return known[id]
+    for candidate in _parents(id):
+        if candidate in known and id in known[candidate].follow_ups:
             return known[candidate]
     lower = {name.lower(): name for name in known}
     close = [lower[one] for one in difflib.get_close_matches(id.lower(), lower, n=3, cutoff=0.5)]

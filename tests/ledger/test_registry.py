@@ -68,6 +68,8 @@ def test_selection_by_document_id_and_study() -> None:
     [
         ({"documents": ["chapter"]}, "unknown source 'chapter'; did you mean 'chapter11'"),
         ({"ids": ["ch11.C.88"]}, "unknown claim 'ch11.C.88'; did you mean ch11.C.8"),
+        ({"ids": ["ch11.C.8.fewer"]}, "unknown claim 'ch11.C.8.fewer'; did you mean ch11.C.8"),
+        ({"ids": ["ch11.a.14"]}, "unknown claim 'ch11.a.14'; did you mean ch11.A.14"),
         ({"studies": ["margins"]}, "unknown study 'margins'; did you mean 'margin'"),
     ],
 )
