@@ -39,7 +39,9 @@ def load(path: Path) -> Ledger:
         twice = sorted({id for id in ids if ids.count(id) > 1})
         if twice:
             raise ValueError(f"it has two rows of {', '.join(twice)}")
-        return Ledger(str(content["scale"]), rows)
+        if not isinstance(content["scale"], str):
+            raise ValueError(f"its size is {content['scale']!r}")
+        return Ledger(content["scale"], rows)
     except FileNotFoundError:
         raise UserError(
             f"{file} does not exist; make a ledger with `implicit-bias verify --out {path}`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from implicit_bias.ledger.compare import Change
@@ -79,7 +79,7 @@ def shown_effect(row: Row, entry: Entry) -> str:
 def arms_table(row: Row) -> Table:
     """Tabulate the comparisons behind a row's verdict."""
     lines = [
-        [arm, str(record["verdict"]).replace("-", " "), _arm_text(record), record.get("n")]
+        [arm, str(record["verdict"]).replace("-", " "), effect_text(record), record.get("n")]
         for arm, record in row.arms.items()
     ]
     return make_table(["comparison", "verdict", "effect [interval]", "seeds"], lines)
@@ -165,10 +165,6 @@ def _side(row: Row | None) -> str:
 def _details(row: Row) -> dict[str, Any]:
     """Return what decides how many digits are shown: no end is rounded past its boundary."""
     return {"details": {"arms": row.arms, "headline": shown_comparison(row)}} if row.arms else {}
-
-
-def _arm_text(record: Mapping[str, Any]) -> str:
-    return effect_text({**record, "details": {"arms": {"": record}, "headline": ""}})
 
 
 def _cut(text: str, longest: int | None) -> str:

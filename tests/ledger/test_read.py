@@ -74,7 +74,15 @@ def test_two_rows_of_a_claim_are_refused(tmp_path: Path) -> None:
         ledger.load(write(tmp_path / "ledger.json", ROW, {**ROW, "verdict": "supported"}))
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": 1, "scale": "x", "rows": {}}', ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"schema": 1, "scale": [], "rows": []}',
+        '{"schema": 1, "scale": "x", "rows": {}}',
+        "",
+    ],
+)
 def test_what_is_no_ledger_at_all_is_refused(tmp_path: Path, text: str) -> None:
     """Breaks if it ends in a traceback, or is taken for an empty ledger."""
     (tmp_path / "ledger.json").write_text(text)

@@ -94,7 +94,8 @@ def effect_text(finding: Any) -> str:
         return f"{error} (allowed {allowed})"
     details = field(finding, "details") or {}
     arm = (details.get("arms") or {}).get(details.get("headline"), {})
-    text = format_estimate(effect, *(interval or (None, None)), margin=arm.get("boundary"))
+    boundary = arm.get("boundary", field(finding, "boundary"))  # an arm by itself knows its own
+    text = format_estimate(effect, *(interval or (None, None)), margin=boundary)
     return f"{text}{unit} ({details['of']})" if "of" in details else f"{text}{unit}"
 
 

@@ -58,6 +58,12 @@ def test_controls_show_their_tolerance_only_if_they_have_one() -> None:
     assert effect_text({**compared, "kind": "definition"}) == "0.003 [-0.020, 0.020]"
 
 
+def test_a_comparison_by_itself_keeps_its_boundary() -> None:
+    # Breaks if a report's list of comparisons rounds an end past what the verdict hangs on.
+    arm = {"effect": 39.0, "interval": [1.1, 278.0], "boundary": 1.1}
+    assert effect_text(arm) == "39 [1.1, 278]"
+
+
 def test_published_values() -> None:
     # Breaks if a published 11.8 reads 11.80, as if more digits had been published.
     assert published_text({"published": 11.8}) == "11.8"
