@@ -33,6 +33,31 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+LONG = (
+    "ledger/test_verify.py", "studies/test_normalization_study.py", "data/test_prepare.py",
+    "studies/test_residual_study.py", "studies/test_runner_faults.py",
+    "studies/test_step_size_study.py", "training/test_memory.py", "studies/test_attention_run.py",
+    "studies/test_sharpness_run.py", "studies/test_landscape_run.py",
+    "ledger/test_verdicts_move.py", "scripts/test_benchmark.py", "studies/test_double_descent.py",
+    "studies/test_two_processes.py", "training/test_devices.py",
+    "studies/test_benign_overfitting.py", "studies/test_batch_size_run.py",
+    "studies/test_edge_of_stability.py", "studies/test_flat_minima.py",
+)  # fmt: skip
+"""Files that take long, longest first: they begin, so that no core waits for one at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take files as they come: pytest-xdist would leave those of few tests for the end, long ones too."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, all others in their order."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(place)))
+
+
 MOST_MAPPINGS = 20_000
 """Of memory, beyond which a process forgets its compiled programs: each takes some, Linux allows a process
 65,530, and past that the compiler dies."""

@@ -28,6 +28,8 @@ def test_a_run_returns_its_dataset_and_names_its_folder(
 
 
 def test_names_are_listed_and_wrong_ones_refused() -> None:
+    assert dir(ib.results) == sorted(ib.results.MODULES)
+    assert {"statistics", "store"} <= set(dir(ib.results))
     assert {"run", "UserError", "ledger", "theory", "pruning"} <= set(dir(ib))
     with pytest.raises(ib.UserError, match="unknown study 'stabilty'; did you mean 'stability'"):
         ib.run("stabilty")

@@ -20,7 +20,7 @@ import xarray as xr
 
 import implicit_bias
 from implicit_bias import studies
-from implicit_bias.cli import main, shared
+from implicit_bias.cli import command, main, shared
 from implicit_bias.errors import UserError
 from implicit_bias.results import store
 from implicit_bias.results.claims import Finding
@@ -347,6 +347,20 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     for ours in (RuntimeError("a mistake of ours"), OSError("without a file"), KeyError("x")):
         with pytest.raises(type(ours)):
             _ends(monkeypatch, _raise(ours))
+
+
+# Breaks if the process ends with another status than the command, or, stopped, waits for threads at work.
+@pytest.mark.parametrize("status", [0, 2, 130])
+def test_the_process_ends_as_the_command_does(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once(given: int) -> None:
+        raise InterruptedError(given)  # nothing after it is run
+
+    command_line = sys.modules[command.__module__]
+    monkeypatch.setattr(command_line, "main", lambda: status)
+    monkeypatch.setattr(os, "_exit", at_once)
+    with pytest.raises(InterruptedError if status == 130 else SystemExit) as ended:
+        command()
+    assert ended.value.args == (status,)
 
 
 # Breaks if `implicit-bias list | head -1` prints a traceback.

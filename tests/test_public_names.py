@@ -19,8 +19,8 @@ from implicit_bias.studies.config import load_config
 PACKAGE = Path(ib.__file__).parent
 
 EXAMPLES = (
-    "api", "data.load", "data.synthetic", "keys", "ledger.registry", "losses", "optimizers", "pruning",
-    "results.claims", "studies", "studies.config", "theory.margin", "theory.pac_bayes",
+    "api", "data.load", "data.synthetic", "keys", "ledger.export", "ledger.registry", "losses", "optimizers",
+    "pruning", "results.claims", "studies", "studies.config", "theory.margin", "theory.pac_bayes",
 )  # fmt: skip
 """Modules whose docstrings have examples."""
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 def usable(result: xr.Dataset) -> xr.DataArray:
     """Return, lane by lane, whether it counts: not diverged, and at its target where it had one."""
-    missed = result["target_loss"].notnull() & ~result["reached_target"]
-    counts: xr.DataArray = ~result["diverged"] & ~missed
+    known = result.variables
+    missed = ~np.isnan(known["target_loss"].values) & ~known["reached_target"].values
+    counts = result["diverged"].copy(data=~known["diverged"].values & ~missed)
+    counts.attrs, counts.name = {}, None
     return counts
 
 

@@ -204,6 +204,19 @@ def test_changes_are_those_beyond_intervals() -> None:
     assert changes(first, row(id="ch11.X.2")) == ["new", "gone"]
 
 
+def test_the_table_of_changes_says_before_and_after() -> None:
+    # Breaks if the sides are exchanged, or a statement of one ledger alone fails or looks judged in both.
+    before = row(effect=1.0, interval=(0.5, 1.5), unit="nats"), row(id="ch11.X.2")
+    after = row("refuted", effect=-2.0, interval=(-3.0, -1.0), unit="nats"), row(id="ch11.X.3")
+    table = ledger.changes_table(ledger.compare(Ledger("laptop", before), Ledger("laptop", after)))
+    assert table.columns == ("claim", "what", "before", "after")
+    assert table.rows == (
+        ("ch11.X.1", "verdict", "supported, 1.00 [0.50, 1.50] nats", "refuted, -2.0 [-3.0, -1.0] nats"),
+        ("ch11.X.3", "new", "–", "supported, –"),
+        ("ch11.X.2", "gone", "supported, –", "–"),
+    )  # fmt: skip
+
+
 def test_what_is_kept_names_no_folder(tmp_path: Path) -> None:
     run = {"scale": "laptop", "seeds": 5, "path": "../elsewhere/runs/x"}
     made = Ledger(

@@ -162,7 +162,7 @@ def move(study: str, result: xr.Dataset, best: dict[str, tuple[bool, bool]]) -> 
     wanted = [
         claim
         for claim in studies.get(study).claims
-        if claim.id in known and not best.get(claim.id, (False, False))[1]
+        if claim.id in known and not any(best.get(claim.id, ())[claim.id not in STEADY :])
     ]
     before = {claim.id: found for claim in wanted if (found := judged(claim, result)) is not None}
     still = [claim for claim in wanted if claim.id in before]
@@ -177,6 +177,8 @@ def move(study: str, result: xr.Dataset, best: dict[str, tuple[bool, bool]]) -> 
                 still.remove(claim)
             elif found is not None and found.effect != before[claim.id].effect:
                 best[claim.id] = (True, False)
+                if claim.id in STEADY:  # no more is asked of these
+                    still.remove(claim)
         if not still:
             return
 

@@ -12,6 +12,7 @@ from implicit_bias.curvature import hessian
 from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Linearised, Scaled
 from implicit_bias.models.computed import PRECISIONS, Computed
+from implicit_bias.ranges import Setting
 from implicit_bias.training.weighted import weighted_loss
 
 NET = Dense((8,), 3, "tanh")
@@ -86,6 +87,29 @@ def test_curvature_feels_bf16_by_its_rounding():
     assert changes["float32"] < 1e-5
     assert changes["tf32"] == changes["float32"]
     assert 1e-5 < changes["bf16"] < 3e-2
+
+
+# Breaks if precision enters where parameters are drawn, or what trains or prunes a model reads is lost.
+def test_all_but_the_passes_is_the_inner_model():
+    class Traced(Dense):
+        """A network with an axis of its own and a setting."""
+
+        output_axis = 1
+        traced = (Setting("tilt", 0.0, 1.0),)
+        batch_statistics = True
+
+    inner = Traced((8,), 3, "tanh")
+    for precision in PRECISIONS:
+        whole = Computed(inner, precision)
+        assert (whole.output_axis, whole.traced, whole.batch_statistics) == (1, inner.traced, True)
+        assert not Computed(NET, precision).batch_statistics
+        assert Computed(NET, precision).traced == ()
+        params, state = Computed(NET, precision).init(jax.random.key(5), X[0], scale=0.5)
+        wanted, wanted_state = NET.init(jax.random.key(5), X[0], scale=0.5)
+        assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params, wanted))
+        assert jax.tree.structure(state) == jax.tree.structure(wanted_state)
+    assert Computed(Linearised(NET), "tf32").keeps_origin
+    assert not Computed(NET, "tf32").keeps_origin
 
 
 def test_refusals():

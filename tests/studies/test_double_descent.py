@@ -13,18 +13,20 @@ from implicit_bias.errors import UserError
 from implicit_bias.results.claims import Finding, NotDecidable, evaluate
 from implicit_bias.studies import runner
 from implicit_bias.studies.double_descent import STUDY, DoubleDescentSettings
-from implicit_bias.studies.double_descent.arms import parameters, random_features
+from implicit_bias.studies.double_descent.arms import lanes, parameters, random_features
 from implicit_bias.studies.double_descent.claims import NETWORK_CLAIMS
 from implicit_bias.studies.double_descent.curves import at, climb, crosswise, peaks, smoothed
 from implicit_bias.studies.double_descent.features import RandomFeatures, least_squares
-from implicit_bias.studies.double_descent.presentation import NETWORK_DRAWINGS
+from implicit_bias.studies.double_descent.presentation import NETWORK_DRAWINGS, draw_channels
 from implicit_bias.studies.double_descent.rows import threshold
 from implicit_bias.studies.double_descent.rules import batch_effect_across_scale, removed_by_decay
+from implicit_bias.studies.double_descent.tables import tables
 from implicit_bias.studies.images import pooled
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import LaneExamples
 from implicit_bias.training.measurement import FinishedLane
 from tests.haste import hasty
+from tests.studies.panels import assert_readable, curve
 
 SEEDS, TESTS, INPUTS, OUTPUTS, EXAMPLES = 6, 2000, 20, 4, 250
 WIDTHS = (5, 10, 20, 40, 80, 160)  # 39.84 have 1,000 parameters
@@ -234,6 +236,101 @@ def test_figures_of_planted_results_are_drawn(usual: xr.Dataset) -> None:
     for drawing in NETWORK_DRAWINGS:
         if drawing.when(usual):
             assert drawing.draw(usual).axes, drawing.name
+
+
+def test_channels_are_drawn_where_they_were_planted(usual: xr.Dataset) -> None:
+    # Breaks if the figure of channels is that of widths, noises are exchanged, or errors are fractions.
+    rows = usual["arm"].values == "width"
+    arm = np.where(rows, "channels", np.where(usual["arm"].values == "channels", "other", "width"))
+    figure = draw_channels(usual.assign_coords(arm=("lane", arm.astype(object))))
+    assert_readable(figure, ("parameters", "test loss", "training loss"))
+    capacity = [4 + width * 25 for width in WIDTHS]
+    for panel, label, wanted in (
+        ("test error (%)", "20 % label noise", PEAKED),
+        ("test error (%)", "0 % label noise", FALLING),
+        ("training error (%)", "20 % label noise", np.asarray(PEAKED) / 9),
+        ("test loss", "0 % label noise", np.asarray(FALLING) / 100),
+    ):
+        points = curve(figure, label, panel)
+        np.testing.assert_allclose(points[:, 0], capacity, rtol=1e-12)
+        # 2,000 test examples: a planted rate is met within some 3 standard errors of 1.1 %.
+        np.testing.assert_allclose(points[:, 1], wanted, rtol=0.12)
+    assert curve(figure, "parameters = n·K", "test loss")[0, 0] == EXAMPLES * OUTPUTS
+
+
+def test_the_table_of_scaling_has_its_ratios_in_their_rows() -> None:
+    # Breaks if batch sizes are exchanged in the ratio, or widths and depths in the rows.
+    planted_ratios = planted(ratio=(3.0, 2.0))
+    (table,) = [one for one in tables(planted_ratios) if one.columns[0] == "hidden layers"]
+    assert table.columns[2:5] == ("λmax, B = 10", "test error, %, B = 10", "training loss, B = 10")
+    assert [(row[0], row[1]) for row in table.rows] == [
+        ("1", "10"), ("1", "40"), ("2", "10"), ("2", "40"),
+    ]  # fmt: skip
+    for row, ratio in zip(table.rows, (3.0, 3.0, 2.0, 2.0), strict=True):
+        cells = dict(zip(table.columns, row, strict=True))
+        for head, value in (
+            ("ratio of λmax", ratio),
+            ("λmax, B = 100", ratio),
+            ("λmax, B = 10", 1.0),
+        ):
+            assert float(cells[head].split()[0]) == pytest.approx(value, rel=0.08), head
+        assert float(cells["test error, %, B = 10"].split()[0]) == pytest.approx(50, abs=3)
+
+
+def test_lanes_of_other_sweeps_are_those_asked_for() -> None:
+    # Breaks if an arm trains on other sizes, batches or updates than the settings say, or counts other
+    # parameters: by hand, on 64 inputs and 3 outputs.
+    shared = {
+        "seeds": 2, "data": {"n_train": 40, "n_valid": 20, "n_test": 30, "classes": [0, 1, 2]},
+        "label_noises": [0.0, 0.2], "updates": 30, "probes": 5,
+    }  # fmt: skip
+    settings = DoubleDescentSettings.model_validate(
+        {**shared, "arms": ["samples", "scaling"], "samples": {"width": 7, "sizes": [10, 20, 40, 80]},
+         "scaling": {"batch_sizes": [5, 20], "widths": [4, 9], "depths": [1, 2], "epochs": 3,
+                     "step_size": 0.03}}
+    )  # fmt: skip
+    made = lanes(settings, settings.data.load(), None)
+    own = [lane for lane in made if lane.tags["arm"] == "samples"]
+    assert [(lane.recipe.n_train, lane.seed) for lane in own] == [
+        (size, seed) for size in (10, 20, 40, 80) for seed in (0, 1)
+    ]
+    for lane in own:
+        assert lane.recipe.batch_size == lane.recipe.n_train == lane.tags["examples"]
+        assert lane.tags["true_parameters"] == 64 * 7 + 7 + 7 * 3 + 3
+        assert lane.settings["label_noise"] == 0.2
+        assert (lane.budget.updates, lane.recipe.optimizer.name) == (30, "adam")
+    own = [lane for lane in made if lane.tags["arm"] == "scaling"]
+    found = {
+        (lane.tags["depth"], lane.tags["hidden_width"], lane.recipe.batch_size, lane.seed): lane
+        for lane in own
+    }
+    assert len(own) == len(found) == 2 * 2 * 2 * 2
+    for (depth, width, batch, _), lane in found.items():
+        assert lane.budget.updates == 3 * 40 // batch
+        assert lane.settings == {"step_size": 0.03}
+        assert lane.recipe.optimizer.name == "sgd"
+        between = (width * width + width) * (depth - 1)
+        assert lane.tags["true_parameters"] == 64 * width + width + between + width * 3 + 3
+    too_few = settings.model_copy(
+        update={"samples": settings.samples.model_copy(update={"sizes": (10, 20, 40, 10**4)})}
+    )
+    with pytest.raises(UserError, match=r"samples\.sizes .*examples left to train on"):
+        lanes(too_few, settings.data.load(), None)
+    images = DoubleDescentSettings.model_validate(
+        {**shared, "arms": ["channels"], "data": {**shared["data"], "flatten": False},
+         "channels": {"sizes": [1, 2, 3, 5], "batch_size": 8, "updates": 12, "step_size": 0.2}}
+    )  # fmt: skip
+    made = lanes(images, images.data.load(), None)
+    assert [
+        (lane.tags["hidden_width"], lane.settings["label_noise"], lane.seed) for lane in made
+    ] == [(k, noise, seed) for k in (1, 2, 3, 5) for noise in (0.0, 0.2) for seed in (0, 1)]
+    for lane in made:
+        k = lane.tags["hidden_width"]
+        assert isinstance(k, int)
+        # Images of 8 × 8 points, halved twice: 2 × 2 places of 2k channels are left.
+        assert lane.tags["true_parameters"] == (9 + 1) * k + (9 * k + 1) * 2 * k + 8 * k * 3 + 3
+        assert (lane.recipe.batch_size, lane.budget.updates) == (8, 12)
+        assert lane.settings["step_size"] == 0.2
 
 
 def test_images_are_averaged_over_squares() -> None:

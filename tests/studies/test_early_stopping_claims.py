@@ -12,8 +12,10 @@ from implicit_bias import theory
 from implicit_bias.results.claims import Finding, evaluate
 from implicit_bias.studies.early_stopping import EXACT_TRIALS
 from implicit_bias.studies.early_stopping.claims import EXACT_CLAIMS
+from implicit_bias.studies.early_stopping.presentation import EXACT_DRAWINGS
 from implicit_bias.studies.early_stopping.settings import EarlyStoppingSettings
 from implicit_bias.studies.early_stopping.tables import exact_tables
+from tests.studies.panels import assert_readable, curve
 
 SEEDS = 6
 TIMES = 60
@@ -178,3 +180,68 @@ def test_tables_hold_what_was_planted() -> None:
     assert linear.rows[1][3] == "0.001234"
     assert norms.rows[0][4].startswith("1.02")
     assert wide.rows[-1][0].replace(",", "") == "2048"
+
+
+BARE = {
+    "paths": ("time t·λmax", "‖w(t) − w(λ)‖ / ‖w(λ)‖", "risk of flow / risk of ridge", "λt"),
+    "risks": ("time t·λmax", "risk ‖w − θ‖² / ‖θ‖²"),
+    "validation": ("validation examples",),
+    "long-training": ("epochs",),
+    "script-patience": ("epochs",),
+    "script-norms": ("epochs", "updates", "‖W₂‖ / ‖W₂‖ at the start"),
+    "script-linear": ("epochs",),
+    "kernels": (),
+}
+"""By figure, axes whose numbers have no unit, or a plain one."""
+
+
+def test_figures_show_what_was_planted() -> None:
+    # Breaks if a panel shows another variable, design or condition than it says, fractions as per cent,
+    # what is printed in another place, or a label leaves the page.
+    designs = np.array([2.0, 3.0, 4.0, 5.0])
+    grown = np.arange(1.0, 7.0).reshape(3, 2)  # by way and batch size
+    falling = np.geomspace(4, 0.25, TIMES)
+    result = planted(
+        path_distance=designs / 20, path_flow=1.5 * designs, path_ridge=designs, path_power=10.0,
+        stop_risk=falling, stop_example=np.stack([falling, falling, falling, falling[::-1]]),
+        patience_losses=[[0.5, 0.4], [9.0, 9.0], [0.3, 0.2]], norm_path=grown,
+        linear_train_path=[0.02, 0.01], linear_test_path=[0.03, 0.06], long_train=[0.3, 0.2, 0.1],
+    )  # fmt: skip
+    figure = {one.name: one.draw(result) for one in EXACT_DRAWINGS}
+    assert set(figure) == set(BARE)
+    for name, bare in BARE.items():
+        assert_readable(figure[name], bare)
+
+    def lies(name: str, panel: str, label: str, x: Any, y: Any) -> None:
+        # Noise between seeds is 0.2 %, and there is some in either part of a ratio.
+        points = curve(figure[name], label, panel)
+        wanted = np.column_stack(np.broadcast_arrays(x, y))
+        np.testing.assert_allclose(points, wanted, rtol=0.005, err_msg=f"{name}, {panel}, {label}")
+
+    times = result["path_time"].values
+    lies("paths", "solutions", "decaying", times, 0.2)
+    lies("paths", "risks", "few features", times, 1.5)
+    lies("paths", "penalty that matches best", "random features", times, 0.9)
+    lies("risks", "many features", "gradient flow", times, 0.45)
+    lies("risks", "many features", "ridge, λ = 1/t", times, 0.3)
+    stops, sizes = result["stop_time"].values, [20, 100, 500, 2500]
+    lies("validation", "one seed's path", "expected test loss", stops, falling)
+    lies("validation", "one seed's path", "validation, 2500 examples", stops, falling[::-1])
+    lies("validation", "best time missed", "missed, of a test set", sizes, [90, 80, 70, 60])
+    lies("validation", "best time missed", "missed, of expected loss", sizes, [90, 80, 70, 50])
+    lies("validation", "what it costs", "test loss lost", sizes, [7, 1, 0.3, 0.1])
+    lies("validation", "what it costs", "optimism of validation", sizes, [10, 2, 1, 0])
+    lies("long-training", "few, clean", "training", EPOCHS[1:], 0.2)
+    lies("long-training", "many, clean", "test", EPOCHS[1:], turned(0.7)[1:])
+    epochs = np.arange(200)
+    lies("script-patience", "output layer, as stated", "training", epochs, 0.5)
+    lies("script-patience", "output layer, as stated", "test", epochs, 0.3)
+    lies("script-patience", "all layers", "test", 5 * (epochs + 1), 0.2)
+    lies("script-norms", "as stated", "B = 128", np.arange(1, 101), 2.0)
+    lies("script-norms", "all layers, equal updates", "B = 32", np.arange(1, 101), 5.0)
+    lies("script-linear", "60 examples", "test", result["linear_time"].values, 0.06)
+    lies("script-linear", "as stated", "training", result["linear_time"].values, 0.02)
+    lies("script-linear", "as stated", "printed, test",
+         [1, 100, 200, 300, 400, 500], [0.2321, 0.00279, 0.00412, 0.00916, 0.01623, 0.02546])  # fmt: skip
+    lies("kernels", "", "change of outputs", [128, 512, 2048], [0.08, 0.02, 0.004])
+    lies("kernels", "", "outputs as they are", [128, 512, 2048], [0.3, 0.3, 0.3])

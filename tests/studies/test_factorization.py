@@ -23,6 +23,7 @@ from implicit_bias.studies.factorization.networks import _kernel
 from implicit_bias.studies.factorization.rows import near_half
 from implicit_bias.studies.factorization.rules_norms import last_finite
 from implicit_bias.studies.factorization.widths import kernel
+from tests.studies.panels import assert_readable, curve
 
 SEEDS = 3
 
@@ -306,6 +307,78 @@ def test_all_that_was_asked_for_is_decided_and_shown() -> None:
     assert STUDY.tables(part) == []
     assert not any(drawing.when(part) for drawing in STUDY.drawings)
     assert get("factorization").title == STUDY.title
+
+
+def kept(name: str) -> np.ndarray:
+    """What was measured, a row a seed."""
+    values = drawn()[name].transpose("lane", ...).values
+    return values[np.isfinite(values.reshape(len(values), -1)).any(axis=1)]
+
+
+def geometric(values: np.ndarray) -> np.ndarray:
+    return np.exp(np.log(values).mean(axis=0))
+
+
+BARE = {
+    "modes": ("time of gradient flow", "singular value"),
+    "depth": ("layers L", "second mode when the first is at 0.9", "error on unseen entries, relative",
+              "effective rank"),
+    "sensing": ("product at the start, α^L",),
+    "plane": ("loss", "nuclear norm", "effective rank"),
+    "ranks": ("time of gradient flow", "rank"),
+    "scale": ("scale of the start, α", "l1 norm over the least one", "relative"),
+    "width": ("of the tangent kernel", "updates", "over the least one, less 1"),
+}  # fmt: skip
+"""By figure, axes whose numbers have no unit."""
+
+
+def test_figures_show_what_was_measured() -> None:
+    # Breaks if a panel draws another variable, depth, start or case than its title says, a mean where the
+    # note says geometric mean, per cent as fractions, or a label leaves the page.
+    figure = {one.name: one.draw(drawn()) for one in STUDY.drawings}
+    assert set(figure) == set(BARE)
+    for name, bare in BARE.items():
+        assert_readable(figure[name], bare)
+
+    def lies(name: str, panel: str, label: str, x: Any, y: Any) -> None:
+        wanted = np.column_stack([x, y])
+        wanted = wanted[wanted[:, 0].argsort()]
+        points = curve(figure[name], label, panel)
+        np.testing.assert_allclose(points, wanted, rtol=1e-12, err_msg=f"{name}, {panel}, {label}")
+
+    # By start (αI, turned), depth (1, 2, 3, 6), mode from the strongest down, and time.
+    values, times, law = kept("mode_value"), kept("mode_time"), kept("mode_law")
+    lies("modes", "L = 3, αI", "mode 2", times[0, 2], values[:, 0, 2, 1].mean(axis=0))
+    lies("modes", "L = 2, turned", "mode 1", times[0, 1], values[0, 1, 1, 0])
+    lies("modes", "L = 6, αI", "law, dσ/dt = L σ^(2−2/L) (c − σ)", times[0, 3], law[0, 3, 0])
+    second = kept("mode_second")
+    lies("depth", "modes apart", "product fixed, turned", [1, 2, 3, 6], geometric(second[:, 1]))
+    scaled = geometric(kept("mode_second_scaled"))
+    lies("depth", "modes apart", "α of a layer fixed (law)", [1, 2, 3, 6], scaled)
+    lies("depth", "completion: error", "network", [1, 2, 3], geometric(kept("depth_error")))
+    rank = kept("depth_rank").mean(axis=0)
+    lies("depth", "completion: effective rank", "network", [1, 2, 3], rank)
+    excess = 100 * kept("sensing_excess").mean(axis=0)
+    lies("sensing", "completion", "L = 2", [1e-4, 1e-2], excess[4, 0])
+    losses = drawn()["plane_loss"].values
+    norm = geometric(kept("plane_nuclear"))  # by start, depth and loss
+    lies("plane", "norm, det W < 0 (random)", "L = 3", losses, norm[2, 0])
+    ranks = kept("plane_rank").mean(axis=0)
+    lies("plane", "effective rank", "L = 3, random, det W < 0", losses, ranks[2, 0])
+    time = kept("rank_time")[0]
+    lies("ranks", "stable rank", "truth of rank 4", time, kept("rank_stable").mean(axis=0)[1])
+    trained = kept("rank_trained").mean(axis=0)
+    lies("ranks", "effective rank, layer by layer", "truth of rank 4", 2 * time, trained)
+    alphas = TINY["diagonal"]["alphas"]
+    excess = kept("diagonal_excess").mean(axis=0)  # by truth, depth and scale
+    lies("scale", "l1 norm over the least one", "D = 3", alphas, 1 + excess[0, 1])
+    moved = geometric(kept("diagonal_moved"))
+    lies("scale", "change of the tangent kernel", "D = 2", alphas, moved[0, 0])
+    moved = geometric(kept("network_kernel"))
+    lies("scale", "change of the tangent kernel", "ReLU network", [0.1, 3.0], moved)
+    updates, excess = geometric(kept("width_updates")), kept("width_excess").mean(axis=0)
+    lies("width", "updates to fit", "orthogonal", [3, 6, 24], updates[1])
+    lies("width", "nuclear norm of the limit", "Gaussian", [3, 6, 24], excess[0])
 
 
 def test_helpers() -> None:

@@ -13,8 +13,10 @@ import xarray as xr
 from implicit_bias.results.claims import Finding, evaluate
 from implicit_bias.results.statistics import mean_interval
 from implicit_bias.studies.flat_minima.claims import CLAIMS
+from implicit_bias.studies.flat_minima.drawings import draw_spectra, draw_strength
 from implicit_bias.studies.flat_minima.rules import folded
 from implicit_bias.studies.flat_minima.script import PRINTED
+from tests.studies.panels import assert_readable, curve
 
 SEEDS, TESTED = 6, 1000
 ORDINARY = {
@@ -315,3 +317,70 @@ def test_every_claim_says_what_it_needs_of_an_empty_run() -> None:
         "ch11.C.19",
         "ch11.S.15",
     }
+
+
+def joined(*parts: xr.Dataset, **columns: list[Any]) -> xr.Dataset:
+    """Parts in a row, with a coordinate more of which each part has one value."""
+    own = [
+        part.assign_coords(
+            {name: ("lane", [values[place]] * part.sizes["lane"]) for name, values in columns.items()}
+        )
+        for place, part in enumerate(parts)
+    ]  # fmt: skip
+    return xr.concat(own, "lane", combine_attrs="override")
+
+
+def test_strengths_are_drawn_where_they_were_planted() -> None:
+    # Breaks if errors are fractions, the plain run's line is another batch size's, or a penalty's curve is
+    # drawn from lanes of another penalty or step size.
+    plain = planted(SMALL_LARGE)
+    weak = planted({
+        ("sam", 512): {"error": 7.0, "lambda_max": 9.0, "strength": 0.1},
+        ("trace-penalty", 512): {"error": 7.5, "lambda_max": 8.0, "strength": 0.01},
+    })  # fmt: skip
+    strong = planted({
+        ("sam", 512): {"error": 5.0, "lambda_max": 6.0, "strength": 1.0},
+        ("trace-penalty", 512): {"error": 6.5, "lambda_max": 7.0, "strength": 0.1},
+    })  # fmt: skip
+    halved = planted({
+        ("sam", 512): {"error": 6.0, "lambda_max": 8.0, "strength": 0.1},
+        ("trace-penalty", 512): {"error": 6.8, "lambda_max": 7.5, "strength": 0.01},
+    })  # fmt: skip
+    factors = [1.0, 1.0, 1.0, 0.5]
+    figure = draw_strength(joined(plain, weak, strong, halved, step_factor=factors))
+    assert_readable(figure, ())
+
+    def lies(panel: str, label: str, x: Any, y: Any) -> None:
+        points = curve(figure, label, panel)
+        # Seeds differ by a per cent; of errors every other seed has one mistake in a thousand more.
+        np.testing.assert_allclose(points, np.column_stack([x, y]), rtol=0.015, err_msg=panel)
+
+    lies("sam: λmax", "penalty, step size × 1", [0.1, 1.0], [9.0, 6.0])
+    lies("sam: test error", "penalty, step size × 1", [0.1, 1.0], [7.05, 5.05])
+    lies("sam: test error", "penalty, step size × 0.5", [0.1], [6.05])
+    lies("trace-penalty: λmax", "penalty, step size × 0.5", [0.01], [7.5])
+    lies("trace-penalty: test error", "penalty, step size × 1", [0.01, 0.1], [7.55, 6.55])
+    for panel, small, large in (("sam: λmax", 5.0, 10.0), ("sam: test error", 4.05, 8.05)):
+        lies(panel, "SGD, B = 32", [0, 1], [small, small])
+        lies(panel, "SGD, B = 512", [0, 1], [large, large])
+    names = {ax.get_title(loc="left"): ax.get_xlabel() for ax in figure.axes}
+    assert names["sam: λmax"] == "ρ (parameters)"
+    assert names["trace-penalty: test error"] == "factor of the penalty (parameter²)"
+    nothing = draw_strength(plain.assign_coords(step_factor=("lane", np.ones(plain.sizes["lane"]))))
+    assert nothing.axes[0].texts[0].get_text() == "no arm with a penalty was run"
+
+
+def test_spectra_are_drawn_where_they_were_planted() -> None:
+    # Breaks if lengths of training are mixed, protocols are, or the printed value is the other's.
+    short = planted({("momentum", 32): {"lambda_max": 4.0}, ("adam", 32): {"lambda_max": 2.0}})
+    long = planted({("momentum", 32): {"lambda_max": 40.0}, ("adam", 32): {"lambda_max": 8.0}})
+    figure = draw_spectra(joined(short, long, updates_budget=[100, 1000], epochs=[5.0, 50.0]))
+    assert_readable(figure, ("rank of the eigenvalue (1: first)",))
+    for panel, epochs, largest in (
+        ("momentum", "5", 4.0), ("momentum", "50", 40.0), ("adam", "5", 2.0), ("adam", "50", 8.0),
+    ):  # fmt: skip
+        points = curve(figure, epochs, panel)
+        np.testing.assert_allclose(points, [[1, largest], [2, largest / 4]], rtol=0.015)
+    for panel, printed in (("momentum", 50), ("adam", 10)):
+        assert set(curve(figure, "published largest eigenvalue", panel)[:, 1]) == {printed}
+    assert draw_spectra(planted(SMALL_LARGE)).axes[0].texts[0].get_text().endswith("were not run")

@@ -18,7 +18,7 @@ from implicit_bias.studies import runner
 from implicit_bias.studies.lottery_ticket import STUDY
 from implicit_bias.studies.lottery_ticket.claims import CLAIMS
 from implicit_bias.studies.lottery_ticket.masks import control_mask, mask_key, scored_mask
-from implicit_bias.studies.lottery_ticket.networks import conv_2
+from implicit_bias.studies.lottery_ticket.networks import conv_2, small_conv_2
 from implicit_bias.studies.lottery_ticket.rows import STABILITY, of_arm
 from implicit_bias.studies.lottery_ticket.settings import LotterySettings
 from implicit_bias.studies.lottery_ticket.tables import tables
@@ -270,7 +270,14 @@ def test_masks_of_controls_are_what_they_are_called() -> None:
 
 
 def test_conv_2_is_as_large_as_published() -> None:
-    # Breaks if a layer is missing or pools otherwise. 4.3 million parameters are published.
+    # Breaks if a layer is missing or pools otherwise. 4.3 million parameters are published; of the small one
+    # there are, by hand, those of 3 → 8 → 8 channels and of 16 · 16 · 8 → 64 → 64 → 10 units.
     shape: Any = jax.ShapeDtypeStruct((32, 32, 3), jnp.float32)
-    params, _ = jax.eval_shape(conv_2(10).init, jax.eval_shape(lambda: jax.random.key(0)), shape)
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == pytest.approx(4.3e6, rel=0.01)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for network, published, error in (
+        (conv_2(10), 4.3e6, 0.01),
+        (small_conv_2(10), 28 * 8 + 73 * 8 + 2049 * 64 + 65 * 64 + 65 * 10, 0),
+    ):
+        params, _ = jax.eval_shape(network.init, key, shape)
+        found = sum(leaf.size for leaf in jax.tree.leaves(params))
+        assert found == pytest.approx(published, rel=error, abs=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from implicit_bias.studies.ntk_prediction.scripts import (
     UntrainedNetwork,
 )
 from implicit_bias.studies.ntk_prediction.settings import NtkPredictionSettings
+from implicit_bias.studies.ntk_prediction.tables import tables
+from implicit_bias.training.experiment import Experiment
 
 SEEDS, HIDDEN = 6, (64, 256, 1024)
 RULES = {claim.id: claim for claim in CLAIMS}
@@ -68,6 +71,15 @@ def trials(**values: Any) -> xr.Dataset:
         {name: (dims[name], np.asarray(value, float)) for name, value in values.items()},
         {"seed": ("lane", np.arange(n)), "arm": ("lane", np.array(["trial"] * n, object))},
     )
+
+
+def assert_declared(experiment: Experiment, found: Mapping[str, Any]) -> None:
+    """What an experiment leaves is what it says beforehand: names and shapes."""
+    lengths = {name: len(values) for name, values in experiment.coordinates.items()}
+    assert {name: np.shape(value) for name, value in found.items()} == {
+        name: tuple(lengths[dim] for dim in variable.dims)
+        for name, variable in experiment.variables.items()
+    }
 
 
 def judged(name: str, result: xr.Dataset) -> Any:
@@ -123,8 +135,10 @@ def test_the_interpolant_is_that_of_networks_that_start_at_zero() -> None:
 @pytest.fixture(scope="module")
 def ends() -> xr.Dataset:
     """Three seeds of both exact problems."""
-    rows = [{**LinearisedEnd()(None, seed, {}), **NearestSolution()(None, seed, {})}  # type: ignore[arg-type]
-            for seed in range(3)]  # fmt: skip
+    first, second = LinearisedEnd(), NearestSolution()
+    rows = [{**first(None, seed, {}), **second(None, seed, {})} for seed in range(3)]  # type: ignore[arg-type]
+    assert_declared(first, first(None, 0, {}))  # type: ignore[arg-type]
+    assert_declared(second, second(None, 0, {}))  # type: ignore[arg-type]
     return trials(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -199,6 +213,7 @@ def test_the_first_script_prints_what_its_text_computes() -> None:
     w, b = np.random.randn(100, 10000) * np.sqrt(2 / 100), np.random.randn(10000)  # noqa: NPY002
     out = np.maximum(0, x @ w + b) @ (np.random.randn(10000) * 0.01)  # noqa: NPY002
     found = UntrainedNetwork()(None, 0, {})  # type: ignore[arg-type]
+    assert_declared(UntrainedNetwork(), found)
     np.testing.assert_allclose(found["script_norm"], np.linalg.norm(alpha), rtol=1e-10)
     np.testing.assert_allclose(found["script_difference"], np.mean((out - gram @ alpha) ** 2))
     result = trials(**{name: np.full(3, value) for name, value in found.items()})
@@ -217,6 +232,7 @@ def test_the_second_script_learns_as_its_text_does() -> None:
     # Breaks if an update is taken at other weights, or the mended product is another. Draws of numbers
     # that do not matter here are passed over.
     found = FrozenFeatures()(None, 0, {})  # type: ignore[arg-type]
+    assert_declared(FrozenFeatures(), found)
     assert found["script_stops"] == 1
     draw = np.random.RandomState(42)
     x = draw.randn(200, 100) / 10
@@ -246,6 +262,33 @@ def test_the_second_script_learns_as_its_text_does() -> None:
         learned_test_loss=result["learned_test_loss"] * 0.002,
     )
     assert judged("ch11.S.20", good).verdict == "supported"
+
+
+def test_the_table_of_scripts_puts_their_own_numbers_beside_what_is_published() -> None:
+    # Breaks if the number shown as printed is another seed's than 0, or of another width or epoch.
+    seeds = np.array([2.0, 1.0, 4.0])  # of geometric mean 2
+    widths, epochs = np.array([1.0, 10.0, 100.0]), np.array([1.0, 2.0, 3.0, 5.0, 7.0])
+    grid = seeds[:, None, None] * widths[:, None] * epochs
+    result = trials(
+        script_norm=seeds, script_difference=0.1 * seeds, script_own_kernel=0.01 * seeds,
+        frozen_test_loss=grid, frozen_difference=1e-3 * grid,
+        learned_test_loss=seeds[:, None] * epochs,
+    )  # fmt: skip
+    (table,) = tables(result.assign_coords(seed=("lane", [1, 0, 2])))
+    shown = [(row[1], float(row[2]), row[3], float(row[5].split()[0])) for row in table.rows]
+    assert {row[4] for row in table.rows} == {"3"}
+    assert shown == [
+        ("‖α‖", 1.0, "0.3421", 2.0),
+        ("difference from the linear kernel", 0.1, "0.008234", 0.2),
+        ("difference from the network's own kernel", 0.01, "n/a", 0.02),
+        ("width 100: difference at epoch 75", 0.005, "0.001234", 0.01),
+        ("width 500: difference at epoch 75", 0.05, "8.900 × 10⁻⁵", 0.1),
+        ("width 1000: difference at epoch 75", 0.5, "8.000 × 10⁻⁶", 1.0),
+        ("width 100: last test loss, frozen", 7.0, "0.009156", 14.0),
+        ("width 500: last test loss, frozen", 70.0, "0.004123", 140.0),
+        ("width 1000: last test loss, frozen", 700.0, "0.002145", 1400.0),
+        ("last test loss, features trained", 7.0, "0.001989", 14.0),
+    ]
 
 
 @pytest.mark.parametrize(

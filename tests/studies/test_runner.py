@@ -53,6 +53,9 @@ def test_what_a_run_leaves(small: Study, whole: xr.Dataset, tmp_path: Path) -> N
         "try_exact",
     }
     assert set(timing.data_vars) == parts
+    # What a notebook shows of it.
+    shown = f"Run({str(run.out)!r}, {whole.sizes['lane']} lanes, {run.presented!r})"
+    assert repr(run) == shown
 
 
 # Breaks if a later stage does not see an earlier one's results, sees another seed's, or if two arms

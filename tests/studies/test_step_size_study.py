@@ -214,6 +214,9 @@ def test_the_full_start_is_a_resnet_18() -> None:
         drawn, _ = models.resnet(10, 2, 10).init(
             role_key(3, "initialisation"), jnp.zeros((32, 32, 3), jnp.float32)
         )
+    # What an engine asks of it before it compiles it.
+    assert (set(found), small.coordinates, small.compiled) == (set(small.variables), {}, True)
+    assert {variable.dims for variable in small.variables.values()} == {()}
     squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(drawn))
     assert float(found["start_norm"]) == pytest.approx(np.sqrt(squares), rel=1e-5)
     assert float(found["start_parameters"]) == parameter_count(drawn)

@@ -235,6 +235,8 @@ def test_a_diverged_lane_is_marked_and_harms_no_other(reference, lanes):
     finite = np.isfinite(reference.params["layer_0"]["weight"]).all(axis=(1, 2))
     assert finite.tolist() == [not lost for lost in reference.diverged]
     assert np.isnan(reference.logs["train_loss"][5, 1:]).all()
+    names = ", ".join(reference.logs)
+    assert repr(reference) == f"Trained(7 lanes, 1 diverged, 0 stopped early; logs of {names})"
 
 
 def test_a_resumed_chunk_equals_an_uninterrupted_one(reference, lanes, dataset):

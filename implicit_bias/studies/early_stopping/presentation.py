@@ -85,10 +85,10 @@ def draw_paths(result: xr.Dataset) -> Figure:
         )  # fmt: skip
         shown.update(curves)
         if name == "solutions":
-            figures.reference_line(ax, theory.SHRINKAGE_RATIO - 1, "bound, one eigenvalue")
+            figures.reference_line(ax, theory.SHRINKAGE_RATIO - 1, "bound")
             ax.set_ylim(bottom=0)
         elif name == "risks":
-            figures.reference_line(ax, theory.RISK_RATIO, "bound, any design")
+            figures.reference_line(ax, theory.RISK_RATIO, "bound")
         else:
             ax.set_ylim(1e-3, 2)
 
@@ -96,7 +96,11 @@ def draw_paths(result: xr.Dataset) -> Figure:
         panels, draw, columns=3, width=2.9, height=2.7, share_y=False, share_x=True
     )
     figures.legend(figure)
-    figures.note(figure, figures.count_note(shown) + " Ridge at λ = 1/t.")
+    figures.note(
+        figure,
+        figures.count_note(shown) + " Ridge at λ = 1/t. Bound of solutions: at any single eigenvalue; "
+        "of risks: of any design.",
+    )  # fmt: skip
     return figure
 
 
@@ -135,20 +139,31 @@ def draw_validation(result: xr.Dataset) -> Figure:
     sizes = result["validation_size"].values.astype(float)
     times = result["stop_time"].values.astype(float)
     shown: dict[Hashable, figures.Curve] = {}
+    lines = {
+        "training": by_seed(result, "validation", "stop_train")[0],
+        "expected test loss": by_seed(result, "validation", "stop_risk")[0],
+        **{
+            f"validation, {int(size)} examples": by_seed(
+                result, "validation", "stop_example", validation_size=size
+            )[0]
+            for size in (sizes[0], sizes[-1])
+        },
+    }
+    chosen = {
+        "best time missed": {
+            "missed, of a test set": "stop_missed",
+            "missed, of expected loss": "stop_missed_truly",
+        },
+        "what it costs": {
+            "test loss lost": "stop_regret",
+            "optimism of validation": "stop_optimism",
+        },
+    }
+    # One legend explains all panels: no two of its entries may look the same.
+    looks = figures.categorical([*lines, *(label for panel in chosen.values() for label in panel)])
 
     def draw(ax: Any, name: str) -> None:
-        if name == "one seed's path":
-            lines = {
-                "training": by_seed(result, "validation", "stop_train")[0],
-                "expected test loss": by_seed(result, "validation", "stop_risk")[0],
-                **{
-                    f"validation, {int(size)} examples": by_seed(
-                        result, "validation", "stop_example", validation_size=size
-                    )[0]
-                    for size in (sizes[0], sizes[-1])
-                },
-            }
-            looks = figures.categorical(list(lines))
+        if name not in chosen:
             for label, values in lines.items():
                 look = looks[label]
                 ax.plot(times, values, color=look.colour, ls=look.dash, label=label, lw=1.4)
@@ -160,26 +175,17 @@ def draw_validation(result: xr.Dataset) -> Figure:
             ax.set_xlabel("time t (1/eigenvalue of XᵀX/m)")
             ax.set_ylabel("loss (label²)")
             return
-        variables = (
-            {
-                "missed, of a test set": "stop_missed",
-                "missed, of expected loss": "stop_missed_truly",
-            }
-            if name == "best time missed"
-            else {"test loss lost": "stop_regret", "optimism of validation": "stop_optimism"}
-        )
         curves: dict[Hashable, figures.Curve] = {
             label: figures.Curve.from_values(sizes, 100 * by_seed(result, "validation", variable))
-            for label, variable in variables.items()
+            for label, variable in chosen[name].items()
         }
-        figures.curve_by_group(ax, curves, xlabel="validation examples", ylabel="%")
+        figures.curve_by_group(ax, curves, xlabel="validation examples", ylabel="%", styles=looks)
         if name == "best time missed":
             ax.set_ylim(0, 103)
         shown.update(curves)
 
     figure = figures.panels(
-        ["one seed's path", "best time missed", "what it costs"], draw, columns=3, width=3.0,
-        height=2.7, share_x=False, share_y=False,
+        ["one seed's path", *chosen], draw, columns=3, width=3.0, height=2.7, share_x=False, share_y=False
     )  # fmt: skip
     figures.legend(figure)
     figures.note(

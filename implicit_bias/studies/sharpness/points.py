@@ -50,11 +50,6 @@ class Point:
             "stretched": f"L(ψ/{written})",
         }[self.kind]
 
-    @property
-    def same_function(self) -> bool:
-        """Whether the network's outputs are those of the parameters found."""
-        return self.kind != "scaled"
-
     def place(self, params: Params) -> Params:
         """Return the parameters there."""
         if self.kind == "found":

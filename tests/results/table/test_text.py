@@ -80,6 +80,13 @@ def test_wrapped_rows_keep_their_words() -> None:
     assert re.findall(r"word\d+", text) == words
 
 
+def test_an_interval_too_wide_for_its_place_is_parted_between_its_ends() -> None:
+    # Breaks if a number is torn while there is a space to break at.
+    table = make_table(["a", "b"], [["ours [−1.234567, 1.234567] is wide", "x"]])
+    cells = [line.split() for line in to_text(table, width=20).split("\n")[2:]]
+    assert cells == [["ours", "[−1.234567,", "x"], ["1.234567]", "is", "wide"]]
+
+
 def test_wide_characters_count_twice() -> None:
     # Breaks if columns are aligned by len().
     table = make_table(["数据", "n"], [["图像", 10], ["e\u0301", 5]])
