@@ -15,6 +15,9 @@ from pathlib import Path
 
 from implicit_bias.errors import UserError, unknown
 
+_PREFIX = "implicit_bias_user_"
+"""Modules made of single files are called this and a hash of path and content."""
+
 
 def is_plugin(spec: object) -> bool:
     """Say whether a name is written as ``module:attribute`` or ``file.py:attribute``.
@@ -82,7 +85,7 @@ def _from_file(place: str, spec: str, kind: str) -> types.ModuleType:
     except OSError as error:
         raise UserError(f"{kind} {spec!r}: cannot read {place} ({error.strerror})") from error
     identity = hashlib.sha256(str(path.resolve()).encode() + b"\0" + source).hexdigest()[:16]
-    name = f"implicit_bias_user_{identity}"
+    name = f"{_PREFIX}{identity}"
     if name in sys.modules:
         return sys.modules[name]
     module = types.ModuleType(name)
@@ -129,3 +132,32 @@ def one_line(error: BaseException, file: str | None) -> str:
     text = str(error.msg if isinstance(error, SyntaxError) else error).strip()
     first = text.splitlines()[0] if text else "no message"
     return f"running it failed{where}: {type(error).__name__}: {first}"
+
+
+def file_identity(thing: object) -> str:
+    """Return a hash of the user's file in which a thing's class is defined, empty if it is in none."""
+    module = type(thing).__module__
+    return module.removeprefix(_PREFIX) if module.startswith(_PREFIX) else ""
+
+
+def blamed(error: BaseException) -> str | None:
+    """Say in one line where a user's file failed, if an error came by way of one.
+
+    Args:
+        error: Anything that was raised.
+
+    Returns:
+        File, line, function, and the error's first line; None where no file of a user was running.
+    """
+    files = {
+        module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)
+    }
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
+    if not frames:
+        return None
+    text = str(error).strip()
+    said = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    last = frames[-1]
+    # Python calls comprehensions and lambdas <listcomp> and the like, which helps nobody.
+    function = "" if last.name.startswith("<") else f", in {last.name}"
+    return f"{Path(last.filename).name} line {last.lineno}{function}: {said}"

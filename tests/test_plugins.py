@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 
 from implicit_bias.errors import UserError
-from implicit_bias.plugins import is_plugin, load_attribute
+from implicit_bias.plugins import blamed, file_identity, is_plugin, load_attribute
 
 SOURCE = """
 import dataclasses
@@ -146,3 +147,32 @@ def test_a_module_with_a_missing_import_is_not_called_missing(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"importing half_a_module failed.*no_such_thing_here"):
         load_attribute("half_a_module:thing", kind="model")
+
+
+def test_an_error_within_a_users_file_is_told_by_its_line(tmp_path: Path) -> None:
+    # Breaks if an error of this package is blamed on the user, or one of theirs is not.
+    path = tmp_path / "own.py"
+    path.write_text("def work(values):\n    return [one + other for one in values]\n")
+    work = load_attribute(f"{path}:work")
+    with pytest.raises(NameError) as caught:
+        work([1])  # type: ignore[operator]
+    # From Python 3.12 on a comprehension is no function of its own.
+    assert re.fullmatch(
+        r"own\.py line 2(, in work)?: NameError: name 'other' is not defined.*",
+        blamed(caught.value) or "",
+    )
+    with pytest.raises(ZeroDivisionError) as ours:
+        _ = 1 / 0
+    assert blamed(ours.value) is None
+
+
+def test_what_a_users_file_defines_carries_its_content(tmp_path: Path) -> None:
+    # Breaks if measurements of a mended file are taken for those of the file as it was.
+    path = tmp_path / "own.py"
+    path.write_text("class Thing: ...\n")
+    before = file_identity(load_attribute(f"{path}:Thing")())  # type: ignore[operator]
+    path.write_text("class Thing: size = 3\n")
+    after = file_identity(load_attribute(f"{path}:Thing")())  # type: ignore[operator]
+    assert before
+    assert after not in ("", before)
+    assert file_identity(3) == ""

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from implicit_bias.cli.arguments import parse
 from implicit_bias.cli.shared import Stopped
 from implicit_bias.errors import UserError
+from implicit_bias.plugins import blamed
 
 OK, BAD_INPUT, STOPPED = 0, 2, 130
 """Exit statuses; 130 is what a shell reports for a program that Ctrl-C ended."""
@@ -60,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("error", f"{place}{error.strerror}; see to it and run again", BAD_INPUT)
     except Exception as error:
         if not _is_out_of_memory(error):
-            raise
+            said_of_file = blamed(error)
+            if said_of_file is None:
+                raise
+            advice = "mend it there; run from Python, `implicit_bias.run` shows the whole traceback"
+            return _complain("error", f"{said_of_file}; {advice}", BAD_INPUT)
         advice = "the device's memory is used up; lower --memory or --tile, or use a smaller model"
         return _complain("error", advice, BAD_INPUT)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from implicit_bias.errors import UserError
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.results.statistics import Comparison, Estimate, simultaneous
 
@@ -270,6 +271,7 @@ def evaluate(claims: Iterable[Claim], dataset: xr.Dataset, alpha: float = 0.05) 
     Raises:
         ValueError: Two claims have one id, or a comparison uses another smallest effect than its
             claim.
+        UserError: A rule returns neither a finding nor evidence.
     """
     claims = list(claims)
     if len({claim.id for claim in claims}) != len(claims):
@@ -281,6 +283,11 @@ def evaluate(claims: Iterable[Claim], dataset: xr.Dataset, alpha: float = 0.05) 
             outcome = claim.rule(dataset)
         except NotDecidable as missing:
             outcome = Finding(verdict="not-decided", reason=missing.reason)
+        if not isinstance(outcome, (Finding, Evidence)):
+            raise UserError(
+                f"the rule of claim {claim.id} returns {type(outcome).__name__}; return a Finding or "
+                "an Evidence of results.claims"
+            )
         outcomes[claim.id] = outcome
         if isinstance(outcome, Evidence):
             for arm, comparison in outcome.comparisons.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from implicit_bias.data import Dataset
@@ -32,7 +32,20 @@ def unique_lanes(stage: Stage | Rounds, lanes: Sequence[Lane], dataset: Dataset)
 
 
 def of_shard(lanes: Sequence[Lane], shard: tuple[int, int] | None) -> list[Lane]:
-    """Return the lanes of shard i of n: those whose seed s has s mod n = i − 1."""
+    """Return the lanes of shard i of n: those whose seed s has s mod n = i − 1.
+
+    Raises:
+        UserError: What a study gives as lanes is no list of them.
+    """
+    strange = (
+        [one for one in lanes if not isinstance(one, Lane)]
+        if isinstance(lanes, Iterable)
+        else [lanes]
+    )
+    if strange:
+        raise UserError(
+            f"the lanes of a stage hold {type(strange[0]).__name__}; return a list of training.Lane"
+        )
     if shard is None:
         return list(lanes)
     index, count = shard
