@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from implicit_bias import plugins
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.studies.lanes import by_architecture
 from implicit_bias.studies.workbench import Workbench
@@ -35,7 +36,9 @@ class Measuring:
     @property
     def kind(self) -> str:
         """Name of what measuring leaves."""
-        return f"measured-{hashlib.sha256(repr(self.measurement).encode()).hexdigest()[:8]}"
+        # Of a user's file the text counts too: mended, it measures anew what a failed run has measured.
+        what = repr(self.measurement) + plugins.file_identity(self.measurement)
+        return f"measured-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     def missing(self, lanes: Mapping[str, Lane]) -> dict[str, Lane]:
         """Return the lanes that are not measured yet."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from implicit_bias.data.dataset import Dataset
+from implicit_bias.errors import UserError
 from implicit_bias.losses import Loss
 from implicit_bias.models import Model
 from implicit_bias.runtime import Layout, abstract_spread, compiled, spread
@@ -74,7 +75,9 @@ def _measure(
         lane, active = given
 
         def run() -> dict[str, jax.Array]:
-            return measurement(subject.model, subject.loss, pool, lane)
+            values = measurement(subject.model, subject.loss, pool, lane)
+            check_returned(measurement, values)
+            return values
 
         def skip() -> dict[str, jax.Array]:
             return jax.tree.map(_missing, jax.eval_shape(run))
@@ -82,6 +85,49 @@ def _measure(
         return jax.lax.cond(active, run, skip)
 
     return over_lanes(one, layout)(pool, (lanes, active))
+
+
+def check_returned(measurement: Measurement, values: object) -> None:
+    """Refuse what a measurement returns if it is not what its variables say.
+
+    Called while the program is traced, so that nothing of the wrong shape is ever stored.
+
+    Args:
+        measurement: Its variables and coordinates say what is allowed.
+        values: What it returned of one lane; arrays or their abstract values.
+
+    Raises:
+        UserError: It is no dictionary, a variable is missing, or has another shape than its dimensions.
+    """
+    name = type(measurement).__qualname__
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"measurement {name} returns {type(values).__name__}; return a dict of its variables, "
+            f"{', '.join(measurement.variables)}"
+        )
+    missing = [one for one in measurement.variables if one not in values]
+    if missing:
+        raise UserError(
+            f"measurement {name} returns {', '.join(values) or 'nothing'}, and its variables name "
+            f"{', '.join(missing)} too; return it, or take it out of variables"
+        )
+    for one, variable in measurement.variables.items():
+        shape = jnp.shape(values[one])
+        sizes = [len(measurement.coordinates.get(dim, ())) for dim in variable.dims]
+        # A dimension without coordinates may have any size.
+        fits = len(shape) == len(sizes) and all(
+            size in (0, own) for size, own in zip(sizes, shape, strict=True)
+        )
+        if not fits:
+            listed = ", ".join(
+                f"{dim} of {size}" if size else dim
+                for dim, size in zip(variable.dims, sizes, strict=True)
+            )
+            wanted = f"the dimensions {listed}" if listed else "no dimensions: a single number"
+            raise UserError(
+                f"measurement {name} returns {one} of shape {shape}, and its Variable has {wanted}; "
+                "return that shape, or name the dimensions in Variable and coordinates"
+            )
 
 
 def _missing(leaf: jax.ShapeDtypeStruct) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from implicit_bias.data import Dataset
+from implicit_bias.errors import UserError
 from implicit_bias.keys import role_key
 from implicit_bias.training import LaneInputs
 from implicit_bias.training.lane import initial_parameters, lane_examples
-from implicit_bias.training.measurement import FinishedLane, Measurer, Variable
+from implicit_bias.training.measurement import FinishedLane, Measurer, Variable, check_returned
 from implicit_bias.training.slots import make_pool
 from tests.training.conftest import MODEL, make_lane, make_recipe
 
@@ -33,11 +34,12 @@ class Probe:
     def variables(self) -> Mapping[str, Variable]:
         """What is measured."""
         names = ("norm", "start", "classes", "steps", "positive", "loss", "draw", "layers")
-        return {n: Variable(("layer",) if n == "layers" else (), "1", n) for n in names}
+        dims = {"layers": ("layer",), "classes": ("class",)}
+        return {n: Variable(dims.get(n, ()), "1", n) for n in names}
 
     @property
     def coordinates(self) -> Mapping[str, Sequence[Any]]:
-        """Both layers."""
+        """Both layers; classes have none."""
         return {"layer": (0, 1)}
 
     def __call__(self, model, loss, pool, lane: FinishedLane) -> dict[str, jax.Array]:
@@ -200,3 +202,32 @@ def test_one_program_serves_any_number_of_lanes(measurer, lanes, params, referen
         values = measurer([lanes[r] for r in rows], some, {}, DIVERGED[rows], slots=slots)
         for name, value in reference.items():
             assert values[name].tobytes() == value[rows].tobytes(), name
+
+
+@dataclass(frozen=True)
+class Returning:
+    """Returns what it is given, whatever its variables say."""
+
+    variables: ClassVar = {
+        "top": Variable((), "1", "a number"),
+        "all": Variable(("k",), "1", "two"),
+    }
+    coordinates: ClassVar = {"k": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (3, "Returning returns int; return a dict of its variables, top, all"),
+        ({"tip": 1.0, "all": np.zeros(2)}, "returns tip, all, and its variables name top too"),
+        ({"top": np.zeros(1), "all": np.zeros(2)}, "top of shape (1,), .*a single number"),
+        ({"top": 1.0, "all": np.zeros(3)}, "all of shape (3,), .*the dimensions k of 2;"),
+        ({"top": 1.0, "all": 2.0}, "all of shape (), .*the dimensions k of 2;"),
+    ],
+)
+def test_what_the_variables_do_not_say_is_refused(values: object, said: str):
+    # Breaks if a wrong shape or name is stored, and then stands in the way of the mended study.
+    pattern = said.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(UserError, match=pattern):
+        check_returned(Returning(), values)
+    check_returned(Returning(), {"top": 1.0, "all": np.zeros(2), "more": 0})
