@@ -27,6 +27,7 @@ from implicit_bias.cli.shared import (
     print_json,
 )
 from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.plugins import is_plugin
 from implicit_bias.results.table import make_table, verdict_table
 
 if TYPE_CHECKING:
@@ -155,6 +156,10 @@ def run(asked: Namespace) -> None:
             drawn = (
                 "" if done.presented.anew else f", nor drawn (`implicit-bias report {out}` does)"
             )
+            if done.presented.anew and is_plugin(study.origin):
+                drawn = (
+                    "; lanes or measurements that changed in the study's file need another --out"
+                )
             screen.say(
                 f"{out} holds this run, finished; nothing is trained anew{drawn}; more --seeds extend it"
             )
@@ -315,7 +320,7 @@ def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: fl
     for table in presented.tables:
         screen.show(table)
     caption = (
-        "Verdicts on the documents' positions. Intervals hold for all comparisons of the study at "
+        "Verdicts. Intervals hold for all comparisons of the study at "
         "once; where one is decided, its interval ends at the smallest effect that matters."
     )
     screen.show(dataclasses.replace(verdict_table(presented.findings), caption=caption))
