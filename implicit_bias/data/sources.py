@@ -288,8 +288,10 @@ def _read_npy(file: Path) -> npt.NDArray[Any]:
 
 def _unreadable(file: Path, error: BaseException) -> UserError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    # NumPy's advice for what it takes for a pickle is no advice here.
+    said = "it is none of NumPy's" if "`allow_pickle=`" in lines[0] else lines[0]
     return UserError(
-        f"cannot read {file} ({lines[0]}); it must be an intact NumPy file without Python objects"
+        f"cannot read {file} ({said}); it must be an intact NumPy file without Python objects"
     )
 
 

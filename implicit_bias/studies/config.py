@@ -131,7 +131,7 @@ def read_config(path: Path) -> Config:
         from implicit_bias import studies
 
         given = "names no study" if name is None else f"has study {show(name)}"
-        known = ", ".join(studies.names())
+        known = f"{', '.join(sorted(studies.names()))}; of your own: file.py:NAME"
         raise UserError(f"{path} {given}; add a line `study: NAME` (known: {known})")
     if label not in (*SCALES, CUSTOM):
         raise UserError(

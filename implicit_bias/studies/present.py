@@ -154,4 +154,4 @@ def _summary(findings: Sequence[Finding]) -> str:
     for finding in findings:
         counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
     parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"{len(findings)} claims: {parts}."
+    return f"{len(findings)} claim{'s' * (len(findings) != 1)}: {parts}."

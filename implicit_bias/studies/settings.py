@@ -62,7 +62,9 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which examples are used."""
 
-    name: str = Field("digits", description="dataset name, file, or module:attribute")
+    name: str = Field(
+        "digits", description="dataset name, path ending in .npz or .txt, or file.py:NAME"
+    )
     n_train: Count | None = Field(
         None,
         description="training examples of a lane, redrawn by each seed; none: all that are left",
@@ -115,7 +117,7 @@ class ModelSettings(Section):
     """Which network is trained."""
 
     name: str = Field("dense", description="dense; another registered model (conv, cnn5, resnet, vgg, …), "
-                      "described by options; or module:attribute of a model or of a function from the "
+                      "described by options; or file.py:NAME of a model or of a function from the "
                       "number of outputs to one")  # fmt: skip
     options: dict[str, bool | int | float | str | tuple[int, ...]] = Field(
         default_factory=dict,

@@ -117,7 +117,7 @@ def render_report(
         sections.append(("tables", "Tables", "\n".join(_scrolling(table) for table in data)))
     if checked:
         sections.append(("controls", "Controls", verdict_cards(checked, "control")))
-    if notes:
+    if any(notes):
         sections.append(("methods", "How it was done", _paragraphs(notes)))
     if settings:
         sections.append(("settings", "Settings", _listing(settings)))
