@@ -43,6 +43,11 @@ def load(path: Path) -> Ledger:
             raise ValueError(f"its size is {content['scale']!r}")
         return Ledger(content["scale"], rows)
     except FileNotFoundError:
+        if (path / "results.nc").exists():  # a ledger in a run's folder would hide the run
+            raise UserError(
+                f"{path} is the folder of a run and holds no ledger; make one of it with "
+                f"`implicit-bias verify --merge {path}`"
+            ) from None
         raise UserError(
             f"{file} does not exist; make a ledger with `implicit-bias verify --out {path}`"
         ) from None

@@ -229,3 +229,12 @@ def test_what_is_kept_names_no_folder(tmp_path: Path) -> None:
     content = json.loads(files[0].read_text())
     assert [one["id"] for one in content["rows"]] == ["ch11.X.1"]
     assert "elsewhere" not in files[0].read_text()
+
+
+def test_the_folder_of_a_run_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    # Breaks if whoever compares two runs is told to put a ledger where it would hide one of them.
+    (tmp_path / "results.nc").touch()
+    with pytest.raises(
+        UserError, match="holds no ledger; make one of it with `implicit-bias verify --merge "
+    ):
+        ledger.load(tmp_path)
