@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 import jax
 import numpy as np
 
+from implicit_bias import plugins
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.studies.workbench import Workbench
 from implicit_bias.training import Lane
@@ -48,7 +49,8 @@ class Trying:
 
     def identity(self, seed: int) -> str:
         """Return a short hash of what decides the numbers of a seed."""
-        content = [self.name, self.digest, self.bench.dataset.checksum, seed]
+        name = self.name + plugins.file_identity(self.experiment)
+        content = [name, self.digest, self.bench.dataset.checksum, seed]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def missing(self, seeds: Sequence[int]) -> list[int]:

@@ -87,33 +87,46 @@ def _measure(
     return over_lanes(one, layout)(pool, (lanes, active))
 
 
-def check_returned(measurement: Measurement, values: object) -> None:
-    """Refuse what a measurement returns if it is not what its variables say.
+class Declaring(Protocol):
+    """What says which numbers it returns: a measurement, or an experiment."""
 
-    Called while the program is traced, so that nothing of the wrong shape is ever stored.
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """What is returned, with dimensions and units."""
+
+    @property
+    def coordinates(self) -> Mapping[str, Sequence[Any]]:
+        """Values along each dimension."""
+
+
+def check_returned(declaring: Declaring, values: object) -> None:
+    """Refuse what a measurement or an experiment returns if it is not what its variables say.
+
+    Called before anything is stored, and where a program is compiled while it is traced: a number of the
+    wrong shape in the store would stand in the way of the mended study.
 
     Args:
-        measurement: Its variables and coordinates say what is allowed.
-        values: What it returned of one lane; arrays or their abstract values.
+        declaring: Its variables and coordinates say what is allowed.
+        values: What it returned of one lane or seed; arrays or their abstract values.
 
     Raises:
         UserError: It is no dictionary, a variable is missing, or has another shape than its dimensions.
     """
-    name = type(measurement).__qualname__
+    name = type(declaring).__qualname__
     if not isinstance(values, Mapping):
         raise UserError(
-            f"measurement {name} returns {type(values).__name__}; return a dict of its variables, "
-            f"{', '.join(measurement.variables)}"
+            f"{name} returns {type(values).__name__}; return a dict of its variables, "
+            f"{', '.join(declaring.variables)}"
         )
-    missing = [one for one in measurement.variables if one not in values]
+    missing = [one for one in declaring.variables if one not in values]
     if missing:
         raise UserError(
-            f"measurement {name} returns {', '.join(values) or 'nothing'}, and its variables name "
+            f"{name} returns {', '.join(values) or 'nothing'}, and its variables name "
             f"{', '.join(missing)} too; return it, or take it out of variables"
         )
-    for one, variable in measurement.variables.items():
-        shape = jnp.shape(values[one])
-        sizes = [len(measurement.coordinates.get(dim, ())) for dim in variable.dims]
+    for one, variable in declaring.variables.items():
+        shape = np.shape(values[one])
+        sizes = [len(declaring.coordinates.get(dim, ())) for dim in variable.dims]
         # A dimension without coordinates may have any size.
         fits = len(shape) == len(sizes) and all(
             size in (0, own) for size, own in zip(sizes, shape, strict=True)
@@ -125,7 +138,7 @@ def check_returned(measurement: Measurement, values: object) -> None:
             )
             wanted = f"the dimensions {listed}" if listed else "no dimensions: a single number"
             raise UserError(
-                f"measurement {name} returns {one} of shape {shape}, and its Variable has {wanted}; "
+                f"{name} returns {one} of shape {shape}, and its Variable has {wanted}; "
                 "return that shape, or name the dimensions in Variable and coordinates"
             )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from implicit_bias.data import Dataset
+from implicit_bias.errors import UserError
 from implicit_bias.training import make_plan, train_chunk
 from implicit_bias.training.experiment import Experimenter, Partner
 from implicit_bias.training.measurement import FinishedLane
@@ -163,5 +164,5 @@ def test_what_is_returned_is_what_is_declared(finished: Any, dataset: Dataset) -
             return {"gapp": np.zeros(2)}
 
     example = {name: partner.lane for name, partner in finished[3].items()}
-    with pytest.raises(ValueError, match="gapp"):
+    with pytest.raises(UserError, match="Wrong returns gapp, and its variables name"):
         Experimenter(Wrong(False), dataset, example, devices=1)([3], [finished[3]], [True])
