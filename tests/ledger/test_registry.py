@@ -55,6 +55,18 @@ def test_figures_named_are_drawn_by_their_study() -> None:
     assert {study for study, _ in named} == {entry.study for entry in ledger.registry().values()}
 
 
+def test_the_config_named_for_a_size_runs_what_its_claim_needs() -> None:
+    """Breaks if a claim is said to be decided by a config whose arms leave it out.
+
+    Held against the runs that come with the package.
+    """
+    known = ledger.registry()
+    rows = [row for row in ledger.shipped().rows if row.config]
+    named = [row for row in rows if row.config == known[row.id].configs.get("laptop")]
+    assert len(named) > 100
+    assert [row.id for row in named if "which was not run" in row.reason] == []
+
+
 def test_selection_by_document_id_and_study() -> None:
     known = ledger.select()
     assert {entry.document for entry in ledger.select(["dhand"])} == {"dhand"}
