@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.models import Network
+from implicit_bias.studies.fastest import fastest_steps
 from implicit_bias.studies.normalization.equilibrium import Sgd
 from implicit_bias.studies.normalization.invariance import Invariance
 from implicit_bias.studies.normalization.measure import Sharpness
@@ -68,26 +68,9 @@ def measured_lanes(
 
 
 def chosen_steps(result: xr.Dataset) -> dict[tuple[int, str], float]:
-    """Return, by seed and normalisation, the step size that meets the target in the fewest updates.
-
-    Where none does, the one with the least training loss at its last evaluation. Runs that diverged are
-    never chosen. Choosing is part of what a seed repeats, so its variation is in every interval.
-    """
-    best: dict[tuple[int, str], tuple[float, float, float]] = {}
-    seen = result["log_train_loss"].values
-    for row in range(result.sizes["lane"]):
-        if result["arm"].values[row] != GRID or result["diverged"].values[row]:
-            continue
-        logged = seen[row][seen[row] == seen[row]]
-        met = bool(result["reached_target"].values[row])
-        candidate = (
-            float(result["updates"].values[row]) if met else math.inf,
-            float(logged[-1]) if logged.size else math.inf,
-            float(result["step_size"].values[row]),
-        )
-        key = int(result["seed"].values[row]), str(result["norm"].values[row])
-        best[key] = min(best.get(key, candidate), candidate)
-    return {key: value[2] for key, value in best.items()}
+    """Return, by seed and normalisation, the step size that meets the target in the fewest updates."""
+    seeds, norms = result["seed"].values, result["norm"].values
+    return fastest_steps(result, GRID, lambda row: (int(seeds[row]), str(norms[row])))
 
 
 def network(settings: NormalizationSettings, dataset: Dataset, norm: str) -> Network:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.models import Model
+from implicit_bias.studies.fastest import fastest_steps
 from implicit_bias.studies.planning import log_times
 from implicit_bias.studies.refusals import check_at_most, check_classification
 from implicit_bias.studies.residual.jacobians import BlockJacobians
@@ -87,29 +87,15 @@ def chosen_lanes(
 
 
 def chosen_steps(result: xr.Dataset) -> dict[tuple[int, Cell], float]:
-    """Return, for each seed and cell, the step size that meets the target in the fewest updates.
+    """Return, for each seed and cell, the step size that meets the target in the fewest updates."""
+    seeds, depths = result["seed"].values, result["depth"].values
+    family, kind, norm = (result[name].values for name in ("family", "kind", "norm"))
 
-    Where none does, the one with the least training loss at its last evaluation. Runs that diverged are
-    never chosen. Choosing is part of what a seed repeats, so its variation is in every interval.
-    """
-    best: dict[tuple[int, Cell], tuple[float, float, float]] = {}
-    losses_seen = result["log_train_loss"].values
-    for row in range(result.sizes["lane"]):
-        one = {
-            name: result[name].values[row]
-            for name in ("arm", "seed", "family", "kind", "depth", "norm", "diverged", "updates",
-                         "reached_target", "step_size")
-        }  # fmt: skip
-        if one["arm"] != GRID or one["diverged"]:
-            continue
-        seen = losses_seen[row][~(losses_seen[row] != losses_seen[row])]
-        last = float(seen[-1]) if seen.size else math.inf
-        updates = float(one["updates"]) if one["reached_target"] else math.inf
-        cell = Cell(str(one["family"]), str(one["kind"]), int(one["depth"]), str(one["norm"]))
-        key = int(one["seed"]), cell
-        candidate = (updates, last, float(one["step_size"]))
-        best[key] = min(best.get(key, candidate), candidate)
-    return {key: value[2] for key, value in best.items()}
+    def key_of(row: int) -> tuple[int, Cell]:
+        cell = Cell(str(family[row]), str(kind[row]), int(depths[row]), str(norm[row]))
+        return int(seeds[row]), cell
+
+    return fastest_steps(result, GRID, key_of)
 
 
 def times(settings: ResidualSettings) -> tuple[int, ...]:
