@@ -11,7 +11,7 @@ from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.batch_size.settings import ARMS, TUNING
 from implicit_bias.studies.rows import geometric_mean
@@ -54,9 +54,9 @@ def tables(result: xr.Dataset) -> list[Table]:
 def arm_table(result: xr.Dataset) -> Table:
     """Return arms × batch sizes × step sizes."""
     rows = []
-    for arm in [*_arms(result), *([TUNING] if TUNING in compare.arms(result) else [])]:
+    for arm in [*_arms(result), *([TUNING] if TUNING in paired_cells.arms(result) else [])]:
         lanes = _arm(result, arm)
-        sizes = compare.batch_sizes(result, arm)
+        sizes = paired_cells.batch_sizes(result, arm)
         steps = []
         for size in sizes:
             used = np.unique(lanes["step_size"].values[lanes["batch_size"].values == size])
@@ -131,26 +131,26 @@ def _cells(
 ) -> Iterator[tuple[str, int, xr.Dataset, xr.DataArray]]:
     """Iterate over arm, batch size, its lanes by seed, and which of them count."""
     for arm in _arms(result):
-        for size in compare.batch_sizes(result, arm):
-            lanes = compare.cell(result, arm, size)
-            yield arm, size, lanes, compare.usable(lanes)
+        for size in paired_cells.batch_sizes(result, arm):
+            lanes = paired_cells.cell(result, arm, size)
+            yield arm, size, lanes, paired_cells.usable(lanes)
 
 
 def difference_table(result: xr.Dataset) -> Table:
     """Return, for each arm, the largest batch size against the smallest, paired by seed."""
     rows: list[list[Any]] = []
     for arm in _arms(result):
-        sizes = compare.batch_sizes(result, arm)
+        sizes = paired_cells.batch_sizes(result, arm)
         if len(sizes) < 2:
             continue
-        large, small = (compare.cell(result, arm, size) for size in (sizes[-1], sizes[0]))
+        large, small = (paired_cells.cell(result, arm, size) for size in (sizes[-1], sizes[0]))
         try:
-            gap = compare.error_gap(large, small, 0.0).estimate(0.95)
-            sharp = compare.ratio(large, small, "lambda_max", 0.0).estimate(0.95)
-            trace = compare.ratio(large, small, "trace", 0.0).estimate(0.95)
+            gap = paired_cells.error_gap(large, small, 0.0).estimate(0.95)
+            sharp = paired_cells.ratio(large, small, "lambda_max", 0.0).estimate(0.95)
+            trace = paired_cells.ratio(large, small, "trace", 0.0).estimate(0.95)
         except NotDecidable:
             continue
-        moved = compare.ratio(large, small, "relative_movement", 0.0).estimate(0.95)
+        moved = paired_cells.ratio(large, small, "relative_movement", 0.0).estimate(0.95)
         rows.append([arm, f"{sizes[-1]} : {sizes[0]}", gap.n, gap, sharp, trace, moved])
     return make_table(
         [
@@ -197,7 +197,7 @@ def draw_perturbation(result: xr.Dataset) -> Figure:
     shown: dict[Hashable, figures.Curve] = {}
     wanted = ("epochs-fixed", "updates-fixed", "matched-fixed", "tuned")
     names = [arm for arm in _arms(result) if arm in wanted] or _arms(result)[:1]
-    sizes = sorted({size for arm in names for size in compare.batch_sizes(result, arm)})
+    sizes = sorted({size for arm in names for size in paired_cells.batch_sizes(result, arm)})
     looks = figures.ordered(sizes)
 
     def draw(ax: Any, arm: str) -> None:
@@ -252,7 +252,7 @@ def draw_training(result: xr.Dataset) -> Figure:
     shown: dict[Hashable, figures.Curve] = {}
     wanted = ("epochs-fixed", "epochs-linear", "updates-fixed", "tuned")
     names = [arm for arm in _arms(result) if arm in wanted] or _arms(result)[:1]
-    sizes = sorted({size for arm in names for size in compare.batch_sizes(result, arm)})
+    sizes = sorted({size for arm in names for size in paired_cells.batch_sizes(result, arm)})
     looks = figures.ordered(sizes)
     kinds = {"log_train_loss": "training loss (nats)", "log_test_loss": "test loss (nats)"}
     cells = {f"{arm}: {what.split(' (')[0]}": (arm, name, what)
@@ -297,7 +297,7 @@ _REASONS = {"diverged": "diverged", "missed the target": "missed"}
 
 
 def _arms(result: xr.Dataset) -> list[str]:
-    return [arm for arm in compare.arms(result) if arm != TUNING]
+    return [arm for arm in paired_cells.arms(result) if arm != TUNING]
 
 
 def _arm(result: xr.Dataset, arm: str) -> xr.Dataset:
@@ -306,4 +306,4 @@ def _arm(result: xr.Dataset, arm: str) -> xr.Dataset:
 
 def _marked(lanes: xr.Dataset) -> xr.Dataset:
     """Add which lanes missed their target loss."""
-    return lanes.assign(missed=~compare.usable(lanes) & ~lanes["diverged"])
+    return lanes.assign(missed=~paired_cells.usable(lanes) & ~lanes["diverged"])

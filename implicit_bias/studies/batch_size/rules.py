@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.batch_size.settings import TUNING
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ SMALLEST_RATIO = 0.25
 
 def ends_of(result: xr.Dataset, arm: str, large: int = -1) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the lanes of a larger batch size of an arm, by default the largest, and of the smallest."""
-    sizes = compare.batch_sizes(result, arm)
-    return compare.cell(result, arm, sizes[large]), compare.cell(result, arm, sizes[0])
+    sizes = paired_cells.batch_sizes(result, arm)
+    return paired_cells.cell(result, arm, sizes[large]), paired_cells.cell(result, arm, sizes[0])
 
 
 def excluded(result: xr.Dataset, names: Sequence[str]) -> str:
     """Say which lanes of some arms do not count, and why."""
     chosen = np.isin(result["arm"].values, list(names))
     diverged = int((result["diverged"].values & chosen).sum())
-    missed = int((~compare.usable(result).values & ~result["diverged"].values & chosen).sum())
+    missed = int((~paired_cells.usable(result).values & ~result["diverged"].values & chosen).sum())
     parts = []
     if diverged:
         parts.append(f"{diverged} of {int(chosen.sum())} lanes diverged")

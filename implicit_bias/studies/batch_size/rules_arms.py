@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison, rank_correlation
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.batch_size.rules import (
     SMALLEST_GAP,
     SMALLEST_RATIO,
@@ -29,14 +29,14 @@ RICH = 0.3
 
 def error_gap(result: xr.Dataset, arm: str, large: int = -1) -> Comparison:
     """Compare the test errors of a larger batch size, by default the largest, and the smallest."""
-    return compare.error_gap(*ends_of(result, arm, large), SMALLEST_GAP)
+    return paired_cells.error_gap(*ends_of(result, arm, large), SMALLEST_GAP)
 
 
 def sharpness_ratio(
     result: xr.Dataset, arm: str, large: int = -1, effect: float = SMALLEST_RATIO
 ) -> Comparison:
     """Compare the top eigenvalues of the same batch sizes."""
-    return compare.ratio(*ends_of(result, arm, large), "lambda_max", effect)
+    return paired_cells.ratio(*ends_of(result, arm, large), "lambda_max", effect)
 
 
 def over_arms(
@@ -45,7 +45,7 @@ def over_arms(
     """Judge one comparison in every arm of a list that was run."""
 
     def rule(result: xr.Dataset) -> Evidence:
-        present = [arm for arm in compare.arms(result) if arm in names]
+        present = [arm for arm in paired_cells.arms(result) if arm in names]
         if not present:
             several = len(names) > 1
             raise NotDecidable(
@@ -69,7 +69,7 @@ def gap_and_sharpness(arm: str, *others: str, large: int = -1) -> Callable[[xr.D
             f"λmax, {arm}": sharpness_ratio(result, arm, large),
         }
         for other in others:
-            if other in compare.arms(result):
+            if other in paired_cells.arms(result):
                 comparisons[f"λmax, {other}"] = sharpness_ratio(result, other, large)
         return Evidence(comparisons, reason=excluded(result, [arm, *others]))
 
@@ -85,7 +85,7 @@ def weight_perturbation(result: xr.Dataset) -> Evidence:
         return lanes["loss_change_filter"].sel(filter_radius=radius).mean("direction")
 
     def comparison(result: xr.Dataset, arm: str) -> Comparison:
-        return compare.ratio(*ends_of(result, arm), change, SMALLEST_RATIO)
+        return paired_cells.ratio(*ends_of(result, arm), change, SMALLEST_RATIO)
 
     evidence = over_arms(comparison, ("epochs-fixed", "matched-fixed", "tuned"), "epochs-fixed")(
         result
@@ -109,7 +109,7 @@ def weight_perturbation(result: xr.Dataset) -> Evidence:
 def correlation(result: xr.Dataset) -> Evidence:
     """Correlate the top eigenvalue with the test error over all lanes that count."""
     lanes = measured_lanes(result)
-    lanes = lanes.isel(lane=np.flatnonzero(compare.usable(lanes).values))
+    lanes = lanes.isel(lane=np.flatnonzero(paired_cells.usable(lanes).values))
     sharpness, error = lanes["lambda_max"].values, lanes["test_error"].values
     arm, seed = lanes["arm"].values.astype(str), lanes["seed"].values
     if len(np.unique(seed)) < 2:
@@ -134,12 +134,14 @@ def correlation(result: xr.Dataset) -> Evidence:
 def noise_against_compute(result: xr.Dataset) -> Evidence:
     """Compare large batches with and without injected noise, at equal updates and step size."""
     comparisons = {}
-    for size in compare.batch_sizes(result, "injected-noise"):
-        plain = compare.cell(result, "updates-fixed", size)
-        noisy = compare.cell(result, "injected-noise", size)
-        comparisons[f"test error, B = {size}"] = compare.error_gap(plain, noisy, SMALLEST_GAP)
-        comparisons[f"λmax, B = {size}"] = compare.ratio(plain, noisy, "lambda_max", SMALLEST_RATIO)
-    largest = compare.batch_sizes(result, "injected-noise")[-1]
+    for size in paired_cells.batch_sizes(result, "injected-noise"):
+        plain = paired_cells.cell(result, "updates-fixed", size)
+        noisy = paired_cells.cell(result, "injected-noise", size)
+        comparisons[f"test error, B = {size}"] = paired_cells.error_gap(plain, noisy, SMALLEST_GAP)
+        comparisons[f"λmax, B = {size}"] = paired_cells.ratio(
+            plain, noisy, "lambda_max", SMALLEST_RATIO
+        )
+    largest = paired_cells.batch_sizes(result, "injected-noise")[-1]
     return Evidence(comparisons, headline=f"test error, B = {largest}")
 
 
@@ -147,10 +149,10 @@ def regime(result: xr.Dataset) -> Evidence:
     """Ask whether training left the lazy regime at the smallest and the largest batch size."""
     comparisons = {}
     for arm in [
-        arm for arm in compare.arms(result) if arm in ("epochs-fixed", "tuned", "momentum")
+        arm for arm in paired_cells.arms(result) if arm in ("epochs-fixed", "tuned", "momentum")
     ]:
         for lanes, end in zip(ends_of(result, arm), ("largest B", "smallest B"), strict=True):
-            comparisons[f"{arm}, {end}"] = compare.mean_above(lanes, "kernel_change", RICH)
+            comparisons[f"{arm}, {end}"] = paired_cells.mean_above(lanes, "kernel_change", RICH)
     if not comparisons:
         raise NotDecidable("needs one of the arms epochs-fixed, tuned, momentum")
     return Evidence(comparisons)
@@ -161,10 +163,10 @@ def worked_example(result: xr.Dataset) -> Evidence:
     ends = ends_of(result, "momentum-long")
     return Evidence(
         {
-            "test error": compare.error_gap(*ends, SMALLEST_GAP),
-            "λmax": compare.ratio(*ends, "lambda_max", SMALLEST_RATIO),
-            "trace": compare.ratio(*ends, "trace", SMALLEST_RATIO),
-            "‖θ‖": compare.ratio(*ends, "parameter_norm", 0.0),
+            "test error": paired_cells.error_gap(*ends, SMALLEST_GAP),
+            "λmax": paired_cells.ratio(*ends, "lambda_max", SMALLEST_RATIO),
+            "trace": paired_cells.ratio(*ends, "trace", SMALLEST_RATIO),
+            "‖θ‖": paired_cells.ratio(*ends, "parameter_norm", 0.0),
         },
         headline="λmax",
         reason=excluded(result, ["momentum-long"]),

@@ -11,7 +11,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Finding, NotDecidable, identity
 from implicit_bias.results.statistics import mean_interval
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.batch_size.rules import measured_lanes, of_arms
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def hyperparameter_table(result: xr.Dataset) -> Finding:
 def error_bars(result: xr.Dataset) -> Finding:
     """Count the reported cells that stand on one seed."""
     lanes = of_arms(result)
-    counts = compare.usable(lanes)
+    counts = paired_cells.usable(lanes)
     without, least = 0, math.inf
-    for arm in compare.arms(lanes):
-        for size in compare.batch_sizes(lanes, arm):
+    for arm in paired_cells.arms(lanes):
+        for size in paired_cells.batch_sizes(lanes, arm):
             chosen = (lanes["arm"].values == arm) & (lanes["batch_size"].values == size)
             n = int(counts.values[chosen].sum())
             # A cell in which nothing can be reported is not a number without an interval.

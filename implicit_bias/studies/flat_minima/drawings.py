@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.flat_minima.arms import ARMS, PENALTIES
 from implicit_bias.studies.flat_minima.rules import adaptive, compared
@@ -31,7 +31,10 @@ def draw_flatness(result: xr.Dataset) -> Figure:
     lanes = compared(result)
     names = _names(lanes)
     diverged = lanes["diverged"].values
-    dropped = {"diverged": diverged, "missed the target": ~compare.usable(lanes).values & ~diverged}
+    dropped = {
+        "diverged": diverged,
+        "missed the target": ~paired_cells.usable(lanes).values & ~diverged,
+    }
     looks = figures.categorical(dict.fromkeys(names))
     radius = middle_radius(result)
     axes = {
@@ -61,7 +64,7 @@ def draw_flatness(result: xr.Dataset) -> Figure:
 
 def draw_spectra(result: xr.Dataset) -> Figure:
     """Draw the largest eigenvalues of the published protocols, a shade a length of training."""
-    present = [arm for arm in SPECTRA if arm in compare.arms(result)]
+    present = [arm for arm in SPECTRA if arm in paired_cells.arms(result)]
     if not present:
         return _empty("arms momentum and adam were not run")
     lengths = {arm: np.unique(_of(result, arm)["updates_budget"].values) for arm in present}
@@ -92,7 +95,7 @@ def draw_spectra(result: xr.Dataset) -> Figure:
 
 def draw_strength(result: xr.Dataset) -> Figure:
     """Draw λmax and test error against the strength of each penalty at the large batch size."""
-    present = [arm for arm in PENALTIES if arm in compare.arms(result)]
+    present = [arm for arm in PENALTIES if arm in paired_cells.arms(result)]
     if not present:
         return _empty("no arm with a penalty was run")
     shown: dict[str, dict[Hashable, figures.Curve]] = {"λmax": {}, "test error": {}}
@@ -223,8 +226,8 @@ def _shown(result: xr.Dataset) -> tuple[xr.Dataset, dict[Hashable, figures.Style
     lanes = compared(result)
     keep: list[int] = []
     for arm, which in _SHOWN:
-        if arm in compare.arms(lanes):
-            size = compare.batch_sizes(lanes, arm)[which]
+        if arm in paired_cells.arms(lanes):
+            size = paired_cells.batch_sizes(lanes, arm)[which]
             own = (lanes["arm"].values == arm) & (lanes["batch_size"].values == size)
             keep += np.flatnonzero(own).tolist()
     lanes = lanes.isel(lane=keep)
@@ -244,7 +247,7 @@ def _of(result: xr.Dataset, arm: str) -> xr.Dataset:
 
 
 def _good(lanes: xr.Dataset) -> xr.Dataset:
-    return lanes.isel(lane=np.flatnonzero(compare.usable(lanes).values))
+    return lanes.isel(lane=np.flatnonzero(paired_cells.usable(lanes).values))
 
 
 def _epochs(result: xr.Dataset, arm: str, updates: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from implicit_bias.results.statistics import Comparison, Estimate
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,8 +29,10 @@ def compared(result: xr.Dataset) -> xr.Dataset:
 def cells(result: xr.Dataset, *wanted: tuple[str, int]) -> list[xr.Dataset]:
     """Return compared lanes of arms, each at its smallest (0) or largest (−1) batch size, by seed."""
     lanes = compared(result)
-    sizes = [compare.batch_sizes(lanes, arm)[which] for arm, which in wanted]
-    return [compare.cell(lanes, arm, size) for (arm, _), size in zip(wanted, sizes, strict=True)]
+    sizes = [paired_cells.batch_sizes(lanes, arm)[which] for arm, which in wanted]
+    return [
+        paired_cells.cell(lanes, arm, size) for (arm, _), size in zip(wanted, sizes, strict=True)
+    ]
 
 
 def ratio(
@@ -41,7 +43,7 @@ def ratio(
     direction: int = 1,
 ) -> Comparison:
     """Compare a positive quantity of two cells: first / second."""
-    return compare.ratio(first, second, value, smallest, direction)
+    return paired_cells.ratio(first, second, value, smallest, direction)
 
 
 def at_most(comparison: Comparison, bound: float) -> Comparison:
@@ -74,5 +76,5 @@ def lost_lanes(result: xr.Dataset, arms: tuple[str, ...]) -> str:
     """Say how many of some arms' compared lanes do not count."""
     lanes = compared(result)
     chosen = np.isin(lanes["arm"].values, list(arms))
-    lost = int((~compare.usable(lanes).values & chosen).sum())
+    lost = int((~paired_cells.usable(lanes).values & chosen).sum())
     return f"{lost} of {int(chosen.sum())} lanes diverged, left out in pairs" if lost else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, NotDecidable
 from implicit_bias.results.statistics import Comparison, mean_interval
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.flat_minima.rules import (
     SMALLEST_GAP,
     SMALLEST_RATIO,
@@ -29,7 +29,7 @@ def minima_that_training_does_not_find(result: xr.Dataset) -> Evidence:
     comparisons |= {
         "λmax, poisoned / descent": ratio(poisoned, plain, "lambda_max"),
         "adaptive sharpness, poisoned / descent": ratio(poisoned, plain, adaptive),
-        "test error, poisoned − descent": compare.error_gap(poisoned, plain, SMALLEST_GAP),
+        "test error, poisoned − descent": paired_cells.error_gap(poisoned, plain, SMALLEST_GAP),
     }
     for name, lanes in (("descent", plain), ("poisoned", poisoned)):
         details[f"clean training loss, {name}"] = float(np.nanmean(lanes["loss"].values))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable
 from implicit_bias.results.statistics import Comparison, Estimate
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.flat_minima.arms import PENALTIES
 from implicit_bias.studies.flat_minima.rules import (
@@ -33,7 +33,7 @@ SAM_PAIRS: dict[str, tuple[tuple[str, int], tuple[str, int]]] = {
 
 def penalty_replaces_small_batch(result: xr.Dataset) -> Evidence:
     """Hold large batches with a penalty on curvature against large and small ones without."""
-    present = [arm for arm in PENALTIES if arm in compare.arms(result)]
+    present = [arm for arm in PENALTIES if arm in paired_cells.arms(result)]
     if not present:
         raise NotDecidable(f"needs one of the arms {', '.join(PENALTIES)}")
     small, large = cells(result, ("sgd", 0), ("sgd", -1))
@@ -42,15 +42,15 @@ def penalty_replaces_small_batch(result: xr.Dataset) -> Evidence:
         (flat,) = cells(result, (arm, -1))
         comparisons |= {
             f"λmax lowered by {arm}": ratio(large, flat, "lambda_max"),
-            f"test error lowered by {arm}": compare.error_gap(large, flat, SMALLEST_GAP),
+            f"test error lowered by {arm}": paired_cells.error_gap(large, flat, SMALLEST_GAP),
             f"test error as with small B, {arm}": at_most(
-                compare.error_gap(flat, small, SMALLEST_GAP), SMALLEST_GAP
+                paired_cells.error_gap(flat, small, SMALLEST_GAP), SMALLEST_GAP
             ),
             f"λmax as with small B, {arm}": at_most(
                 ratio(flat, small, "lambda_max"), 1 + SMALLEST_RATIO
             ),
         }
-    gap = compare.error_gap(large, small, SMALLEST_GAP).estimate(0.95)
+    gap = paired_cells.error_gap(large, small, SMALLEST_GAP).estimate(0.95)
     sharper = ratio(large, small, "lambda_max").estimate(0.95)
     return Evidence(
         comparisons,
@@ -64,7 +64,7 @@ def penalty_replaces_small_batch(result: xr.Dataset) -> Evidence:
 
 def sam_is_not_always_better(result: xr.Dataset) -> Finding:
     """Hold SAM against SGD on every task that was run, at a joint level of 95 %."""
-    here = compare.arms(result)
+    here = paired_cells.arms(result)
     pairs = {task: pair for task, pair in SAM_PAIRS.items() if all(arm in here for arm, _ in pair)}
     if not pairs:
         raise NotDecidable("needs an arm of SAM and its arm of SGD")
@@ -72,7 +72,7 @@ def sam_is_not_always_better(result: xr.Dataset) -> Finding:
     made: dict[str, Estimate] = {}
     for task, (first, second) in pairs.items():
         a, b = cells(result, first, second)
-        made[task] = compare.error_gap(a, b, 0.0).estimate(level)
+        made[task] = paired_cells.error_gap(a, b, 0.0).estimate(level)
     worse = [task for task, estimate in made.items() if estimate.above(0)]
     better = [task for task, estimate in made.items() if estimate.below(0)]
     head = max(made, key=lambda task: made[task].low)

@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, identity
 from implicit_bias.results.statistics import Comparison, paired_difference, rank_correlation
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.comparisons import ends
 from implicit_bias.studies.flat_minima.rules import (
     SMALLEST_GAP,
@@ -38,19 +38,21 @@ def two_classes_under_attack(result: xr.Dataset) -> Evidence:
         )
     comparisons: dict[str, Comparison] = {}
     details: dict[str, Any] = {"accuracy of chance": 0.5}
-    for arm in [arm for arm in ("fixed", "sgd") if arm in compare.arms(result)]:
+    for arm in [arm for arm in ("fixed", "sgd") if arm in paired_cells.arms(result)]:
         small, large = cells(result, (arm, 0), (arm, -1))
         difference = _robustness_difference(small, large)
         comparisons |= {
             f"λmax, large / small B, {arm}": ratio(large, small, "lambda_max"),
-            f"clean error, large − small B, {arm}": compare.error_gap(large, small, SMALLEST_GAP),
-            f"error under FGSM, large − small B, {arm}": compare.error_gap(
+            f"clean error, large − small B, {arm}": paired_cells.error_gap(
+                large, small, SMALLEST_GAP
+            ),
+            f"error under FGSM, large − small B, {arm}": paired_cells.error_gap(
                 _attacked(large), _attacked(small), SMALLEST_GAP
             ),
             f"robustness alike, {arm}": difference,
         }
         for name, lanes in (("small B", small), ("large B", large)):
-            good = compare.usable(lanes).values
+            good = paired_cells.usable(lanes).values
             details[f"{arm}, {name}"] = {
                 "λmax": float(np.nanmean(lanes["lambda_max"].values[good])),
                 "clean accuracy (%)": 100 * float(np.mean(lanes["clean_accuracy"].values[good])),
@@ -71,7 +73,7 @@ def _fgsm(lanes: xr.Dataset) -> xr.DataArray:
 
 def robustness(lanes: xr.Dataset) -> xr.DataArray:
     """Return accuracy under FGSM over clean accuracy; NaN where a lane does not count."""
-    return (_fgsm(lanes) / lanes["clean_accuracy"]).where(compare.usable(lanes))
+    return (_fgsm(lanes) / lanes["clean_accuracy"]).where(paired_cells.usable(lanes))
 
 
 def _attacked(lanes: xr.Dataset) -> xr.Dataset:
@@ -96,7 +98,7 @@ def norm_and_margin(result: xr.Dataset) -> Evidence:
     # Other labels or sets have other margins, and an arm that fails to train has none.
     other = ("-noisy", "-few", "-large-rho")
     same = np.array([not arm.endswith(other) for arm in lanes["arm"].values], bool)
-    lanes = lanes.isel(lane=np.flatnonzero(same & compare.usable(lanes).values))
+    lanes = lanes.isel(lane=np.flatnonzero(same & paired_cells.usable(lanes).values))
     seeds = lanes["seed"].values
     if len(np.unique(seeds)) < 2:
         raise NotDecidable("a correlation over seeds needs at least 2 seeds")
@@ -109,11 +111,11 @@ def norm_and_margin(result: xr.Dataset) -> Evidence:
         )
         for name, what in (("output_margin", "the margin"), ("certified_radius", "the radius"))
     }  # fmt: skip
-    if "decay" in compare.arms(result):
+    if "decay" in paired_cells.arms(result):
         strongest = float(result["strength"].values[result["arm"].values == "decay"].max())
         chosen = (result["arm"].values == "decay") & (result["strength"].values == strongest)
         whole = result.isel(lane=np.flatnonzero(chosen))
-        decayed = compare.cell(whole, "decay", compare.batch_sizes(whole, "decay")[0])
+        decayed = paired_cells.cell(whole, "decay", paired_cells.batch_sizes(whole, "decay")[0])
         (plain,) = cells(result, ("sgd", 0))
         comparisons |= {
             "margin, weight decay / none": ratio(decayed, plain, "output_margin"),

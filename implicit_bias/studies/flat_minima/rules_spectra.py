@@ -10,7 +10,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence
 from implicit_bias.results.statistics import Comparison, Estimate, mean_interval
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.flat_minima.rules import cells, exponential, folded, lost_lanes, ratio
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def published_spectra(result: xr.Dataset) -> Evidence:
     comparisons = {"λmax, A / B": ratio(a, b, "lambda_max")}
     details: dict[str, Any] = {}
     for name, lanes, published in (("A", a, SPECTRA["momentum"]), ("B", b, SPECTRA["adam"])):
-        values = lanes["lambda_max"].where(compare.usable(lanes)).values
+        values = lanes["lambda_max"].where(paired_cells.usable(lanes)).values
         comparisons |= {
             f"λmax of {name} within a factor of {WITHIN:g} of {published:g}": Comparison(
                 _factor(values, published), 0.0, -1, WITHIN
@@ -58,7 +58,7 @@ def _lowest(lanes: xr.Dataset) -> Callable[[float], Estimate]:
     A quotient vᵀHv below zero proves a negative eigenvalue, whatever its residual; one above zero proves
     nothing beyond its residual.
     """
-    good = compare.usable(lanes).values
+    good = paired_cells.usable(lanes).values
     top, low, residual = (
         np.where(good, lanes[name].values, np.nan)
         for name in ("lambda_max", "lambda_min", "lambda_min_residual")

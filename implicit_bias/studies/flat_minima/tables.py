@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, Estimate, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.flat_minima.arms import ARMS
 from implicit_bias.studies.flat_minima.rules import adaptive, compared
 from implicit_bias.studies.rows import geometric_mean
@@ -168,10 +168,10 @@ def constructed_tables(result: xr.Dataset) -> Iterator[Table]:
 def _cells(result: xr.Dataset) -> Iterator[tuple[str, int, xr.Dataset, xr.DataArray]]:
     """Iterate over arm, batch size, its compared lanes by seed, and which of them count."""
     lanes = compared(result)
-    for arm in compare.arms(lanes):
-        for size in compare.batch_sizes(lanes, arm):
-            cell = compare.cell(lanes, arm, size)
-            yield arm, size, cell, compare.usable(cell)
+    for arm in paired_cells.arms(lanes):
+        for size in paired_cells.batch_sizes(lanes, arm):
+            cell = paired_cells.cell(lanes, arm, size)
+            yield arm, size, cell, paired_cells.usable(cell)
 
 
 def middle_radius(result: xr.Dataset) -> float:

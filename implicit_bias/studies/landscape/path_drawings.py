@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.landscape.arms import MEASURED
 from implicit_bias.studies.landscape.derived import end_points, path, trials
 from implicit_bias.studies.landscape.names import TRAIN, WAY_NAMES, arm_names, pair_names
@@ -44,7 +44,7 @@ def draw_slices(result: xr.Dataset) -> Figure:
         shown: dict[Hashable, np.ndarray] = {}
         for arm in MEASURED:
             lanes = end_points(result, arm)
-            good = np.flatnonzero(compare.usable(lanes).values)
+            good = np.flatnonzero(paired_cells.usable(lanes).values)
             if good.size:
                 own = slices(lanes.isel(seed=good), kind, "train" if split == "training" else split)
                 shown[names[arm]] = own
@@ -132,7 +132,7 @@ def draw_nearby(result: xr.Dataset) -> Figure:
     lanes = trials(result, "paths")
     radii = [f"{radius:g}" for radius in result["radius"].values]
     ends = end_points(result, "small")
-    reached = ends["train_loss"].where(compare.usable(ends)).values
+    reached = ends["train_loss"].where(paired_cells.usable(ends)).values
     with figures.style():
         figure, ax = figures.axes(5.2, 3.4)
         rng = np.random.default_rng(0)  # moves points apart sideways, and nothing else

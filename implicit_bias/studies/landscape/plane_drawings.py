@@ -9,7 +9,7 @@ import numpy as np
 
 from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.landscape.derived import end_points, trials
 from implicit_bias.studies.landscape.names import TEST, TRAIN, arm_names
 from implicit_bias.studies.landscape.special import walk_explained
@@ -29,7 +29,7 @@ _DEPTH = 50.0  # levels of a rise go down to its highest over this
 def _first_seed(result: xr.Dataset, *arms: str) -> int:
     """Return the first seed of which all these arms are there and did not diverge."""
     good = [
-        set(lanes["seed"].values[compare.usable(lanes).values])
+        set(lanes["seed"].values[paired_cells.usable(lanes).values])
         for lanes in (end_points(result, arm) for arm in arms)
     ]
     both = sorted(set.intersection(*good))

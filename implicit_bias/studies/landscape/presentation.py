@@ -9,7 +9,7 @@ import numpy as np
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import NOT_NEGATIVE, PERCENT, mean_interval
 from implicit_bias.results.table import Table, make_table
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.landscape.arms import ARMS, MEASURED
 from implicit_bias.studies.landscape.derived import WAYS, barrier, end_points, trials
 from implicit_bias.studies.landscape.drawings import DRAWINGS as DRAWINGS
@@ -63,7 +63,7 @@ def _ends(result: xr.Dataset) -> Table:
     rows = []
     for arm in MEASURED:
         lanes = end_points(result, arm)
-        good = compare.usable(lanes)
+        good = paired_cells.usable(lanes)
         lost = int((~good).sum())
         rows.append(
             [
@@ -94,7 +94,7 @@ def _planes(result: xr.Dataset) -> Table:
     for kind, name in (("raw", "raw"), ("filter", "filter-normalised")):
         for arm in MEASURED:
             lanes = end_points(result, arm)
-            good = compare.usable(lanes)
+            good = paired_cells.usable(lanes)
             rise = lanes[f"rise_{kind}"].where(good)
             test = rise.sel(split="test")
             above = test - small[f"rise_{kind}"].sel(split="test")

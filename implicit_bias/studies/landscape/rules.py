@@ -14,7 +14,7 @@ from implicit_bias.results.statistics import (
     geometric_mean_ratio,
     mean_interval,
 )
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.comparisons import below
 from implicit_bias.studies.landscape.derived import end_points, trials
 
@@ -71,7 +71,9 @@ def rises_more(result: xr.Dataset) -> Evidence:
     for arm, condition in OTHERS.items():
         other = end_points(result, arm)
         for name, get in _MEASURES.items():
-            comparisons[f"{name}, {condition}"] = compare.ratio(other, small, get, SMALLEST_RATIO)
+            comparisons[f"{name}, {condition}"] = paired_cells.ratio(
+                other, small, get, SMALLEST_RATIO
+            )
         for kind in ("raw", "filter"):
             above = other[f"rise_{kind}"].sel(split="test") - small[f"rise_{kind}"].sel(
                 split="test"
@@ -119,7 +121,7 @@ def published_rises(result: xr.Dataset) -> Finding:
     details: dict[str, dict[str, Any]] = {}
     for arm, published in PUBLISHED_RISES.items():
         lanes = end_points(result, arm)
-        rise = _rise("raw")(lanes).where(compare.usable(lanes)).values
+        rise = _rise("raw")(lanes).where(paired_cells.usable(lanes)).values
         if (rise <= 0).any():
             raise NotDecidable(f"the test loss falls towards the boundary in arm {arm}")
         found = _log_interval(rise, 1 - 0.05 / len(PUBLISHED_RISES))
@@ -233,11 +235,11 @@ def _by_pair(values: xr.DataArray) -> dict[str, np.ndarray]:
 def adam_ends_elsewhere(result: xr.Dataset) -> Evidence:
     """Compare norms, and distances from the start, of Adam's end points and of SGD's."""
     sgd, adam = (end_points(result, arm) for arm in ("small", "adam"))
-    loss = compare.ratio(adam, sgd, "test_loss", 0.0).estimate(0.95)
+    loss = paired_cells.ratio(adam, sgd, "test_loss", 0.0).estimate(0.95)
     return Evidence(
         {
-            "‖θ‖, Adam / SGD": compare.ratio(adam, sgd, "parameter_norm", SMALLEST_RATIO),
-            "distance from θ₀, Adam / SGD": compare.ratio(
+            "‖θ‖, Adam / SGD": paired_cells.ratio(adam, sgd, "parameter_norm", SMALLEST_RATIO),
+            "distance from θ₀, Adam / SGD": paired_cells.ratio(
                 adam, sgd, "relative_movement", SMALLEST_RATIO
             ),
         },

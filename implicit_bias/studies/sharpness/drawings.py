@@ -11,7 +11,7 @@ import numpy as np
 from implicit_bias.results import figures
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.table import format_number
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.base import Drawing
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.rules_lanes import matched
@@ -46,7 +46,7 @@ def _groups(result: xr.Dataset) -> dict[str, dict[str, xr.Dataset]]:
     found: dict[str, dict[str, xr.Dataset]] = {}
     for arm, size, own in cells(result):
         budget, step = arm.split("-", 1)
-        good = own.isel(seed=np.flatnonzero(compare.usable(own).values))
+        good = own.isel(seed=np.flatnonzero(paired_cells.usable(own).values))
         if good.sizes["seed"]:
             found.setdefault(budget, {})[f"{step.replace('-', ' ')}, B = {size}"] = good
     return found
@@ -247,7 +247,10 @@ def draw_scatter(result: xr.Dataset) -> Figure:
         lane=np.flatnonzero(np.char.startswith(rows["arm"].values.astype(str), MATCHED))
     )
     diverged = rows["diverged"].values
-    dropped = {"diverged": diverged, "missed the target": ~compare.usable(rows).values & ~diverged}
+    dropped = {
+        "diverged": diverged,
+        "missed the target": ~paired_cells.usable(rows).values & ~diverged,
+    }
     group = [
         f"{arm.split('-', 1)[1].replace('-', ' ')}, B = {size}"
         for arm, size in zip(map(str, rows["arm"].values), rows["batch_size"].values, strict=True)

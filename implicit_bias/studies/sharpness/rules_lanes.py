@@ -10,7 +10,7 @@ import numpy as np
 
 from implicit_bias.results.claims import Evidence, Finding, NotDecidable, combine_arms, identity
 from implicit_bias.results.statistics import Comparison, Estimate, rank_correlation
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.select import (
     LAMBDA,
@@ -68,7 +68,7 @@ def excluded(result: xr.Dataset, names: tuple[str, ...]) -> str:
     """Say which lanes of some arms do not count, and why."""
     chosen = np.isin(result["arm"].values, names)
     diverged = int((result["diverged"].values & chosen).sum())
-    missed = int((~compare.usable(result).values & ~result["diverged"].values & chosen).sum())
+    missed = int((~paired_cells.usable(result).values & ~result["diverged"].values & chosen).sum())
     parts = [f"{diverged} lanes diverged"] * bool(diverged)
     parts += [f"{missed} lanes missed the target loss"] * bool(missed)
     return "; ".join(parts) + (f", of {int(chosen.sum())}, left out in pairs" if parts else "")
@@ -126,7 +126,7 @@ def matched(result: xr.Dataset) -> xr.Dataset | None:
     """Return the lanes that stopped at the target loss; None if there are none."""
     rows = lanes(result)
     names = [arm(MATCHED, step) for step in STEPS]
-    chosen = np.isin(rows["arm"].values, names) & compare.usable(rows).values
+    chosen = np.isin(rows["arm"].values, names) & paired_cells.usable(rows).values
     return rows.isel(lane=np.flatnonzero(chosen)) if chosen.any() else None
 
 
@@ -143,21 +143,21 @@ def flat(result: xr.Dataset) -> Evidence:
     """Judge what is said of flat minima: small batches, small steps, test error, and tenfold parameters."""
     comparisons: dict[str, Comparison] = {}
     for name in ARMS:
-        comparisons[f"batch, {name}"] = compare.ratio(
+        comparisons[f"batch, {name}"] = paired_cells.ratio(
             cell(result, name, 1), cell(result, name, 0), at_found(LAMBDA), SMALLEST_RATIO
         )
     for budget in (EPOCHS, MATCHED):
-        comparisons[f"smaller step, {budget}"] = compare.ratio(
+        comparisons[f"smaller step, {budget}"] = paired_cells.ratio(
             cell(result, arm(budget, LARGE_STEP), 0), cell(result, arm(budget, SMALL_STEP), 0),
             at_found(LAMBDA), SMALLEST_RATIO,
         )  # fmt: skip
     for budget in (EPOCHS, MATCHED):
         name = arm(budget, LARGE_STEP)
-        comparisons[f"rise along random directions, {name}"] = compare.ratio(
+        comparisons[f"rise along random directions, {name}"] = paired_cells.ratio(
             cell(result, name, 1), cell(result, name, 0), at_found(AVERAGE), SMALLEST_RATIO
         )
     name = arm(EPOCHS, LARGE_STEP)
-    comparisons[f"test error, {name}"] = compare.error_gap(
+    comparisons[f"test error, {name}"] = paired_cells.error_gap(
         cell(result, name, 1), cell(result, name, 0), SMALLEST_GAP
     )
     rows = lanes(result)
@@ -192,10 +192,12 @@ def sharp(result: xr.Dataset) -> Evidence:
             "step alone": (cell(result, large, 0), cell(result, small, 0)),
         }
         for name, pair in pairs.items():
-            comparisons[f"λmax, {name}, {budget}"] = compare.ratio(
+            comparisons[f"λmax, {name}, {budget}"] = paired_cells.ratio(
                 *pair, at_found(LAMBDA), SMALLEST_RATIO
             )
-        comparisons[f"test error, both, {budget}"] = compare.error_gap(*pairs["both"], SMALLEST_GAP)
+        comparisons[f"test error, both, {budget}"] = paired_cells.error_gap(
+            *pairs["both"], SMALLEST_GAP
+        )
     return Evidence(comparisons, headline=f"λmax, both, {EPOCHS}", reason=excluded(result, ARMS))
 
 

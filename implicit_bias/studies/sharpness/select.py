@@ -15,7 +15,7 @@ from implicit_bias.results.statistics import (
     geometric_mean_ratio,
     mean_interval,
 )
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.sharpness.measure import SWEEPS
 from implicit_bias.studies.sharpness.points import FOUND
 
@@ -188,7 +188,7 @@ def cell(result: xr.Dataset, arm: str, size: int) -> xr.Dataset:
         NotDecidable: There are none.
     """
     rows = lanes(result)
-    return compare.cell(rows, arm, compare.batch_sizes(rows, arm)[-1 if size else 0])
+    return paired_cells.cell(rows, arm, paired_cells.batch_sizes(rows, arm)[-1 if size else 0])
 
 
 def at_found(measure: Measure) -> Callable[[xr.Dataset], xr.DataArray]:

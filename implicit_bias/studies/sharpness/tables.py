@@ -10,7 +10,7 @@ import numpy as np
 from implicit_bias.results.claims import NotDecidable
 from implicit_bias.results.statistics import PERCENT, Estimate, mean_interval
 from implicit_bias.results.table import Table, format_number, make_table
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 from implicit_bias.studies.rows import geometric_mean
 from implicit_bias.studies.sharpness.points import FOUND
 from implicit_bias.studies.sharpness.rules_lanes import correlation
@@ -50,16 +50,16 @@ def cells(result: xr.Dataset) -> Iterator[tuple[str, int, xr.Dataset]]:
     """Iterate over arm, batch size and its lanes by seed, diverged ones included."""
     rows = result.isel(lane=np.flatnonzero(result["stage"].values == STAGE))
     for name in ARMS:
-        if name in compare.arms(rows):
-            for size in compare.batch_sizes(rows, name):
-                yield name, size, compare.cell(rows, name, size)
+        if name in paired_cells.arms(rows):
+            for size in paired_cells.batch_sizes(rows, name):
+                yield name, size, paired_cells.cell(rows, name, size)
 
 
 def arm_table(result: xr.Dataset) -> Table:
     """Return what training found in each arm and batch size."""
     rows: list[list[Any]] = []
     for name, size, own in cells(result):
-        good = compare.usable(own)
+        good = paired_cells.usable(own)
         lost = int((~good).sum())
         found = own.sel(point=FOUND)
         rows.append(
@@ -213,8 +213,8 @@ def survival_table(result: xr.Dataset) -> Table:
         made.append(
             [
                 _named(measure, rows),
-                compare.ratio(large, small, get, 0.0).estimate(0.95),
-                compare.ratio(small, gentle, get, 0.0).estimate(0.95),
+                paired_cells.ratio(large, small, get, 0.0).estimate(0.95),
+                paired_cells.ratio(small, gentle, get, 0.0).estimate(0.95),
                 correlation(result, measure, drawn=False),
                 correlation(result, measure, drawn=True),
             ]

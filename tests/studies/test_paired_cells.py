@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from implicit_bias.results.claims import NotDecidable, judge
-from implicit_bias.studies import compare
+from implicit_bias.studies import paired_cells
 
 N_TEST = 50
 
@@ -42,7 +42,7 @@ def _lanes(arm: str, batch_size: int, seeds: list[int], rng_seed: int = 0, **val
 
 def _cell(*arguments: Any, **values: Any) -> xr.Dataset:
     lanes = _lanes(*arguments, **values)
-    return compare.cell(lanes, arguments[0], arguments[1])
+    return paired_cells.cell(lanes, arguments[0], arguments[1])
 
 
 # Breaks if a lane that diverged or that missed its target is counted, or one without a target is not.
@@ -53,30 +53,30 @@ def test_usable() -> None:
         target_loss=[np.nan, np.nan, 0.1, 0.1],
         reached_target=[False, False, False, True],
     )  # fmt: skip
-    assert compare.usable(lanes).values.tolist() == [True, False, False, True]
+    assert paired_cells.usable(lanes).values.tolist() == [True, False, False, True]
 
 
 # Breaks if lanes of another arm or batch size get in, or are not in the order of their seeds.
 def test_cell() -> None:
     parts = [_lanes("one", 8, [2, 0, 1]), _lanes("one", 16, [0, 1]), _lanes("two", 8, [0, 5])]
     result = xr.concat(parts, "lane")
-    lanes = compare.cell(result, "one", 8)
+    lanes = paired_cells.cell(result, "one", 8)
     assert lanes["seed"].values.tolist() == [0, 1, 2]
     expected = parts[0]["value"].values[[1, 2, 0]]
     np.testing.assert_array_equal(lanes["value"].values, expected)
     np.testing.assert_array_equal(lanes["value"].sel(seed=2), parts[0]["value"][0])
     with pytest.raises(NotDecidable, match="arm two was not run at batch size 16"):
-        compare.cell(result, "two", 16)
+        paired_cells.cell(result, "two", 16)
 
 
 # Breaks if arms lose the order in which they were run, or batch sizes are not sorted as numbers.
 def test_arms_and_batch_sizes() -> None:
     parts = [_lanes("z", 128, [0]), _lanes("a", 8, [0]), _lanes("z", 16, [0]), _lanes("z", 9, [0])]
     result = xr.concat(parts, "lane")
-    assert compare.arms(result) == ["z", "a"]
-    assert compare.batch_sizes(result, "z") == [9, 16, 128]
+    assert paired_cells.arms(result) == ["z", "a"]
+    assert paired_cells.batch_sizes(result, "z") == [9, 16, 128]
     with pytest.raises(NotDecidable, match="arm b was not run"):
-        compare.batch_sizes(result, "b")
+        paired_cells.batch_sizes(result, "b")
 
 
 def _gap_by_hand(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float, float]:
@@ -98,8 +98,8 @@ def _gap_by_hand(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, flo
 def test_error_gap(level: float) -> None:
     order = [3, 1, 0, 2]
     a, b = _lanes("x", 512, [0, 1, 2, 3]), _lanes("x", 32, order)
-    comparison = compare.error_gap(
-        *(compare.cell(lanes, "x", size) for lanes, size in ((a, 512), (b, 32))), 0.2
+    comparison = paired_cells.error_gap(
+        *(paired_cells.cell(lanes, "x", size) for lanes, size in ((a, 512), (b, 32))), 0.2
     )
     found = comparison.estimate(level)
     wrong_b = b["test_wrong"].values[np.argsort(order)]
@@ -117,7 +117,7 @@ def test_error_gap_excludes_pairs() -> None:
         "x", 32, [0, 1, 2, 3, 4, 6],
         target_loss=6 * [0.1], reached_target=[True, True, False, True, True, True],
     )  # fmt: skip
-    found = compare.error_gap(first, second, 0.2).estimate(0.95)
+    found = paired_cells.error_gap(first, second, 0.2).estimate(0.95)
     rows = [0, 3, 4]
     expected = _gap_by_hand(
         first["test_wrong"].values[rows], second["test_wrong"].values[rows], 0.95
@@ -130,7 +130,7 @@ def test_error_gap_excludes_pairs() -> None:
 # Breaks if nothing at all to compare gives a number, or a warning.
 def test_error_gap_of_nothing() -> None:
     lost = _cell("x", 512, [0, 1], diverged=[True, True])
-    found = compare.error_gap(lost, _cell("x", 32, [0, 1]), 0.2).estimate(0.95)
+    found = paired_cells.error_gap(lost, _cell("x", 32, [0, 1]), 0.2).estimate(0.95)
     assert np.isnan(found.value)
     assert (found.low, found.high, found.n, found.excluded) == (-np.inf, np.inf, 0, 2)
 
@@ -148,18 +148,18 @@ def test_signs() -> None:
         (good, bad, 1, "refuted"), (good, bad, -1, "supported"),
     ):  # fmt: skip
         for comparison in (
-            compare.error_gap(first, second, 0.2, direction),
-            compare.ratio(first, second, "value", 0.25, direction),
+            paired_cells.error_gap(first, second, 0.2, direction),
+            paired_cells.ratio(first, second, "value", 0.25, direction),
         ):
             made = comparison.estimate(0.95)
             effect, origin = comparison.smallest_effect, comparison.origin
             assert judge(made, effect, comparison.direction, origin) == verdict
-    assert compare.error_gap(bad, good, 0.2).estimate(0.95).value == 50
-    assert compare.ratio(bad, good, "value", 0.25).estimate(0.95).value == pytest.approx(4)
-    assert compare.ratio(good, bad, "value", 0.25).estimate(0.95).value == pytest.approx(1 / 4)
+    assert paired_cells.error_gap(bad, good, 0.2).estimate(0.95).value == 50
+    assert paired_cells.ratio(bad, good, "value", 0.25).estimate(0.95).value == pytest.approx(4)
+    assert paired_cells.ratio(good, bad, "value", 0.25).estimate(0.95).value == pytest.approx(1 / 4)
     # A ratio of 1.25 matters upwards, one of 0.75 downwards.
-    assert compare.ratio(bad, good, "value", 0.25).boundary == 1.25
-    assert compare.ratio(bad, good, "value", 0.25, -1).boundary == 0.75
+    assert paired_cells.ratio(bad, good, "value", 0.25).boundary == 1.25
+    assert paired_cells.ratio(bad, good, "value", 0.25, -1).boundary == 0.75
 
 
 # Breaks if the ratio is not the geometric mean of first / second over pairs that count.
@@ -168,7 +168,7 @@ def test_ratio(value: Any) -> None:
     first = _cell("x", 512, [0, 1, 2, 3, 4, 5], diverged=[False, True] + 4 * [False])
     missed = {"target_loss": 6 * [0.1], "reached_target": [True, True, False, True, True, True]}
     second = _cell("x", 32, [6, 0, 1, 2, 3, 4], **missed)
-    found = compare.ratio(first, second, value, 0.25).estimate(0.9)
+    found = paired_cells.ratio(first, second, value, 0.25).estimate(0.9)
     # Missed is the row of seed 1, which diverged; seeds 5 and 6 have no partner.
     seeds = [0, 2, 3, 4]
     logs = np.log(first["value"].sel(seed=seeds).values / second["value"].sel(seed=seeds).values)
@@ -181,7 +181,7 @@ def test_ratio(value: Any) -> None:
 # Breaks if lanes that do not count enter a mean, or the boundary is not the number asked for.
 def test_mean_above() -> None:
     lanes = _cell("x", 8, [0, 1, 2, 3], diverged=[False, False, True, False])
-    comparison = compare.mean_above(lanes, "value", 0.3)
+    comparison = paired_cells.mean_above(lanes, "value", 0.3)
     found = comparison.estimate(0.95)
     values = lanes["value"].values[[0, 1, 3]]
     low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))

@@ -1,4 +1,4 @@
-"""Comparisons paired by seed, as the rules of claims use them."""
+"""Cells of a result, which are the lanes of an arm at a batch size, and comparisons of two paired by seed."""
 
 from __future__ import annotations
 
