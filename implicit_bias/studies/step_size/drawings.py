@@ -60,8 +60,8 @@ def draw_optimisers(result: xr.Dataset) -> Figure:
         )  # fmt: skip
         if panel == "test accuracy":
             low = min(float(np.nanmin(curve.centre[curve.x >= 1])) for curve in curves.values())
-            ax.set_ylim(max(0.0, low - 2), None)
-        shown.update(curves)
+            ax.set_ylim(max(0.0, low - 2), min(ax.get_ylim()[1], 100.5))
+        shown.update({f"{name}, {panel}": curve for name, curve in curves.items()})
 
     figure = figures.panels(
         list(panels), draw, columns=2, width=3.2, height=2.4, share_x=False, share_y=False
