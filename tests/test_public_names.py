@@ -19,8 +19,16 @@ from implicit_bias.studies.config import load_config
 PACKAGE = Path(ib.__file__).parent
 
 EXAMPLES = (
-    "api", "data.load", "data.synthetic", "keys", "ledger.export", "ledger.registry", "losses", "optimizers",
-    "pruning", "results.claims", "studies", "studies.config", "theory.margin", "theory.pac_bayes",
+    "api", "curvature.blocks", "curvature.gauss_newton", "curvature.hessian", "curvature.lanczos",
+    "curvature.operators", "curvature.power", "curvature.trace", "data.batches", "data.load",
+    "data.synthetic", "data.transforms", "geometry.connectivity", "geometry.margin",
+    "geometry.movement", "geometry.rescaling", "geometry.sharpness", "geometry.slices", "kernels.cka",
+    "kernels.descent", "kernels.drift", "kernels.empirical", "kernels.infinite", "kernels.regression",
+    "kernels.spectrum", "keys", "ledger.export", "ledger.registry", "losses", "models.base",
+    "models.linearised", "optimizers", "pruning", "pruning.allocation", "pruning.iterative",
+    "results.claims", "studies", "studies.config", "theory.benign_overfitting", "theory.double_descent",
+    "theory.margin", "theory.matrix_rank", "theory.pac_bayes", "theory.stability", "training.recipe",
+    "training.train",
 )  # fmt: skip
 """Modules whose docstrings have examples."""
 

@@ -51,7 +51,14 @@ class Selected:
 
 
 def parameter_paths(params: Params) -> tuple[str, ...]:
-    """Return the path of each array, such as ``"layer_0/weight"``, in the flat vector's order."""
+    """Return the path of each array, such as ``"layer_0/weight"``, in the flat vector's order.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> curvature.parameter_paths({"first": {"weight": jnp.zeros((2, 3)), "bias": jnp.zeros(2)}})
+        ('first/bias', 'first/weight')
+    """
     return tuple(
         keystr(path, simple=True, separator="/") for path, _ in tree_flatten_with_path(params)[0]
     )

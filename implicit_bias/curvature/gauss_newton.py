@@ -83,6 +83,18 @@ def gauss_newton(
         Schraudolph, *Fast curvature matrix-vector products for second-order gradient descent*,
         Neural Computation 14 (2002), section 3. Martens, *New insights and perspectives on the
         natural gradient method*, JMLR 21 (2020), sections 8 and 9.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> def outputs(w, batch):
+        ...     return jnp.exp(batch[0] @ w)[:, None]
+        >>> def loss(found, batch):
+        ...     return (found[:, 0] - batch[1]) ** 2 / 2
+        >>> data = jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.ones(2)
+        >>> operator, _ = curvature.gauss_newton(outputs, loss, jnp.zeros(2), data)
+        >>> curvature.dense(operator).tolist()  # XᵀX/n, as e^(xᵀw) has slope 1 at w = 0
+        [[1.0, 1.0], [1.0, 2.0]]
     """
     require_function(
         "loss_of_outputs", loss_of_outputs, ("outputs", "batch"), "one loss per example"

@@ -63,6 +63,17 @@ def hessian(
 
     References:
         Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> def loss(w, batch, weights):  # half the squared error
+        ...     x, y = batch
+        ...     return jnp.sum(weights * (x @ w - y) ** 2) / 2
+        >>> x, y = jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.zeros(2)
+        >>> operator, _ = curvature.hessian(loss, jnp.ones(2), (x, y))
+        >>> curvature.dense(operator).tolist()
+        [[1.0, 1.0], [1.0, 2.0]]
     """
     loss = checked_loss(loss)
     terms = example_sum(params, data, chunk_size, weights, block)

@@ -69,6 +69,15 @@ def lanczos(
         Lanczos, *An iteration method for the solution of the eigenvalue problem*, J. Res. NBS 45
         (1950). Parlett, *The Symmetric Eigenvalue Problem* (1998), section 6.9 (twice is enough)
         and chapter 13 (the residual of a Ritz pair).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> operator = curvature.matrix_operator(jnp.diag(jnp.array([1.0, 5.0, 3.0])))
+        >>> found = curvature.lanczos(operator, jax.random.key(0), k=2)
+        >>> [round(float(value), 3) for value in found.values], bool(found.converged.all())
+        ([5.0, 3.0], True)
     """
     require_operator(operator)
     p = operator.dimension

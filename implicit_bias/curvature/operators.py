@@ -148,6 +148,13 @@ def matrix_operator(matrix: jax.Array) -> LinearOperator:
 
     Raises:
         UserError: If it is not square, or not floating.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> operator = curvature.matrix_operator(jnp.array([[2.0, 1.0], [1.0, 0.0]]))
+        >>> operator.product(jnp.array([1.0, 1.0])).tolist()
+        [3.0, 1.0]
     """
     if jnp.ndim(matrix) != 2 or jnp.shape(matrix)[0] != jnp.shape(matrix)[1]:
         raise UserError(f"the matrix has shape {jnp.shape(matrix)}; give a square matrix")

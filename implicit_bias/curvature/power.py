@@ -74,6 +74,15 @@ def power_iteration(
     References:
         Golub & Van Loan, *Matrix Computations* (2013), section 8.2.1, for the method. The signed
         quotient and the growing shift are this module's own.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import curvature
+        >>> operator = curvature.matrix_operator(jnp.diag(jnp.array([1.0, -5.0, 3.0])))
+        >>> found = curvature.power_iteration(operator, jax.random.key(0))
+        >>> round(float(found.values[0]), 3)  # not −5
+        3.0
     """
     check_request(operator, key, k, max_products, tol)
     p, dtype = operator.dimension, operator.dtype

@@ -56,6 +56,11 @@ def updates_per_epoch(n: int, batch_size: int) -> int:
 
     Raises:
         UserError: One of them is not a positive whole number, or the batch is larger than the data.
+
+    Example:
+        >>> from implicit_bias import data
+        >>> data.updates_per_epoch(1000, 32)
+        32
     """
     n, batch_size = _sizes(n, batch_size)
     return -(-n // batch_size)

@@ -277,6 +277,13 @@ def random_split(key: jax.Array, n_examples: int, sizes: Sequence[int]) -> tuple
     Raises:
         UserError: A size is negative or not a whole number, or there are too few examples for all
             parts.
+
+    Example:
+        >>> import jax
+        >>> from implicit_bias import data
+        >>> train, rest = data.random_split(jax.random.key(0), 10, (7, 3))
+        >>> sorted([*train.tolist(), *rest.tolist()]) == list(range(10))
+        True
     """
     ends = np.cumsum(_checked_sizes(sizes, n_examples)).tolist()
     order = jax.random.permutation(key, jnp.arange(n_examples, dtype=jnp.int32))
@@ -323,6 +330,15 @@ def symmetric_label_noise(
 
     Raises:
         UserError: ``n_classes`` is below 2 or a concrete ``rate`` is outside [0, 1].
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import data
+        >>> labels = jnp.zeros(1000, int)
+        >>> wrong = data.symmetric_label_noise(jax.random.key(0), labels, 0.2, 10) != labels
+        >>> 150 < int(wrong.sum()) < 250
+        True
     """
     if n_classes < 2:
         raise UserError(f"n_classes is {n_classes}; label noise needs at least 2 classes")

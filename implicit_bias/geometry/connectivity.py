@@ -94,6 +94,14 @@ def barrier(curve: Interpolation) -> Any:
     References:
         Entezari, Sedghi, Saukh & Neyshabur, *The role of permutation invariance in linear mode
         connectivity of neural networks* (2022), the definition of the error barrier.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> well = lambda w: (w**2 - 1) ** 2
+        >>> curve = geometry.interpolation_curve(well, jnp.array(-1.0), jnp.array(1.0))
+        >>> float(geometry.barrier(curve))  # a double well, 1 high at w = 0
+        1.0
     """
 
     def own(values: jax.Array) -> jax.Array:

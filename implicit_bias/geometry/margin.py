@@ -47,6 +47,13 @@ def output_margins(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Raises:
         UserError: If shapes or types do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> outputs = jnp.array([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
+        >>> geometry.output_margins(outputs, jnp.array([0, 1])).tolist()
+        [1.5, -2.0]
     """
     outputs, targets = as_numbers("outputs", outputs), as_numbers("targets", targets)
     others = _gaps(outputs, targets)

@@ -19,6 +19,12 @@ def parameter_norm(params: Params) -> jax.Array:
 
     Raises:
         UserError: There are none.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> float(geometry.parameter_norm({"weight": jnp.array([[3.0]]), "bias": jnp.array([4.0])}))
+        5.0
     """
     if not jax.tree.leaves(params):
         raise UserError("there are no parameters; give at least one")
@@ -41,6 +47,12 @@ def relative_movement(params: Params, initial: Params) -> jax.Array:
 
     Returns:
         A scalar without unit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> float(geometry.relative_movement({"w": jnp.array([3.0, 6.5])}, {"w": jnp.array([3.0, 4.0])}))
+        0.5
     """
     return distance(params, initial) / parameter_norm(initial)
 

@@ -84,6 +84,17 @@ def rescale_relu(params: Params, alphas: Sequence[float] | jax.Array) -> Params:
     References:
         Dinh, Pascanu, Bengio & Bengio, *Sharp minima can generalize for deep nets* (2017),
         the α-scale transformation, and its form for deeper networks with biases.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry, models
+        >>> model, x = models.get("dense", widths=(4,), outputs=2), jnp.ones((1, 3))
+        >>> params, state = model.init(jax.random.key(0), x[0])
+        >>> other = geometry.rescale_relu(params, [10.0])  # of the hidden layer; the last is divided
+        >>> before, after = (model.apply(each, state, x)[0] for each in (params, other))
+        >>> bool(jnp.allclose(before, after, rtol=1e-5))
+        True
     """
     names = dense_layers(params)
     hidden = len(names) - 1

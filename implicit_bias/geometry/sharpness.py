@@ -141,6 +141,16 @@ def worst_case_sharpness(
         Andriushchenko, Croce, Müller, Hein & Flammarion, *A modern look at the relationship between
         sharpness and generalization* (2023), equation 1; Foret et al., *Sharpness-aware
         minimization* (2021); Kwon et al., *ASAM: adaptive sharpness-aware minimization* (2021).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> def loss(w):  # highest at distance 0.1 along the second coordinate: 4 · 0.01
+        ...     return w[0] ** 2 + 4 * w[1] ** 2
+        >>> found = geometry.worst_case_sharpness(loss, jnp.zeros(2), jax.random.key(0), [0.1])
+        >>> round(float(found.rise[0]), 4)
+        0.04
     """
     if ball not in get_args(Ball):
         raise unknown("ball", ball, get_args(Ball))

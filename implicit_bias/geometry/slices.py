@@ -46,6 +46,13 @@ def line(
 
     Raises:
         UserError: If the direction does not fit, or there is no finite coordinate.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import geometry
+        >>> params, direction = jnp.array([1.0, 0.0]), jnp.array([0.0, 2.0])
+        >>> geometry.line(lambda w: jnp.sum(w**2), params, direction, [0.0, 0.5, 1.0]).tolist()
+        [1.0, 2.0, 5.0]
     """
     require_like("the direction", direction, params)
     places = checked_coordinates("coordinates", coordinates)[:, None]

@@ -73,6 +73,13 @@ def linear_cka(features: jax.Array, other: jax.Array, *, unbiased: bool = False)
 
     References:
         Kornblith et al., *Similarity of neural network representations revisited* (2019), section 3.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> features = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+        >>> round(float(kernels.linear_cka(features, 3 * features[:, ::-1])), 6)  # scale does not matter
+        1.0
     """
     features, other = real_floats("features", features), real_floats("other", other)
     units = all(x.ndim >= 2 and (x.size or not x.shape[0]) for x in (features, other))

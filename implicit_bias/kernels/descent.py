@@ -67,6 +67,14 @@ def gradient_flow(
     References:
         Lee et al., *Wide neural networks of any depth evolve as linear models* (2019), equations 8
         to 11, with a loss summed over examples.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> targets, times = jnp.array([[1.0], [2.0]]), jnp.array([0.0, 1.0, 1e6])
+        >>> found = kernels.gradient_flow(jnp.eye(2), targets, times)
+        >>> found.train.shape, found.train[-1].tolist()  # times, examples, outputs; the targets at the end
+        ((3, 2, 1), [[1.0], [2.0]])
     """
     given = problem(k_train, targets, k_test_train, f0_train, f0_test)
     at = checked_times(times, given.train.dtype)

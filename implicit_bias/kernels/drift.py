@@ -27,6 +27,13 @@ def relative_change(kernel: jax.Array, reference: jax.Array) -> jax.Array:
 
     References:
         Lee et al., *Wide neural networks of any depth evolve as linear models* (2019).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> changed, kernel = jnp.diag(jnp.array([3.0, 6.5])), jnp.diag(jnp.array([3.0, 4.0]))
+        >>> round(float(kernels.relative_change(changed, kernel)), 6)
+        0.5
     """
     kernel, reference = _checked(kernel, reference)
     # Over the largest entries first, as squares of small or large kernels leave the range.

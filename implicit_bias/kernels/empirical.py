@@ -95,6 +95,14 @@ def empirical_ntk(
     References:
         Jacot, Gabriel & Hongler, *Neural tangent kernel* (2018), section 4; Novak, Sohl-Dickstein &
         Schoenholz, *Fast finite width neural tangent kernel* (2022), section 3, for the three ways.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> x = jnp.array([[1.0, 0.0], [1.0, 2.0]])
+        >>> linear = lambda w, inputs: inputs @ w
+        >>> kernels.empirical_ntk(linear, jnp.ones((2, 1)), x).tolist()  # XXᵀ
+        [[1.0, 1.0], [1.0, 5.0]]
     """
     # Also for the network's own products, which a GPU would otherwise round to TF32.
     with jax.default_matmul_precision("highest"):

@@ -186,6 +186,16 @@ def infinite_kernel(
         processes* (2018). Jacot, Gabriel & Hongler, *Neural tangent kernel* (2018). Novak et al.,
         *Neural Tangents* (2020), of the second engine. Sohl-Dickstein et al., *On the infinite width
         limit of neural networks with a standard parameterization* (2020).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels, models
+        >>> network = models.get(
+        ...     "dense", widths=(1,), outputs=1, parameterisation="ntk", bias=False
+        ... )
+        >>> found = kernels.infinite_kernel(network, (2,))(jnp.eye(2))
+        >>> round(float(found.ntk[0, 0]), 4), round(float(found.ntk[0, 1]), 4)  # 1/π between the two
+        (2.0, 0.3183)
     """
     require_number("scale", scale)
     if not isinstance(scale, jax.core.Tracer):

@@ -89,6 +89,13 @@ def ridge_regression(
     References:
         Jacot, Gabriel & Hongler, *Neural tangent kernel* (2018), section 5; Lee et al., *Wide neural
         networks of any depth evolve as linear models* (2019), equation 10.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> targets = jnp.array([[3.0], [5.0]])
+        >>> kernels.ridge_regression(2 * jnp.eye(2), jnp.array([[1.0, 0.0]]), targets, ridge=1.0).tolist()
+        [[1.0]]
     """
     given = problem(k_train, targets, k_test_train, f0_train, f0_test)
     ridge = not_negative("ridge", ridge, given.train.dtype)

@@ -137,6 +137,12 @@ def effective_dimension(values: jax.Array, ridge: Number) -> jax.Array:
 
     References:
         Zhang, *Learning bounds for kernel regression using effective data dimensionality* (2005).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import kernels
+        >>> float(kernels.effective_dimension(jnp.array([3.0, 1.0, 0.0]), 1.0))  # 3/4 + 1/2
+        1.25
     """
     values = _values(values)
     ridge = not_negative("ridge", ridge, values.dtype)

@@ -96,7 +96,17 @@ class Model(Protocol):
 
 
 def parameter_count(params: Any) -> int:
-    """Count the numbers in a pytree of arrays (or of shape records)."""
+    """Count the numbers in a pytree of arrays (or of shape records).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import models
+        >>> model = models.get("dense", widths=(32,), outputs=10)
+        >>> params, _ = model.init(jax.random.key(0), jnp.zeros(64))
+        >>> models.parameter_count(params)  # 64 · 32 + 32 + 32 · 10 + 10
+        2410
+    """
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 

@@ -45,6 +45,13 @@ def taylor(function: Callable[..., Any], origin: Any, order: int = 1) -> Callabl
 
     Raises:
         UserError: If the order is neither 1 nor 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import models
+        >>> tangent = models.taylor(lambda w: w**2, jnp.array(3.0))
+        >>> float(tangent(jnp.array(5.0)))  # 9 + 6 · 2
+        21.0
     """
     _require_order(order)
 

@@ -50,6 +50,13 @@ def keep_counts(
 
     References:
         Frankle and Carbin, *The lottery ticket hypothesis* (2019), section 2 and Figure 2 (rates by layer).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from implicit_bias import pruning
+        >>> mask = {"layer": {"weight": jnp.ones((10, 20), bool)}}
+        >>> pruning.keep_counts(mask, 0.1)
+        20
     """
     return counts_of(masks.sizes(mask), masks.layer_count(mask), remaining, scope, layer_rates)
 

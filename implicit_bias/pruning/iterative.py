@@ -48,6 +48,11 @@ def levels(rate: float = 0.2, targets: Sequence[float] = (0.1, 0.036)) -> tuple[
 
     References:
         Frankle and Carbin, *The lottery ticket hypothesis* (2019), section 2: p^(1/n) % in each of n rounds.
+
+    Example:
+        >>> from implicit_bias import pruning
+        >>> [round(level, 4) for level in pruning.levels(0.5, (0.25, 0.1))]  # ends on what was asked for
+        [1.0, 0.5, 0.25, 0.125, 0.1]
     """
     RATE.check(rate)
     try:

@@ -31,6 +31,12 @@ def effective_ranks(spectrum: Any) -> tuple[np.ndarray, np.ndarray]:
 
     References:
         [BLLT], definition 3.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> r, upper = theory.effective_ranks([4.0, 2.0, 2.0])  # r₀, r₁, …; R₀, R₁, …
+        >>> r.tolist(), upper.round(2).tolist()
+        ([2.0, 2.0, 1.0], [2.67, 2.0, 1.0])
     """
     # Relative to the largest, so that squares neither vanish nor overflow.
     values = np.sort(spectrum_of(spectrum))[::-1]

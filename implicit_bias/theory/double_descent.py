@@ -79,6 +79,12 @@ def isotropic_risk(examples: Any, features: Any, sigma: Any, power: Any = 1.0) -
 
     References:
         [BHX], theorem 1; [HMRT], section 3, has its limit.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> risk = theory.isotropic_risk(examples=50, features=20, sigma=1.0)  # d/(m − d − 1) = 20/29
+        >>> round(float(risk.variance), 4)
+        0.6897
     """
     return misspecified_risk(examples, features, sigma, power, 0.0)
 

@@ -150,6 +150,12 @@ def hard_margin(signed: Any, free: int = 0) -> HardMargin:
     Raises:
         UserError: The examples are not separable.
         ArithmeticError: Rounding keeps the solution from meeting its optimality conditions.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> found = theory.hard_margin([[3.0, 4.0], [6.0, 8.0]])  # inputs times their labels ±1
+        >>> round(found.margin, 6), found.support.tolist()
+        (5.0, [True, False])
     """
     from scipy.optimize import nnls
 

@@ -29,6 +29,11 @@ def effective_rank(singular_values: Any) -> np.ndarray:
 
     References:
         [RV], definition 1.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> float(theory.effective_rank([1.0, 1.0, 1.0, 0.0]).round(6))
+        3.0
     """
     s = _values(singular_values)
     total = s.sum(axis=-1, keepdims=True)
@@ -51,6 +56,11 @@ def stable_rank(singular_values: Any) -> np.ndarray:
 
     References:
         [RuV], remark 1.3.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> float(theory.stable_rank([2.0, 1.0, 1.0]))
+        1.5
     """
     s = _values(singular_values)
     top = s.max(axis=-1, keepdims=True)

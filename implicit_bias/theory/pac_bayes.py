@@ -94,6 +94,11 @@ def kl_inverse(q: Any, c: Any) -> np.ndarray:
 
     Raises:
         UserError: A risk is not in [0, 1], or a slack negative.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> float(theory.kl_inverse(0.0, 0.1).round(6))  # 1 − e^(−0.1)
+        0.095163
     """
     risk, slack = require_bounded(q, "risk"), _slack(c)
     together(risk=risk, kl=slack)

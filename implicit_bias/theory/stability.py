@@ -274,6 +274,11 @@ def sgd_stability(
 
     References:
         [HRS]: stability of stochastic gradient descent on convex losses.
+
+    Example:
+        >>> from implicit_bias import theory
+        >>> round(theory.sgd_stability([0.1] * 50, examples=1000, lipschitz=1.0, smoothness=2.0), 6)
+        0.01
     """
     steps = np.atleast_1d(not_negative("step_sizes", step_sizes))
     together(step_sizes=steps)

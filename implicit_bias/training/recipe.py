@@ -341,6 +341,14 @@ def epochs(count: float, recipe: Recipe) -> int:
 
     Raises:
         UserError: There are more than 2³¹ − 1.
+
+    Example:
+        >>> from implicit_bias import losses, models, optimizers, training
+        >>> model = models.get("dense", widths=(8,), outputs=10)
+        >>> loss, sgd = losses.get("cross_entropy"), optimizers.get("sgd")
+        >>> recipe = training.Recipe(model, loss, sgd, optimizers.Schedule(), batch_size=32, n_train=1000)
+        >>> training.epochs(2, recipe)  # updates: the last batch of an epoch is a smaller one
+        64
     """
     updates = count * recipe.updates_per_epoch
     if not updates < 2**31:

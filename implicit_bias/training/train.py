@@ -49,6 +49,20 @@ def train(
 
     Returns:
         One record a chunk, in the plan's order.
+
+    Example:
+        >>> from implicit_bias import data, losses, models, optimizers, training
+        >>> recipe = training.Recipe(
+        ...     models.get("dense", widths=(8,), outputs=10), losses.get("cross_entropy"),
+        ...     optimizers.get("sgd"), optimizers.Schedule(), batch_size=32, n_train=200, n_valid=100,
+        ... )
+        >>> lanes = [  # two seeds at three step sizes, one compiled program
+        ...     training.Lane(recipe, seed, {"step_size": step}, training.Budget(updates=20))
+        ...     for seed in range(2) for step in (0.01, 0.1, 1.0)
+        ... ]
+        >>> trained = training.train(training.make_plan(lanes, data.load("digits")))
+        >>> [(chunk.updates.tolist(), bool(chunk.diverged.any())) for chunk in trained]
+        [([20, 20, 20, 20, 20, 20], False)]
     """
     return tuple(
         train_chunk(
