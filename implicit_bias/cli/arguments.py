@@ -145,7 +145,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the ledger and its runs; default ledger-<scale>, or ledger-merged",
     )
     command.add_argument(
-        "--figures", choices=("pdf", "svg"), help="write the studies' figures as such files too"
+        "--figures",
+        nargs="?",
+        const="pdf",
+        choices=("pdf", "svg"),
+        help="write the studies' figures as such files too; pdf where none is named",
     )
     command.add_argument("--all", action="store_true", help="print a row a claim, however many")
     command.add_argument(

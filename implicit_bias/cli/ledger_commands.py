@@ -54,6 +54,8 @@ def verify(asked: Namespace) -> None:
             raise UserError(f"{out} is the folder of a run; name another with --out")
         if asked.merge:
             made = ledger.merged(entries, [Path(one) for one in asked.merge], out, scale)
+        elif asked.devices is not None:
+            _check_devices(asked.devices, scale or QUICK_SCALE)
         with ledger.held(out):
             _say_what_goes(screen, out, entries)
             if asked.merge:
@@ -118,6 +120,14 @@ def compare(asked: Namespace) -> None:
             number = f"{len(after.rows)} claim" + ("s" if len(after.rows) != 1 else "")
             screen.say(f"Nothing changed in {number}.")
         print_json(asked, {"changes": [asdict(change) for change in changes]})
+
+
+def _check_devices(devices: int, scale: Scale) -> None:
+    """Refuse more devices than there are now: each study would refuse them by itself."""
+    from implicit_bias import runtime
+
+    runtime.configure(compile_quickly=scale == QUICK_SCALE)
+    runtime.lane_mesh(devices)
 
 
 def _run(

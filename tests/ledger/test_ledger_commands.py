@@ -74,6 +74,7 @@ SPOILT = {
         ("verify --claim dhand.E1 --source johannsen", "no claim has that source, study and id"),
         ("verify --claim dhand.E1 --out file", "folder file cannot be made or written to"),
         ("verify --claim dhand.E1 --out file/within", "name another with --out"),
+        ("verify --claim ch11.A.4 --devices 99", "devices is 99, but JAX sees"),
         ("verify --merge nowhere", "nowhere holds no finished run (it does not exist)"),
         ("verify --merge empty", "it has neither run.json nor ledger.json"),
         ("verify --merge unfinished", "it is not finished"),
