@@ -154,7 +154,9 @@ def run(asked: Namespace) -> None:
                 progress.end(finished=False)
         if done.already_done:
             drawn = (
-                "" if done.presented.anew else f", nor drawn (`implicit-bias report {out}` does)"
+                ""
+                if done.presented.anew
+                else f", nor drawn (`implicit-bias report {shlex.quote(str(out))}` does)"
             )
             if done.presented.anew and is_plugin(study.origin):
                 drawn = (

@@ -95,7 +95,9 @@ def explain(asked: Namespace) -> None:
         told = ledger.explanation(entry, row)
         screen.show(make_table(["id", entry.id], told, align=["left", "left"]))
         if row is None:
-            screen.say(f"Not run yet: implicit-bias verify --claim {entry.id}")
+            if entry.decided_from is not None:
+                size = "" if entry.decided_from == QUICK_SCALE else f" --scale {entry.decided_from}"
+                screen.say(f"Not run yet: implicit-bias verify --claim {entry.id}{size}")
         else:
             if len(row.arms) > 1:
                 screen.show(ledger.arms_table(row))

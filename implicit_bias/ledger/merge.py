@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +144,7 @@ def _findings(folder: Path) -> list[dict[str, Any]]:
     else:
         return list(found)
     raise UserError(
-        f"{folder} has no readable claims.json ({why}); make it with `implicit-bias report {folder}`"
+        f"{folder} has no readable claims.json ({why}); make it with `implicit-bias report {shlex.quote(str(folder))}`"
     )
 
 

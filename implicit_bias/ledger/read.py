@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -46,10 +47,10 @@ def load(path: Path) -> Ledger:
         if (path / "results.nc").exists():  # a ledger in a run's folder would hide the run
             raise UserError(
                 f"{path} is the folder of a run and holds no ledger; make one of it with "
-                f"`implicit-bias verify --merge {path}`"
+                f"`implicit-bias verify --merge {shlex.quote(str(path))}`"
             ) from None
         raise UserError(
-            f"{file} does not exist; make a ledger with `implicit-bias verify --out {path}`"
+            f"{file} does not exist; make a ledger with `implicit-bias verify --out {shlex.quote(str(path))}`"
         ) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); name a ledger") from error

@@ -164,6 +164,8 @@ def test_explain_says_what_a_ledger_says(capsys: pytest.CaptureFixture[str]) -> 
     assert content["entry"]["sentence"]
     assert main(["explain", "ch11.A.5", "--ledger", "smoke"]) == 0
     assert "Not run yet: implicit-bias verify --claim ch11.A.5" in capsys.readouterr().out
+    assert main(["explain", "dhand.eos", "--ledger", "smoke"]) == 0
+    assert "verify --claim dhand.eos --scale laptop\n" in capsys.readouterr().out
     assert main(["explain", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["claims"]) == len(ledger.registry())
 

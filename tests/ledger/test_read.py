@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,14 @@ def test_what_is_no_ledger_at_all_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "ledger.json").write_text(text)
     with pytest.raises(UserError, match="is no ledger"):
         ledger.load(tmp_path)
+
+
+def test_commands_that_are_told_can_be_copied(tmp_path: Path) -> None:
+    """Breaks if the folder of a run, or one without a ledger, is named as no shell would take it."""
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    with pytest.raises(UserError, match=re.escape(f"verify --out '{folder}'`")):
+        ledger.load(folder)
+    (folder / "results.nc").touch()
+    with pytest.raises(UserError, match=re.escape(f"verify --merge '{folder}'`")):
+        ledger.load(folder)
