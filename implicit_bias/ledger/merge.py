@@ -144,7 +144,8 @@ def _findings(folder: Path) -> list[dict[str, Any]]:
     else:
         return list(found)
     raise UserError(
-        f"{folder} has no readable claims.json ({why}); make it with `implicit-bias report {shlex.quote(str(folder))}`"
+        f"{folder} has no readable claims.json ({why}); make it with "
+        f"`implicit-bias report {shlex.quote(str(folder))}`"
     )
 
 
