@@ -58,8 +58,8 @@ def format_estimate(
         high: Upper end of the interval; ignored when ``value`` is a record.
         missing: What stands for an estimate that does not exist, such as ``"diverged"``.
         percent: Multiply by 100 and write ``%`` behind.
-        margin: Where an end of the interval is this number, it is written as it is, not rounded to the
-            digits of the others.
+        margin: Where an end of the interval is this number, it is written as it is wherever the digits
+            of the others would round it.
 
     Returns:
         The estimate; without a usable interval the value alone, followed by ``[no interval]``.
@@ -118,7 +118,9 @@ def format_estimate(
         if bounds[place] == 0:
             shown[place] = "0"
         elif margin is not None and not power and math.isclose(bounds[place], margin, rel_tol=1e-9):
-            shown[place] = f"{margin:g}"
+            # As many decimals as the others where that says the same number: one notation a line.
+            exact = math.isclose(float(shown[place]), margin, rel_tol=1e-9)
+            shown[place] = shown[place] if exact else f"{margin:g}"
     return f"{shown[0]} [{shown[1]}, {shown[2]}]{_power(power) if power else ''}{unit}"
 
 

@@ -109,3 +109,18 @@ def test_diverged() -> None:
 def test_numbers(value: Any, text: str) -> None:
     # Breaks at the edges: rounding up into another power of ten, negative zero, whole numbers.
     assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "margin", "text"),
+    [
+        (2.99, 1.2, 3.52, 1.2, "2.99 [1.20, 3.52]"),
+        (0.998, 0.966, 1.2, 1.2, "0.998 [0.966, 1.200]"),
+        (448.2, 1.25, 916.4, 1.25, "448 [1.25, 916]"),  # 1 would be another number
+    ],
+)
+def test_an_end_at_the_margin_has_the_digits_of_the_others(
+    value: float, low: float, high: float, margin: float, text: str
+) -> None:
+    # Breaks if one line has two notations, or if the smallest effect that matters is rounded.
+    assert format_estimate(value, low, high, margin=margin) == text
