@@ -100,6 +100,7 @@ class Loss:
             raise UserError(
                 f"loss {self.name!r} cannot be used for {task}; choose loss='squared' "
                 f"or data for {' or '.join(self.tasks)}"
+                + (" (targets of an integer type)" if task == "regression" else "")
             )
         if self == LOGISTIC and n_outputs != 1:
             raise UserError(

@@ -108,7 +108,8 @@ def check_classification(dataset: Dataset, why: str = "errors are compared") -> 
     """
     if dataset.task != "classification":
         raise UserError(
-            f"data.name is {dataset.name}, a {dataset.task}, but {why}; choose data with classes"
+            f"data.name is {dataset.name}, a {dataset.task}, but {why}; choose data with classes "
+            "(targets of an integer type)"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from implicit_bias.data.dataset import Dataset
 from implicit_bias.runtime import Layout
@@ -149,11 +150,11 @@ class Plan:
         evaluate one example, two for each multiplication with an addition.
         """
         if not self.programs:
-            return f"nothing is trained; experiments on {self.dataset.name}"
+            return f"nothing is trained; experiments on {self._data()}"
         most = "at most " if any(lane.budget.may_end_early for lane in self.lanes()) else ""
         lines = [
             f"{self.n_lanes} lanes in {len(self.programs)} compiled program(s) on "
-            f"{self.dataset.name}; training alone takes {most}{_duration(self.seconds)}; compiling and "
+            f"{self._data()}; training alone takes {most}{_duration(self.seconds)}; compiling and "
             "measuring, not counted here, come on top",
             f"{'batch':>6} {'optimiser':<12} {'lanes':>6} {'chunks':>6} {'layout':<22} "
             f"{'params':>9} {'MFLOP':>9} {'MB/chunk':>9} {'training':>12}",
@@ -175,6 +176,16 @@ class Plan:
         )
         reasons = (*self.reasons, *summarised(self.convolutions), memory)
         return "\n".join([*lines, *(f"- {reason}" for reason in reasons)])
+
+    def _data(self) -> str:
+        """Name the data, and say where labels may have been saved as numbers by mistake."""
+        data = self.dataset
+        if data.task == "classification":
+            return data.name
+        y = data.y_train
+        labels = data.n_outputs == 1 and bool(np.all((y >= 0) & (y == np.round(y))))
+        hint = " (its targets are whole numbers; saved as an integer type they would be classes)"
+        return f"{data.name}, a regression{hint if labels else ''}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what a resumed run must repeat, as JSON-ready data."""

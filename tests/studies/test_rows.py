@@ -153,7 +153,8 @@ def test_data_without_classes_are_refused_in_one_line() -> None:
     with pytest.raises(UserError) as caught:
         check_classification(SimpleNamespace(name="waves", task="regression"), "labels are drawn")  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "data.name is waves, a regression, but labels are drawn; choose data with classes"
+        "data.name is waves, a regression, but labels are drawn; choose data with classes "
+        "(targets of an integer type)"
     )
 
 

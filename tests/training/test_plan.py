@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
-from implicit_bias import models
+from implicit_bias import losses, models
 from implicit_bias.data import Dataset
 from implicit_bias.training import Budget, Lane, make_plan, table
 from tests.training.conftest import make_lane, make_recipe
@@ -116,3 +117,25 @@ def test_time_is_a_bound_where_lanes_may_end_early(dataset: Dataset):
     early = make_lane(0, budget=Budget(50, target_loss=0.1, evaluate_every=10))
     assert "at most" not in fixed.describe()
     assert "training alone takes at most " in make_plan([early], dataset).describe()
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (
+            [0.0, 1.0, 1.0, 2.0],
+            "on mine, a regression (its targets are whole numbers; saved as an ",
+        ),
+        ([0.0, 1.0, 1.0, 2.5], "on mine, a regression; training alone"),
+    ],
+)
+def test_labels_of_a_floating_point_type_are_told_to_be_a_regression(
+    targets: list[float], said: str
+) -> None:
+    # Breaks if labels that a user saved as floats are trained on as numbers without a word.
+    x, y = np.eye(4, dtype=np.float32), np.array(targets, np.float32)[:, None]
+    data = Dataset("mine", "regression", 1, x, y, x, y)
+    recipe = make_recipe(
+        model=models.Dense((3,), 1), loss=losses.get("squared"), n_train=4, batch_size=2
+    )
+    assert said in make_plan([make_lane(0, 10, recipe=recipe)], data).describe()
