@@ -130,9 +130,13 @@ def get(id: str) -> Entry:
     lower = {name.lower(): name for name in known}
     close = [lower[one] for one in difflib.get_close_matches(id.lower(), lower, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise UserError(
-        f"unknown claim {id!r}{hint} (`implicit-bias explain` without an id lists all {len(known)})"
-    )
+    every = f"`implicit-bias explain` without an id lists all {len(known)}"
+    if not close:  # perhaps a claim of a study of one's own, which no document knows
+        every += (
+            " of the documents; a claim of a study of your own is told by `implicit-bias list "
+            "FILE.py:STUDY`, its verdict by `implicit-bias report DIR`"
+        )
+    raise UserError(f"unknown claim {id!r}{hint} ({every})")
 
 
 def select(

@@ -87,6 +87,10 @@ def test_selection_by_document_id_and_study() -> None:
         ({"ids": ["ch11.C.88"]}, "unknown claim 'ch11.C.88'; did you mean ch11.C.8"),
         ({"ids": ["ch11.C.8.fewer"]}, "unknown claim 'ch11.C.8.fewer'; did you mean ch11.C.8"),
         ({"ids": ["ch11.a.14"]}, "unknown claim 'ch11.a.14'; did you mean ch11.A.14"),
+        (
+            {"ids": ["momentum.flat"]},
+            "a claim of a study of your own is told by `implicit-bias list",
+        ),
         ({"studies": ["margins"]}, "unknown study 'margins'; did you mean 'margin'"),
     ],
 )
