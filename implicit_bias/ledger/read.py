@@ -31,6 +31,11 @@ def load(path: Path) -> Ledger:
     file = path / "ledger.json" if path.is_dir() else path
     try:
         content = parsed(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+        lacking = [key for key in ("schema", "scale", "rows") if key not in content]
+        if lacking:
+            raise ValueError(f"it has no {', '.join(lacking)}")
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']}, not {SCHEMA}")
         if not isinstance(content["rows"], list):

@@ -80,6 +80,8 @@ def test_a_ledger_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     [
         (None, "does not exist; make a ledger with"),
         ("{", "is no ledger"),
+        ("[]", "it holds no object"),
+        ('{"rows": 3}', "it has no schema, scale"),
         ('{"schema": 99, "scale": "laptop", "rows": []}', "its schema is 99, not 1"),
         ('{"schema": 1, "scale": "laptop", "rows": [{"id": 1}]}', "is no ledger"),
         ('{"schema": 1, "scale": "laptop", "rows": [3]}', "is no ledger"),
