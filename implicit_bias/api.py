@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: str,
+    study: str | Path,
     *,
     scale: str | None = None,
     seeds: int | None = None,
@@ -51,13 +51,19 @@ def run(
     from implicit_bias.studies import runner
     from implicit_bias.studies.config import load_config
 
+    if not isinstance(study, str | Path):
+        raise UserError(
+            f"study is of type {type(study).__name__}; give a study's name, a YAML file or 'file.py:NAME'"
+        )
+    if out is not None and not isinstance(out, str | Path):
+        raise UserError(f"out is of type {type(out).__name__}; give the path of a folder")
     if settings is not None and not isinstance(settings, Mapping):
         raise UserError(
             f"settings is a {type(settings).__name__}; give a mapping, such as {{'updates': 100}}"
         )
     given = dict(settings or {}) | ({} if seeds is None else {"seeds": seeds})
     overrides = [f"{key}={_written(key, value)}" for key, value in given.items()]
-    found, checked, size = load_config(study, scale, overrides)
+    found, checked, size = load_config(str(study), scale, overrides)
     folder = Path(out) if out is not None else runner.default_folder(found, checked)
     done = runner.run(found, checked, folder, scale=size, reporter=reporter)
     return done.result.assign_attrs(folder=str(folder))

@@ -50,6 +50,9 @@ def test_names_are_listed_and_wrong_ones_refused() -> None:
         ({"study": "stability", "settings": ["updates"]}, "settings is a list; give a mapping"),
         ({"study": "stability", "out": "file"}, "file"),
         ({"study": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"study": Path("nowhere.yaml")}, "nowhere.yaml"),
+        ({"study": object()}, "study is of type object; give a study's name"),
+        ({"study": "stability", "out": 3}, "out is of type int; give the path of a folder"),
     ],
 )  # fmt: skip
 def test_a_bad_argument_is_said_in_one_line(
