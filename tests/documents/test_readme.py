@@ -76,8 +76,8 @@ def test_a_summary_counts_what_a_ledger_has(script: ModuleType) -> None:
     # its rows.
     about = {"machine": "a processor", "seconds": 3600}
     first, second = {**about, "date": "2026-02-03"}, {**about, "date": "2026-02-04"}
-    eos = Row("dhand.eos", "dhand", "edge-of-stability", "laptop", "conditional", condition="x")
-    rows = [replace(eos, run=first)]
+    coord = Row("dhand.coord", "dhand", "mirror-descent", "laptop", "conditional", condition="x")
+    rows = [replace(coord, run=first)]
     rows += [
         Row(id, "chapter11", "margin", "laptop", "refuted", run=second)
         for id in ("ch11.A.6", "ch11.B.9")
