@@ -111,7 +111,7 @@ def format_estimate(
         if math.isfinite(bound) and bound and float(shown[place]) == 0 and (place or low * high > 0)
     ]
     if lost and power:  # one power of ten for all three would not do
-        shown, power = [format_number(bound, digits=2) for bound in bounds], 0
+        lost, power = [0, 1, 2], 0
     for place in lost:
         shown[place] = format_number(bounds[place], digits=2)
     for place in (1, 2):
@@ -119,8 +119,9 @@ def format_estimate(
             shown[place] = "0"
         elif margin is not None and not power and math.isclose(bounds[place], margin, rel_tol=1e-9):
             # As many decimals as the others where that says the same number: one notation a line.
-            exact = math.isclose(float(shown[place]), margin, rel_tol=1e-9)
-            shown[place] = shown[place] if exact else f"{margin:g}"
+            written = float(f"{margin:.1e}") if place in lost else round(margin, decimals)
+            if not math.isclose(written, margin, rel_tol=1e-9):
+                shown[place] = f"{margin:g}"
     return f"{shown[0]} [{shown[1]}, {shown[2]}]{_power(power) if power else ''}{unit}"
 
 

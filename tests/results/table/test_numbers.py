@@ -124,3 +124,28 @@ def test_an_end_at_the_margin_has_the_digits_of_the_others(
 ) -> None:
     # Breaks if one line has two notations, or if the smallest effect that matters is rounded.
     assert format_estimate(value, low, high, margin=margin) == text
+
+
+@given(
+    margin=st.sampled_from(
+        [1e-9, 0.001, 0.05, 0.1, 1 / 3, 0.9, 1.0, 1.05, 1.2, 1.25, 5.0, 100.0, 1e4]
+    ),
+    spread=st.floats(1e-12, 1e12),
+    inside=st.floats(0, 1),
+    above=st.booleans(),
+)
+def test_an_end_at_the_margin_is_never_rounded_to_another_number(
+    margin: float, spread: float, inside: float, above: bool
+) -> None:
+    """Breaks if the smallest effect that matters reads as another number, or cannot be written at all."""
+    low, high = (margin, margin + spread) if above else (margin - spread, margin)
+    text = format_estimate(low + inside * (high - low), low, high, margin=margin)
+    ends = re.search(r"\[(.*), (.*)\](.*)", text)
+    assert ends is not None
+    if not ends[3]:  # one power of ten for all three follows the digits of the interval
+        end = ends[1] if above else ends[2]
+        end = re.sub(r" × 10(.*)", lambda found: f"e{found[1].translate(_DIGITS)}", end)
+        assert float(end) == pytest.approx(margin, rel=1e-5)
+
+
+_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
