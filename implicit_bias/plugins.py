@@ -18,6 +18,9 @@ from implicit_bias.errors import UserError, unknown
 _PREFIX = "implicit_bias_user_"
 """Modules made of single files are called this and a hash of path and content."""
 
+_SOURCE = "__source__"
+"""Where such a module keeps its text: the file may change after it is loaded."""
+
 
 def is_plugin(spec: object) -> bool:
     """Say whether a name is written as ``module:attribute`` or ``file.py:attribute``.
@@ -90,6 +93,7 @@ def _from_file(place: str, spec: str, kind: str) -> types.ModuleType:
         return sys.modules[name]
     module = types.ModuleType(name)
     module.__file__ = str(path.resolve())
+    vars(module)[_SOURCE] = source.decode("utf-8", "replace")
     # Registered first: dataclasses and pickle look their module up there.
     sys.modules[name] = module
     try:
@@ -134,10 +138,10 @@ def one_line(error: BaseException, file: str | None) -> str:
     return f"running it failed{where}: {type(error).__name__}: {first}"
 
 
-def file_identity(thing: object) -> str:
-    """Return a hash of the user's file in which a thing's class is defined, empty if it is in none."""
-    module = type(thing).__module__
-    return module.removeprefix(_PREFIX) if module.startswith(_PREFIX) else ""
+def source_of(module: types.ModuleType | None) -> str | None:
+    """Return the text of a user's file as it was loaded; None for any other module."""
+    found = vars(module).get(_SOURCE) if module is not None else None
+    return found if isinstance(found, str) else None
 
 
 def blamed(error: BaseException) -> str | None:

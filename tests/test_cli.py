@@ -403,7 +403,7 @@ def test_a_whole_study(capsys: Captured) -> None:
     made["presented"]["code"] = "another"
     record.write_text(json.dumps(made))
     assert main(["run", TARGET, "--seeds", "1", "--out", "whole"]) == 0
-    assert "changed in the study's file need another --out; more --seeds" in capsys.readouterr().out
+    assert "finished; nothing is trained anew; more --seeds" in capsys.readouterr().out
     assert report.stat().st_mtime_ns != drawn
     extended = _json(capsys, "run", TARGET, "--seeds", "2", "--out", "whole")
     assert extended["claims"][0]["n_seeds"] == 2

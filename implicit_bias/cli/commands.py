@@ -27,6 +27,7 @@ from implicit_bias.cli.shared import (
     print_json,
 )
 from implicit_bias.cli.terminal import Progress, Screen, duration
+from implicit_bias.own_code import from_file
 from implicit_bias.plugins import is_plugin
 from implicit_bias.results.table import make_table, verdict_table
 
@@ -158,9 +159,9 @@ def run(asked: Namespace) -> None:
                 if done.presented.anew
                 else f", nor drawn (`implicit-bias report {shlex.quote(str(out))}` does)"
             )
-            if done.presented.anew and is_plugin(study.origin):
+            if done.presented.anew and is_plugin(study.origin) and not from_file(study.settings):
                 drawn = (
-                    "; lanes or measurements that changed in the study's file need another --out"
+                    "; lanes or measurements that changed in the study's module need another --out"
                 )
             screen.say(
                 f"{out} holds this run, finished; nothing is trained anew{drawn}; more --seeds extend it"

@@ -269,13 +269,14 @@ def evaluate(claims: Iterable[Claim], dataset: xr.Dataset, alpha: float = 0.05) 
         any other exception is a mistake in the rule and is not caught.
 
     Raises:
-        ValueError: Two claims have one id, or a comparison uses another smallest effect than its
-            claim.
-        UserError: A rule returns neither a finding nor evidence.
+        UserError: Two claims have one id, a comparison uses another smallest effect than its claim, or
+            a rule returns neither a finding nor evidence.
     """
     claims = list(claims)
     if len({claim.id for claim in claims}) != len(claims):
-        raise ValueError("two claims have the same id")
+        ids = [claim.id for claim in claims]
+        twice = next(one for one in ids if ids.count(one) > 1)
+        raise UserError(f"two claims have the id {twice!r}; name each once")
     outcomes: dict[str, Finding | Evidence] = {}
     comparisons: dict[tuple[str, str], Comparison] = {}
     for claim in claims:
@@ -293,9 +294,9 @@ def evaluate(claims: Iterable[Claim], dataset: xr.Dataset, alpha: float = 0.05) 
             for arm, comparison in outcome.comparisons.items():
                 fixed = claim.smallest_effect
                 if fixed is not None and comparison.smallest_effect != fixed:
-                    raise ValueError(
-                        f"claim {claim.id}, {arm}: smallest effect {comparison.smallest_effect} "
-                        f"is used, but {fixed} was fixed"
+                    raise UserError(
+                        f"claim {claim.id}, {arm}: its rule compares with {comparison.smallest_effect:g}, "
+                        f"but the claim's smallest_effect is {fixed:g}; write the same number in both"
                     )
                 comparisons[claim.id, arm] = comparison
     adjusted = simultaneous(comparisons, alpha)

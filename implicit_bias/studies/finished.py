@@ -45,6 +45,12 @@ def merge(folders: Sequence[Path], out: Path) -> Run:
     shards = [store.load(folder / "results.nc") for folder in folders]
     combined = _as_run(store.combine(shards), shards)
     record = _recorded(folders[0])
+    for folder in folders[1:]:
+        if _recorded(folder).get("made_by", "") != record.get("made_by", ""):
+            raise UserError(
+                f"{folders[0]} and {folder} were made with different versions of your own files; run one "
+                "again (what did not change is kept), then merge"
+            )
     seeds = np.unique(combined["seed"].values).size
     asked = record.get("seeds", 0)
     record |= {"shard": None, "complete": seeds >= asked}

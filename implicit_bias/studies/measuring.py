@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 
-from implicit_bias import plugins
+from implicit_bias.own_code import code_identity
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.studies.lanes import by_architecture
 from implicit_bias.studies.workbench import Workbench
@@ -27,17 +27,25 @@ class Measuring:
         bench: Store, data, layout, progress.
         measurement: What is measured of each lane.
         preparing: Thread that compiles measuring programs.
+        made_by: What else of a user's file decides what it measures, such as the settings' class.
     """
 
-    def __init__(self, bench: Workbench, measurement: Measurement, preparing: Executor) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        measurement: Measurement,
+        preparing: Executor,
+        made_by: Sequence[object] = (),
+    ) -> None:
         self.bench, self.measurement, self.preparing = bench, measurement, preparing
+        self.made_by = made_by
         self.measurers: dict[Any, Measurer] = {}
 
     @property
     def kind(self) -> str:
         """Name of what measuring leaves."""
-        # Of a user's file the text counts too: mended, it measures anew what a failed run has measured.
-        what = repr(self.measurement) + plugins.file_identity(self.measurement)
+        # Of a user's file the text counts too: changed, it measures anew what was measured before.
+        what = repr(self.measurement) + code_identity(self.measurement, *self.made_by)
         return f"measured-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     def missing(self, lanes: Mapping[str, Lane]) -> dict[str, Lane]:

@@ -38,7 +38,17 @@ class How:
 
 
 class Record:
-    """``run.json``: whose folder this is, and whether the run is complete."""
+    """``run.json``: whose folder this is, and whether the run is complete.
+
+    Args:
+        out: Folder of the run.
+        study: What is run.
+        settings: Its settings.
+        scale: Name of the size.
+        shard: Which seeds, None for all.
+        dataset: Its data.
+        made_by: What of the user's own files decides what a run computes; empty where none does.
+    """
 
     def __init__(
         self,
@@ -48,6 +58,7 @@ class Record:
         scale: str,
         shard: tuple[int, int] | None,
         dataset: Dataset,
+        made_by: str = "",
     ) -> None:
         self.path = out / "run.json"
         self.out = out
@@ -61,6 +72,7 @@ class Record:
             "shard": list(shard) if shard else None,
             "data_checksum": dataset.checksum,
             "settings": settings.to_json(),
+            "made_by": made_by,
         }
 
     def read(self) -> dict[str, Any] | None:
@@ -131,12 +143,18 @@ class Record:
             )
         return dataclasses.replace(how, strategy=layout["strategy"], tile=layout["tile"])
 
+    def outdated(self) -> bool:
+        """Say whether files of the user's made the run that have changed since where it matters."""
+        previous = self.read()
+        return previous is not None and previous.get("made_by", "") != self.content["made_by"]
+
     def is_done(self) -> bool:
         """Say whether all that is asked for is there."""
         previous = self.read()
         return (
             previous is not None
             and previous["complete"]
+            and not self.outdated()
             and previous["seeds"] >= self.settings.seeds
             and (previous["settings"]["keep_params"] or not self.settings.keep_params)
             # Whoever removed a damaged result has it put together again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from implicit_bias.data import Dataset
 from implicit_bias.errors import UserError
+from implicit_bias.own_code import code_identity
 from implicit_bias.results import store
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.results.lock import RunLock
@@ -117,7 +119,9 @@ def run(
     # Everything that can be refused is refused before anything is written.
     record = Record(out, study, settings, scale, shard, dataset)
     how = record.check(resume, how)
-    _checked_plan(study, settings, dataset, how, shard)
+    plan = _checked_plan(study, settings, dataset, how, shard)
+    made_by = _made_by(study, plan)
+    record = Record(out, study, settings, scale, shard, dataset, made_by)
 
     with RunLock(out), interrupts_between_segments(reporter) as interrupted:
         how = record.check(resume, how)
@@ -126,8 +130,12 @@ def run(
             files = record.report_files(code_digest(study))
             before = None if files is None else read_presented(files)
             return Run(out, result, before or _present(study, result, record), already_done=True)
+        if record.outdated():
+            reporter.say(
+                f"files of your own have changed since the run in {out}; what that changes is made anew"
+            )
         record.write(how, complete=False)
-        worker = Worker(study, settings, out, dataset, how, shard, reporter, interrupted)
+        worker = Worker(study, settings, out, dataset, how, shard, reporter, interrupted, made_by)
         result = worker.work()
         store.save(result, out / "results.nc", worker.timing())
         presented = present(study, result, out)
@@ -144,6 +152,17 @@ def _present(study: Study, result: xr.Dataset, record: Record) -> Presented:
     presented = present(study, result, record.out)
     record.note_report(code_digest(study), presented.files)
     return presented
+
+
+def _made_by(study: Study, plan: Plan) -> str:
+    """Return a digest of what of a user's own files decides what a run computes; empty without any."""
+    does = [
+        stage.experiment if isinstance(stage, Trials) else stage.lanes for stage in study.stages
+    ]
+    own = code_identity(*does, study.measurement, study.probe, study.derive, study.settings)
+    parts = sorted({part for program in plan.programs for part in program.recipe.own_code})
+    found = [own, *parts] if own else parts
+    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:16] if found else ""
 
 
 def _checked_plan(

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from implicit_bias.own_code import code_identity
 from implicit_bias.results.checkpoint import write_atomic
 from implicit_bias.results.lane_store import MODEL_STATE, PARAMS, flatten_tree, leaves_of
 from implicit_bias.studies.once import Once
@@ -33,19 +34,27 @@ class Trainer:
         out: Folder of the run, for the plan.
         compiling: Threads that compile programs in the order in which they are needed, each what no other
             has begun.
+        made_by: What else of a user's file decides what is probed, such as the settings' class.
     """
 
     def __init__(
-        self, bench: Workbench, probe: Probe | None, out: Path, compiling: Sequence[Executor]
+        self,
+        bench: Workbench,
+        probe: Probe | None,
+        out: Path,
+        compiling: Sequence[Executor],
+        made_by: Sequence[object] = (),
     ) -> None:
         self.bench, self.probe, self.out, self.compiling = bench, probe, out, compiling
+        self.made_by = made_by
 
     @property
     def kind(self) -> str:
         """Name of what training leaves; lanes that were not probed so are trained again."""
         if self.probe is None:
             return "trained"
-        return f"trained-{hashlib.sha256(repr(self.probe).encode()).hexdigest()[:8]}"
+        what = repr(self.probe) + code_identity(self.probe, *self.made_by)
+        return f"trained-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     def __call__(self, name: str, lanes: Mapping[str, Lane], keep: Container[str]) -> None:
         """Train the lanes that are not trained yet, or whose parameters are needed and gone.

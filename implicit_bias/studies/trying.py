@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 import jax
 import numpy as np
 
-from implicit_bias import plugins
 from implicit_bias.results.lane_store import PARAMS
 from implicit_bias.studies.workbench import Workbench
 from implicit_bias.training import Lane
@@ -27,6 +26,8 @@ class Trying:
         digest: Of the run's settings; with the seed and the data it decides every number.
         dtype: Floating-point type of the data, where nothing is trained.
         preparing: Thread that compiles.
+        made_by: What of the user's own files decides what a run computes, the lanes that are compared
+            among them; empty where none does.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class Trying:
         digest: str,
         dtype: str,
         preparing: Executor,
+        made_by: str = "",
     ) -> None:
         self.bench, self.name, self.experiment = bench, name, experiment
         self.digest, self.dtype, self.preparing = digest, dtype, preparing
+        self.made_by = made_by
         self.experimenter: Experimenter | None = None
 
     @property
@@ -49,7 +52,7 @@ class Trying:
 
     def identity(self, seed: int) -> str:
         """Return a short hash of what decides the numbers of a seed."""
-        name = self.name + plugins.file_identity(self.experiment)
+        name = self.name + self.made_by
         content = [name, self.digest, self.bench.dataset.checksum, seed]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 

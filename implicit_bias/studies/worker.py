@@ -48,6 +48,7 @@ class Worker:
         shard: tuple[int, int] | None,
         reporter: Reporter,
         interrupted: Interrupts,
+        made_by: str = "",
     ) -> None:
         self.study, self.settings, self.dataset, self.shard = study, settings, dataset, shard
         self.store = LaneStore(out / "lanes")
@@ -58,11 +59,16 @@ class Worker:
         # at the end in another, which then helps the first.
         self.compiling, self.preparing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         probe = study.probe(settings, dataset) if study.probe is not None else None
-        self.trainer = Trainer(bench, probe, out, (self.compiling, self.preparing))
+        shared = (study.settings,)  # settings have properties and defaults of their own
+        self.trainer = Trainer(
+            bench, probe, out, (self.compiling, self.preparing), (study.probe, *shared)
+        )
         self.measuring: Measuring | None = None
         if study.measurement is not None:
             measurement = study.measurement(settings, dataset)
-            self.measuring = Measuring(bench, measurement, self.preparing)
+            self.measuring = Measuring(
+                bench, measurement, self.preparing, (study.measurement, *shared)
+            )
         self.weights = Weights(bench, self.seeds)
         self.stages = study.wanted(settings)
         self.has_rounds = any(isinstance(stage, Rounds) for stage in self.stages)
@@ -74,6 +80,7 @@ class Worker:
                 settings.digest(),
                 settings.dtype,
                 self.preparing,
+                made_by,
             )
             for stage in self.stages
             if isinstance(stage, Trials)

@@ -25,6 +25,7 @@ from implicit_bias.models import Model
 from implicit_bias.models.base import traced_settings
 from implicit_bias.models.computed import PRECISIONS, Computed, Precision
 from implicit_bias.optimizers import Optimizer, Schedule
+from implicit_bias.own_code import code_identity
 from implicit_bias.ranges import Setting
 from implicit_bias.training.budget import Budget
 
@@ -181,6 +182,28 @@ class Recipe:
         return self.model if self.precision is None else Computed(self.model, self.precision)
 
     @property
+    def own_code(self) -> list[str]:
+        """The parts that are not this package's, whose short names may coincide.
+
+        A part from a user's file has a digest of the statements it is made of, so that an edit of these
+        makes other lanes.
+        """
+        parts: list[Any] = [self.loss.function, self.optimizer.direction]
+        if self.optimizer.rule is not None:
+            parts.append(self.optimizer.rule.evaluate)
+        model: Any = self.model
+        while model is not None:  # a model may be made of another
+            parts.append(model)
+            parts += [getattr(model, n) for n in ("module", "factory") if hasattr(model, n)]
+            model = getattr(model, "model", None)
+        names = []
+        for part in parts:
+            named = part if hasattr(part, "__qualname__") else type(part)
+            if str(named.__module__).split(".")[0] != "implicit_bias":
+                names.append(f"{code_identity(part) or named.__module__}.{named.__qualname__}")
+        return names
+
+    @property
     def initial_settings(self) -> tuple[str, ...]:
         """Names of the traced settings that a lane's first parameters and labels depend on."""
         return (*ENGINE_SETTINGS, *(setting.name for setting in traced_settings(self.model)))
@@ -330,7 +353,7 @@ class Lane:
             content["start"] = _digest(self.start, self.recipe.dtype)
         if copies := {role: copy for role, copy in self.replicates.items() if copy}:
             content["replicates"] = copies
-        if own := _own_code(self.recipe):
+        if own := self.recipe.own_code:
             content["own_code"] = own
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -365,25 +388,3 @@ def _digest(tree: Any, dtype: Any) -> str:
     for leaf in jax.tree.leaves(tree):
         digest.update(np.asarray(leaf, dtype=dtype).tobytes())
     return digest.hexdigest()
-
-
-def _own_code(recipe: Recipe) -> list[str]:
-    """Name the parts of a recipe that are not this package's: their short names may coincide.
-
-    A part from a user's file is in a module whose name holds a digest of the file, so that an edited
-    file makes other lanes.
-    """
-    parts: list[Any] = [recipe.loss.function, recipe.optimizer.direction]
-    if recipe.optimizer.rule is not None:
-        parts.append(recipe.optimizer.rule.evaluate)
-    model: Any = recipe.model
-    while model is not None:  # a model may be made of another
-        parts.append(model)
-        parts += [getattr(model, name) for name in ("module", "factory") if hasattr(model, name)]
-        model = getattr(model, "model", None)
-    names = []
-    for part in parts:
-        named = part if hasattr(part, "__qualname__") else type(part)
-        if str(named.__module__).split(".")[0] != "implicit_bias":
-            names.append(f"{named.__module__}.{named.__qualname__}")
-    return names
