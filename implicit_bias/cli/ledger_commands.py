@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from argparse import Namespace
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = "ledger"
 """Folder of a ledger whose ``--out`` is not given, with the size behind it."""
+
+RUNS = "runs"
+"""Where runs go that are given no ``--out``."""
 
 
 def verify(asked: Namespace) -> None:
@@ -89,7 +93,7 @@ def explain(asked: Namespace) -> None:
         if asked.id is None:
             _list(asked, screen)
             return
-        entry = ledger.get(asked.id)
+        entry = _entry(asked.id)
         made = ledger.shipped() if asked.ledger is None else ledger.load(Path(asked.ledger))
         row = next((row for row in made.rows if row.id == entry.id), None)
         told = ledger.explanation(entry, row)
@@ -105,6 +109,36 @@ def explain(asked: Namespace) -> None:
             for figure in ledger.figures_of(entry, row, folder):
                 screen.say(f"Figure: {figure}")
         print_json(asked, {"entry": asdict(entry), "row": None if row is None else asdict(row)})
+
+
+def _entry(id: str) -> Entry:
+    """Return an entry of the registry.
+
+    Raises:
+        UserError: There is none; says where the verdict of a claim is that is a study's own, and no document's.
+    """
+    from implicit_bias import ledger
+
+    try:
+        return ledger.get(id)
+    except UserError:
+        files = [file for file in Path(RUNS).glob("*/claims.json") if id in _claims_in(file)]
+        if not files:
+            raise
+        folder = max(files, key=lambda file: file.stat().st_mtime).parent
+        last = ", the last of its runs" if len(files) > 1 else ""
+        raise UserError(
+            f"claim {id!r} is a study's own, and explain tells of the documents' claims; its verdict "
+            f"is in {folder / 'report.html'}{last}; `implicit-bias report {shlex.quote(str(folder))}` shows it"
+        ) from None
+
+
+def _claims_in(file: Path) -> set[str]:
+    """Return the ids of the claims that a run has judged; none where the file cannot be read."""
+    try:
+        return {str(entry["id"]) for entry in json.loads(file.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
 
 
 def compare(asked: Namespace) -> None:

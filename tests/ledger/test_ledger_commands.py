@@ -170,6 +170,20 @@ def test_explain_says_what_a_ledger_says(capsys: pytest.CaptureFixture[str]) -> 
     assert len(json.loads(capsys.readouterr().out)["claims"]) == len(ledger.registry())
 
 
+def test_explain_says_where_the_verdict_of_a_studys_own_claim_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Breaks if a claim of one's own study is called unknown, or a damaged file of a run ends in a traceback."""
+    for name, content in (("mine-1", '[{"id": "my.own"}]'), ("spoilt", '[{"id": "my.own"')):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "claims.json").write_text(content)
+    assert main(["explain", "my.own"]) == 2
+    said = capsys.readouterr().err
+    assert "its verdict is in runs/mine-1/report.html; `implicit-bias report runs/mine-1`" in said
+    assert main(["explain", "my.other"]) == 2
+    assert "its verdict by `implicit-bias report DIR`" in capsys.readouterr().err
+
+
 def test_merging_runs_of_a_study_of_ones_own_is_refused_or_left_out(tmp_path: Path) -> None:
     """Breaks if a run that judges none of the documents' claims ends in a traceback."""
     folder = tmp_path / "own"
