@@ -115,7 +115,7 @@ def _entry(id: str) -> Entry:
     """Return an entry of the registry.
 
     Raises:
-        UserError: There is none; says where the verdict of a claim is that is a study's own, and no document's.
+        UserError: There is none; says where the verdict of a claim that is a study's own is.
     """
     from implicit_bias import ledger
 
@@ -129,7 +129,8 @@ def _entry(id: str) -> Entry:
         last = ", the last of its runs" if len(files) > 1 else ""
         raise UserError(
             f"claim {id!r} is a study's own, and explain tells of the documents' claims; its verdict "
-            f"is in {folder / 'report.html'}{last}; `implicit-bias report {shlex.quote(str(folder))}` shows it"
+            f"is in {folder / 'report.html'}{last}; "
+            f"`implicit-bias report {shlex.quote(str(folder))}` shows it"
         ) from None
 
 

@@ -173,7 +173,7 @@ def test_explain_says_what_a_ledger_says(capsys: pytest.CaptureFixture[str]) -> 
 def test_explain_says_where_the_verdict_of_a_studys_own_claim_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Breaks if a claim of one's own study is called unknown, or a damaged file of a run ends in a traceback."""
+    """Breaks if one's own claim is called unknown, or a damaged file of a run ends in a traceback."""
     for name, content in (("mine-1", '[{"id": "my.own"}]'), ("spoilt", '[{"id": "my.own"')):
         Path("runs", name).mkdir(parents=True)
         Path("runs", name, "claims.json").write_text(content)

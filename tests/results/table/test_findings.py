@@ -64,6 +64,12 @@ def test_a_comparison_by_itself_keeps_its_boundary() -> None:
     assert effect_text(arm) == "39 [1.1, 278]"
 
 
+def test_an_end_at_the_boundary_has_the_digits_of_the_others() -> None:
+    # Breaks if one report writes an interval in two ways, with its boundary known and without.
+    arm = {"effect": 2.05, "interval": [1.2, 2.84]}
+    assert effect_text(arm) == effect_text({**arm, "boundary": 1.2}) == "2.05 [1.20, 2.84]"
+
+
 def test_published_values() -> None:
     # Breaks if a published 11.8 reads 11.80, as if more digits had been published.
     assert published_text({"published": 11.8}) == "11.8"
