@@ -133,7 +133,11 @@ def from_arrays(
             continue
         value = np.asarray(arrays[key])
         if not (np.issubdtype(value.dtype, np.number) or value.dtype == np.bool_):
-            raise UserError(f"{place}: {key} has dtype {value.dtype}; it must hold real numbers")
+            how = "; number the classes from 0, as np.unique(y, return_inverse=True)[1] does"
+            raise UserError(
+                f"{place}: {key} has dtype {value.dtype}; it must hold real numbers"
+                f"{how if key.startswith('y_') and value.dtype.kind in 'USO' else ''}"
+            )
         if np.issubdtype(value.dtype, np.complexfloating):
             raise UserError(f"{place}: {key} is complex; it must hold real numbers")
         kept[key] = _stored_inputs(value) if key.startswith("x_") else _stored_targets(value)

@@ -48,6 +48,7 @@ def test_columns_of_labels_and_validation_sets_are_understood(arrays: Arrays) ->
         ({"x_train": np.full((12, 3, 3), np.nan)}, "x_train is not finite"),
         ({"x_train": np.full((12, 3, 3), 1e300)}, "x_train is not finite"),
         ({"x_train": np.array(["a"] * 12)}, "x_train has dtype <U1"),
+        ({"y_train": np.array(["a"] * 12)}, r"y_train has dtype <U1.*np\.unique"),
         ({"x_train": np.zeros((12, 2), complex)}, "x_train is complex"),
         ({"x_test": np.zeros((6, 2, 2), np.uint8)}, "x_test has inputs of shape"),
         ({"x_train": np.zeros((0, 3, 3), np.uint8), "y_train": np.zeros(0, int)}, "no examples"),
