@@ -125,6 +125,10 @@ def _call(factory: Callable[..., Any], label: str, options: dict[str, Any]) -> A
     try:
         inspect.signature(factory).bind(**options)
     except TypeError as error:
+        if not options:
+            raise UserError(
+                f"model {label} is made with options: {error}; give them, or name a network that is made"
+            ) from None
         raise UserError(f"model {label} cannot take options {sorted(options)}: {error}") from None
     except ValueError:  # a callable without a signature
         pass

@@ -6,7 +6,8 @@ Three layouts are understood, told apart by the names of their arrays:
   ``layer_0.weight``; for an adapted Flax network, the network's own names. Read as they are.
 * PyTorch: ``....weight`` of shape (n_out, n_in), as in ``Dense``, and ``....bias``.
 * Flax: ``.../kernel`` of shape (n_in, n_out), which is transposed, and ``.../bias``, with or
-  without an outer ``params``.
+  without an outer ``params``. Flax numbers layers as they are made: of ``Dense(3)(Dense(8)(x))`` the
+  outer one is number 0. Give ``order`` for a network that is written so.
 
 The last two describe a plain network ``h Wᵀ + b``. A ``Dense`` model in another parameterisation
 multiplies its weights on the way, so they are divided by that multiplier here: the loaded network
@@ -107,6 +108,10 @@ def _from_layers(
             f"the weights have {len(names)} layers ({_some(names)}), but the model has "
             f"{model.depth}; choose widths to match"
         )
+    if order is None and _fit(groups, names[::-1], wanted) and not _fit(groups, names, wanted):
+        raise UserError(
+            f"the layers of the weights fit in the reverse order alone; give order={names[::-1]}"
+        )
     params: Params = {}
     multipliers = model.layers(example.size, example.dtype)
     for index, name in enumerate(names):
@@ -135,6 +140,19 @@ def _from_layers(
             for part, (value, multiplier) in pieces.items()
         }
     return params
+
+
+def _fit(
+    groups: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str], wanted: Mapping[str, Any]
+) -> bool:
+    """Say whether layers in this order have the shapes of the model's."""
+    shapes = [
+        groups[name]["weight"].shape
+        if "weight" in groups[name]
+        else groups[name].get("kernel", np.zeros(())).shape[::-1]
+        for name in names
+    ]
+    return shapes == [wanted[f"layer_{index}/weight"].shape for index in range(len(names))]
 
 
 def _ordered(groups: Mapping[str, Any], order: Sequence[str] | None) -> list[str]:

@@ -106,10 +106,9 @@ class DataSettings(Section):
             given = {"data.n_train": self.n_train} if self.n_train else {}
             if self.n_valid:
                 given["data.n_valid"] = self.n_valid
-            raise UserError(
-                refusal(given, f"{dataset.name} has {dataset.n_train} training examples for both; "
-                        "choose fewer")
-            )  # fmt: skip
+            both = " for both" if self.n_valid else ""
+            there = f"{dataset.name} has {dataset.n_train} training examples{both}"
+            raise UserError(refusal(given, f"{there}; choose fewer"))
         return self.n_train or dataset.n_train - self.n_valid, self.n_valid
 
 
@@ -163,7 +162,7 @@ class ModelSettings(Section):
                     f"{sorted(self.options)}: {error}"
                 ) from None
             return models.get(found(outputs, **self.options))
-        return models.get(found, **self.options)
+        return models.get(self.name, **self.options)
 
 
 class StudySettings(Section):

@@ -240,6 +240,8 @@ def test_get_a_users_own(tmp_path: Any):
         model = models.get(spec, **({"width": 7} if width == 7 else {}))
         params, state = model.init(KEY, example)
         assert model.apply(params, state, x, train=True)[0].shape == (2, width)
+    with pytest.raises(UserError, match=r"py:build is made with options: .*'depth'"):
+        models.get(f"{file}:build")
     with pytest.raises(UserError, match="gave int"):
         models.get(f"{file}:number")
     with pytest.raises(UserError, match="gave Half, which lacks describe, output_axis; see"):

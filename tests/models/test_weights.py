@@ -159,6 +159,22 @@ def test_a_flax_file_in_numerical_order(tmp_path: Path):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_layers_of_nested_calls_name_their_order():
+    # Flax numbers the outer of nested calls first. Broken by sending the user to widths that are right,
+    # or by an order in the message that does not load.
+    class Nested(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(3)(jnp.tanh(linen.Dense(6)(x)))
+
+    net, model = Nested(), Dense((6,), 3, "tanh")
+    variables = net.init(jax.random.key(0), X)
+    with pytest.raises(UserError, match=r"give order=\['params/Dense_1', 'params/Dense_0'\]"):
+        load_weights(model, EXAMPLE, variables)
+    loaded = load_weights(model, EXAMPLE, variables, order=["params/Dense_1", "params/Dense_0"])
+    np.testing.assert_allclose(outputs(model, loaded), net.apply(variables, X), rtol=1e-5)
+
+
 def test_layers_in_a_given_order():
     # Names without numbers say nothing about the order. Broken by an order that is ignored.
     layers = arrays()

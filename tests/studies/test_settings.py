@@ -55,7 +55,7 @@ def test_the_named_network_has_the_widths_of_the_settings() -> None:
     assert built == models.Dense((3, 4), 2, "erf", "standard", "glorot", bias=False)
 
 
-def test_registered_models_are_chosen_by_name_and_options() -> None:
+def test_registered_models_are_chosen_by_name_and_options(tmp_path: Path) -> None:
     # As YAML gives them. Breaks if options are dropped, or change the hash of runs without them.
     given = '{"model": {"name": "resnet", "options": {"depth": 10, "width": 4, "norm": "group"}}}'
     settings = StudySettings.model_validate_json(given, strict=True)
@@ -64,8 +64,11 @@ def test_registered_models_are_chosen_by_name_and_options() -> None:
     settings = StudySettings.model_validate_json(given, strict=True)
     assert settings.model.build(3) == models.cnn5(2, 3, pools=(1, 2, 2, 7))
     assert settings.digest() != StudySettings(model=ModelSettings(name="cnn5")).digest()
+    own = tmp_path / "own.py"
+    own.write_text("from flax import linen\nclass Net(linen.Module):\n    width: int\n")
     for model, says in (
         (ModelSettings(name="resnet", options={"dept": 10}), "cannot take options"),
+        (ModelSettings(name=f"{own}:Net"), r"model \S*own\.py:Net is made with options"),
         (ModelSettings(name="reznet"), "did you mean 'resnet'"),
         (ModelSettings(options={"width": 3}), "dense is described by model.widths"),
     ):
