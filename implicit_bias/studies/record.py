@@ -122,7 +122,8 @@ class Record:
             return how
         for key in ("study", "version", "data_checksum", "shard", "digest"):
             if previous.get(key) != self.content[key]:
-                what = "other settings" if key == "digest" else f"{key} {previous.get(key)!r}"
+                others = {"digest": "other settings", "data_checksum": "other data"}
+                what = others.get(key, f"{key} {previous.get(key)!r}")
                 raise UserError(
                     f"{self.out} holds a run with {what}; name another folder with --out, "
                     "or remove it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,9 +161,15 @@ def _made_by(study: Study, plan: Plan) -> str:
         stage.experiment if isinstance(stage, Trials) else stage.lanes for stage in study.stages
     ]
     own = code_identity(*does, study.measurement, study.probe, study.derive, study.settings)
-    parts = sorted({part for program in plan.programs for part in program.recipe.own_code})
-    found = [own, *parts] if own else parts
-    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:16] if found else ""
+    recipes = [program.recipe for program in plan.programs]
+    if not own and not any(recipe.own_code for recipe in recipes):
+        return ""
+    # What a network is made with, and the defaults of an optimiser's settings, are in no function.
+    parts = {
+        json.dumps([one.own_code, one.describe(), one.setting_defaults()], sort_keys=True)
+        for one in recipes
+    }
+    return hashlib.sha256("\0".join([own, *sorted(parts)]).encode()).hexdigest()[:16]
 
 
 def _checked_plan(

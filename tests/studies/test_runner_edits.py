@@ -23,8 +23,10 @@ class Net(Dense):
     def apply(self, params, state, x, *, train, key=None):
         return super().apply(params, state, 1.0 * x, train=train, key=key)
 
+WIDTH = 3
+
 def network(outputs):
-    return Net((3,), outputs)
+    return Net((WIDTH,), outputs)
 """
 SMALL = Path(__file__).with_name("small_study.py").read_text(encoding="utf-8")
 
@@ -87,12 +89,13 @@ def test_what_decides_no_number_computes_nothing(tmp_path: Path, counted: Any) -
 
 # Breaks if the network of a file as it was is taken for that of the file as it is, in a study that comes
 # with the package or another file: settings say the same.
-def test_an_edited_model_is_trained_anew(tmp_path: Path, counted: Any) -> None:
+@pytest.mark.parametrize("edit", [("1.0 * x", "2.0 * x"), ("WIDTH = 3", "WIDTH = 4")])
+def test_an_edited_model_is_trained_anew(tmp_path: Path, edit: tuple[str, str]) -> None:
     model = tmp_path / "net.py"
     settings = {"model": {"name": f"{model}:network"}}
     model.write_text(MODEL)
     before = _run(tmp_path / "out", SMALL, settings)
-    model.write_text(MODEL.replace("1.0 * x", "2.0 * x"))
+    model.write_text(MODEL.replace(*edit))
     after = _run(tmp_path / "out", SMALL, settings)
     assert not after.already_done
     assert not before.result["log_train_loss"].identical(after.result["log_train_loss"])

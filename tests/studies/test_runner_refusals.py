@@ -47,7 +47,7 @@ def finished(small: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("other settings", {"settings": {"updates": 6}}),
         ("study 'small-study'", {"study": {"name": "another"}}),
         ("version '.*'; name another folder", {"other": "version"}),
-        ("data_checksum", {"settings": {"data": {"n_train": 24, "n_valid": 8, "n_test": 21}}}),
+        ("other data", {"settings": {"data": {"n_train": 24, "n_valid": 8, "n_test": 21}}}),
         ("shard None", {"shard": (1, 2)}),
         ("strategy by default", {"how": How(strategy="vmap")}),
         ("strategy by default", {"how": How(strategy="map")}),
