@@ -61,6 +61,11 @@ def run(
         raise UserError(
             f"settings is a {type(settings).__name__}; give a mapping, such as {{'updates': 100}}"
         )
+    if reporter is not None and not hasattr(reporter, "begin"):
+        raise UserError(
+            f"reporter is {reporter!r}; give an object with begin, advance, end and say, as "
+            "studies.reporter.Reporter has them, or leave it out"
+        )
     given = dict(settings or {}) | ({} if seeds is None else {"seeds": seeds})
     overrides = [f"{key}={_written(key, value)}" for key, value in given.items()]
     found, checked, size = load_config(str(study), scale, overrides)

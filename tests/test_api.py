@@ -53,6 +53,7 @@ def test_names_are_listed_and_wrong_ones_refused() -> None:
         ({"study": Path("nowhere.yaml")}, "nowhere.yaml"),
         ({"study": object()}, "study is of type object; give a study's name"),
         ({"study": "stability", "out": 3}, "out is of type int; give the path of a folder"),
+        ({"study": "stability", "reporter": print}, "give an object with begin"),
     ],
 )  # fmt: skip
 def test_a_bad_argument_is_said_in_one_line(

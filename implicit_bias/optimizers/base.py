@@ -120,6 +120,10 @@ class Optimizer:
     move: Callable[[Settings], optax.GradientTransformation] | None = None
     domain: Callable[[np.ndarray], str] | None = None
 
+    def __repr__(self) -> str:
+        own = "".join(f", {setting.name}={setting.default:g}" for setting in self.hyperparameters)
+        return f"Optimizer({self.name!r}{own})"
+
     @property
     def gradients(self) -> int:
         """What one update costs, in gradients of the batch."""

@@ -83,6 +83,9 @@ class Pruner:
     needs_key: bool = False
     rounds: int = 1
 
+    def __repr__(self) -> str:
+        return f"Pruner({self.name!r})"
+
 
 def weight_loss(
     problem: PruningProblem, params: Params, mask: Mask

@@ -191,6 +191,8 @@ class Recipe:
         parts: list[Any] = [self.loss.function, self.optimizer.direction]
         if self.optimizer.rule is not None:
             parts.append(self.optimizer.rule.evaluate)
+        if self.optimizer.move is not None:
+            parts.append(self.optimizer.move)
         model: Any = self.model
         while model is not None:  # a model may be made of another
             parts.append(model)

@@ -306,3 +306,9 @@ def test_a_second_rule_or_a_setting_of_the_same_name_is_refused() -> None:
     with pytest.raises(UserError, match="both have a setting 'momentum'"):
         with_rule(optimizers.HEAVY_BALL, clash)
     assert dataclasses.replace(optimizers.SGD, rule=clash).gradients == 1
+
+
+def test_an_optimiser_prints_as_its_name_and_settings() -> None:
+    # Breaks if a notebook shows addresses of functions and every range.
+    assert repr(optimizers.get("adam")) == "Optimizer('adam', b1=0.9, b2=0.999, eps=1e-08)"
+    assert repr(optimizers.get("sgd")) == "Optimizer('sgd')"

@@ -148,3 +148,8 @@ def test_synflow_leaves_norms_out() -> None:
     flow = float((last @ (branch + beside) @ first).sum())  # an image of ones, 1 × 1 windows
     np.testing.assert_allclose([sums["layer_0"], sums["layer_3"]], flow, rtol=1e-12)
     np.testing.assert_allclose(sums["layer_1"] + sums["layer_2"], flow, rtol=1e-12)
+
+
+def test_a_pruner_prints_as_its_name() -> None:
+    # Breaks if a notebook shows addresses of functions.
+    assert repr(pruning.get("magnitude")) == "Pruner('magnitude')"
