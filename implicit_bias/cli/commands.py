@@ -317,6 +317,7 @@ def _scale(folders: Sequence[Path]) -> str:
 def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: float) -> None:
     """Show what came out: tables, verdicts, files; and the JSON."""
     from implicit_bias.results import claims
+    from implicit_bias.studies.present import diverged_words
 
     presented = done.presented
     screen.say()
@@ -327,8 +328,8 @@ def _finish(asked: Namespace, screen: Screen, done: Run, scale: str, seconds: fl
         "once; where one is decided, its interval ends at the smallest effect that matters."
     )
     screen.show(dataclasses.replace(verdict_table(presented.findings), caption=caption))
-    if done.note:
-        screen.say(f"Note: {done.note}")
+    for note in filter(None, (done.note, diverged_words(done.result))):
+        screen.say(f"Note: {note}")
     files = [done.out / "results.nc", *presented.files]
     shown = [os.path.relpath(file, done.out) for file in files]
     screen.say(f"Left in {done.out}: {', '.join(shown)}")

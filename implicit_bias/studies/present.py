@@ -138,7 +138,7 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
     report.write_report(
         path,
         title=study.title,
-        summary=_summary(findings),
+        summary=" ".join(filter(None, (_summary(findings), diverged_words(result)))),
         verdicts=claims_module.to_json(findings, study.claims),
         tables=tables,
         figures=images,
@@ -147,6 +147,22 @@ def present(study: Study, result: xr.Dataset, out: Path) -> Presented:
         notes=study.methods.split("\n\n"),
     )
     return Presented(findings, tables, [*files, path])
+
+
+def diverged_words(result: xr.Dataset) -> str:
+    """Say how many lanes diverged, and of which arms; empty where none did."""
+    if "diverged" not in result or not result.sizes.get("lane"):
+        return ""
+    diverged = result["diverged"].values.astype(bool)
+    if not diverged.any():
+        return ""
+    arms = result["arm"].values if "arm" in result.coords else result["stage"].values
+    names = dict.fromkeys(str(arm) for arm in arms[diverged])
+    named = list(names)[:6] + (["…"] if len(names) > 6 else [])
+    return (
+        f"{diverged.sum()} of {diverged.size} lanes diverged and are left out in pairs: "
+        f"{', '.join(named)}."
+    )
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -142,3 +142,17 @@ def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(UserError, match=r"report\.html"):
         present.present(STUDY, _result(), tmp_path)
+
+
+def test_lanes_that_diverged_are_told_of_with_their_arms(tmp_path: Path) -> None:
+    # Breaks if a comparison that lost its seeds to divergence looks like any other.
+    result = _result()
+    assert present.diverged_words(result) == ""
+    result["diverged"] = ("lane", [False, True, False, True])
+    said = "2 of 4 lanes diverged and are left out in pairs: y."
+    assert present.diverged_words(result) == said
+    study = Study("shown", "Shown", StudySettings, (), ())
+    present.present(study, result, tmp_path)
+    assert said in (tmp_path / "report.html").read_text(encoding="utf-8")
+    result["diverged"] = ("lane", [False] * 4)
+    assert present.diverged_words(result) == ""
