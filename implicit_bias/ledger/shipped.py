@@ -5,21 +5,40 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from implicit_bias.ledger.ledger import Ledger, Row, combine
+from implicit_bias.ledger.ledger import Ledger, Row, combine, not_decided
 from implicit_bias.ledger.read import load
-from implicit_bias.ledger.registry import Entry, select
+from implicit_bias.ledger.registry import SCALES, Entry, Scale, select
 from implicit_bias.studies.config import config_root
 from implicit_bias.studies.present import VERDICTS
 
 SUFFIX = ".ledger.json"
 
+SIZE: Scale = "laptop"
+"""Size of the runs that are kept."""
+
 
 def shipped() -> Ledger:
-    """Return the ledger of the runs that come with the package; claims that none judged are left out."""
+    """Return the ledger of the runs that come with the package.
+
+    Claims that none judged are left out, but for those that wait for a larger size, which say so.
+    """
     found = [load(file) for file in sorted(config_root().glob(f"*/results/*{SUFFIX}"))]
-    entries = select()
     judged = {row.id for ledger in found for row in ledger.rows}
-    return combine(found, [entry for entry in entries if entry.id in judged])
+    entries = {entry.id: entry for entry in select() if entry.id in judged or _waits(entry)}
+    made = combine(found, entries.values())
+    rows = (
+        not_decided(entries[row.id], f"needs {entries[row.id].decided_from}")
+        if row.verdict == "not-decided" and _waits(entries[row.id])
+        else row
+        for row in made.rows
+    )
+    return replace(made, rows=tuple(rows))
+
+
+def _waits(entry: Entry) -> bool:
+    """Say whether a claim can only be decided at a larger size than that of the runs kept."""
+    at = entry.decided_from
+    return at is not None and SCALES.index(at) > SCALES.index(SIZE)
 
 
 def keep(ledger: Ledger, root: Path) -> list[Path]:

@@ -72,6 +72,17 @@ def test_the_config_named_for_a_size_runs_what_its_claim_needs() -> None:
     assert [row.id for row in named if "which was not run" in row.reason] == []
 
 
+def test_claims_that_wait_for_a_larger_size_say_so_in_the_ledger_that_is_shipped() -> None:
+    """Breaks if they are left out of it, or named after the runs that could not decide them."""
+    waiting = {e.id: e for e in ledger.registry().values() if e.decided_from == "full"}
+    rows = {row.id: row for row in ledger.shipped().rows if row.id in waiting}
+    assert waiting
+    assert set(rows) == set(waiting)
+    assert {(row.verdict, row.reason, row.config) for row in rows.values()} == {
+        ("not-decided", "needs full", "")
+    }
+
+
 def test_selection_by_document_id_and_study() -> None:
     known = ledger.select()
     assert {entry.document for entry in ledger.select(["dhand"])} == {"dhand"}
