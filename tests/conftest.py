@@ -22,6 +22,8 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from tests.haste import hasty  # noqa: E402
+
 # What is imported stays; what tests leave behind is small and seldom worth a look.
 gc.freeze()
 gc.set_threshold(20_000, 10, 10)
@@ -56,6 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long, all others in their order."""
     place = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(place)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_a_hurry(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile in a hurry, but for modules that are marked as computing for longer than they compile."""
+    with hasty(request.node.get_closest_marker("optimised") is None):
+        yield
 
 
 MOST_MAPPINGS = 20_000

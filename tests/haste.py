@@ -9,10 +9,10 @@ import jax
 
 
 @contextlib.contextmanager
-def hasty() -> Iterator[None]:
-    """Let XLA leave out most optimisations meanwhile; what programs compute stays the same."""
+def hasty(on: bool = True) -> Iterator[None]:
+    """Let XLA leave out most optimisations meanwhile, or not; what programs compute stays the same."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", on)
     try:
         yield
     finally:

@@ -31,18 +31,10 @@ from implicit_bias.studies.present import Presented
 from implicit_bias.studies.record import How
 from implicit_bias.studies.reporter import Silent
 from implicit_bias.training import tune
-from tests.haste import hasty
 
 TARGET = f"{Path(__file__).with_name('tiny_study.py')}:STUDY"
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from implicit_bias.curvature.gauss_newton import gauss_newton
 from implicit_bias.errors import UserError
 from implicit_bias.training.weighted import batch_outputs
 from tests.curvature import cases
-from tests.haste import hasty
 
 DRAWS, SEED = 3, 11
 
@@ -159,28 +158,25 @@ def test_predictions_of_an_example_add_up():
     )
     rng = np.random.default_rng(0)
     x, y = rng.integers(k, size=(4, t)), rng.integers(k, size=(4, t))
-    with hasty():
-        params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros(t))
-        data = (jnp.asarray(x, np.float64), jnp.asarray(y))
-        outputs = batch_outputs(model, state)
-        loss = losses.get("cross_entropy")
-        flat, back = jax.flatten_util.ravel_pytree(params)
+    params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros(t))
+    data = (jnp.asarray(x, np.float64), jnp.asarray(y))
+    outputs = batch_outputs(model, state)
+    loss = losses.get("cross_entropy")
+    flat, back = jax.flatten_util.ravel_pytree(params)
 
-        @jax.jit
-        def every(flat):
-            params = back(flat)
-            true, _ = true_fisher(outputs, "categorical", params, data, predictions=t)
-            given, _ = true_fisher(outputs, log_softmax, params, data, predictions=t)
-            sampled, _ = sampled_fisher(
-                outputs, "categorical", params, data, jax.random.key(4), n_draws=4000, predictions=t
-            )
-            ggn, _ = gauss_newton(
-                outputs, lambda f, batch: loss.per_example(f, batch[1]), params, data
-            )
-            jacobian = jax.jacrev(lambda v: outputs(back(v), data))(flat)
-            return [outputs(params, data), jacobian, *map(dense, (true, given, sampled, ggn))]
+    @jax.jit
+    def every(flat):
+        params = back(flat)
+        true, _ = true_fisher(outputs, "categorical", params, data, predictions=t)
+        given, _ = true_fisher(outputs, log_softmax, params, data, predictions=t)
+        sampled, _ = sampled_fisher(
+            outputs, "categorical", params, data, jax.random.key(4), n_draws=4000, predictions=t
+        )
+        ggn, _ = gauss_newton(outputs, lambda f, batch: loss.per_example(f, batch[1]), params, data)
+        jacobian = jax.jacrev(lambda v: outputs(back(v), data))(flat)
+        return [outputs(params, data), jacobian, *map(dense, (true, given, sampled, ggn))]
 
-        f, jacobian, true, given, sampled, ggn = map(np.asarray, every(flat))
+    f, jacobian, true, given, sampled, ggn = map(np.asarray, every(flat))
     p = np.exp(f.reshape(4, t, k))
     p /= p.sum(axis=2, keepdims=True)
     each = jacobian.reshape(4, t, k, -1)

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from implicit_bias.data import Dataset
-from tests.haste import hasty
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 @pytest.fixture(autouse=True)

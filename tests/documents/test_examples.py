@@ -19,7 +19,6 @@ from implicit_bias.plugins import load_attribute
 from implicit_bias.results.claims import evaluate
 from implicit_bias.studies.base import Study
 from tests.documents.markdown import FILES, README, Block, blocks
-from tests.haste import hasty
 from tests.optimizers import harness
 from tests.optimizers import test_optimizers as shared
 
@@ -38,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"import dataclasses\n{STUDY.text}\n{MEASURE.text}\n"
         "STUDY = dataclasses.replace(STUDY, measurement=lambda settings, data: FlatnessAndCosine())\n"
     )
-    with pytest.MonkeyPatch.context() as patch, hasty():
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         before = jax.config.read("jax_enable_x64")
         yield made

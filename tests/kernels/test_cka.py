@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,17 +9,9 @@ import pytest
 
 from implicit_bias import kernels
 from implicit_bias.errors import UserError
-from tests.haste import hasty
 
 kernel_cka = jax.jit(kernels.kernel_cka, static_argnames="unbiased")
 linear_cka = jax.jit(kernels.linear_cka, static_argnames="unbiased")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 RNG = np.random.default_rng(1)

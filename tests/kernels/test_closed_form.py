@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from implicit_bias.kernels import Kernels, infinite_kernel
 from implicit_bias.kernels.closed_form import LayerNumbers, closed_form, layer_numbers
 from implicit_bias.models import Dense, residual_dense
 from implicit_bias.models.layers import Activation, Affine, Residual, WeightLayer
-from tests.haste import hasty
 
 POINTS = np.random.default_rng(0).normal(size=(5, 4))
 
@@ -47,12 +46,6 @@ NETWORKS = {
     "residual-relu": residual_dense(8, 2, 2, "relu", 0.6, parameterisation="ntk", bias_std=0.2),
     "residual-erf": residual_dense(8, 1, 2, "erf", 2.0),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast() -> Iterator[None]:
-    with hasty():
-        yield
 
 
 @functools.cache

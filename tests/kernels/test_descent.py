@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +18,6 @@ from implicit_bias.kernels import (
     ridge_regression,
     stable_step,
 )
-from tests.haste import hasty
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
-
 
 RNG = np.random.default_rng(3)
 N, M, OUTPUTS = 6, 3, 2

@@ -12,7 +12,6 @@ import pytest
 from implicit_bias.errors import UserError
 from implicit_bias.kernels.empirical import empirical_ntk, ntk_cost, ntk_vector_product
 from implicit_bias.models import Dense
-from tests.haste import hasty
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 3))
@@ -31,9 +30,8 @@ def make(dtype):
 def test_against_the_explicit_jacobian(dtype, tolerance):
     # Broken by: an output left out, a sum for a mean, a bias forgotten.
     params, x = make(dtype), jnp.asarray(X, dtype)
-    with hasty():
-        found = jax.jit(lambda params, x: empirical_ntk(apply, params, x))(params, x)
-        jacobian = jax.jit(jax.jacobian(lambda params: apply(params, x)))(params)
+    found = jax.jit(lambda params, x: empirical_ntk(apply, params, x))(params, x)
+    jacobian = jax.jit(jax.jacobian(lambda params: apply(params, x)))(params)
     flat = np.concatenate(
         [np.asarray(leaf, "float64").reshape(5, 2, -1) for leaf in jax.tree.leaves(jacobian)],
         axis=2,
@@ -78,8 +76,7 @@ def dense_kernel():
     """The full kernel of eleven inputs and seven others, from the Jacobian."""
     params, x = dense(11)
     inputs = jnp.concatenate([x, x[:7] + 1])
-    with hasty():
-        jacobian = jax.jit(jax.jacobian(lambda params: DENSE.apply(params, {}, inputs)[0]))(params)
+    jacobian = jax.jit(jax.jacobian(lambda params: DENSE.apply(params, {}, inputs)[0]))(params)
     flat = np.concatenate(
         [np.asarray(leaf).reshape(18, 2, -1) for leaf in jax.tree.leaves(jacobian)], axis=2
     )
@@ -104,12 +101,9 @@ def test_blocks_change_nothing_and_keep_to_the_memory(method):
         cost = ntk_cost(DENSE, params, x, x2, **options).chosen
         assert cost.memory <= options["memory"]
         assert cost.block[0] < 11 or cost.columns == 1
-        with hasty():
-            found = jax.jit(
-                lambda params, x, x2, options=options: empirical_ntk(
-                    DENSE, params, x, x2, **options
-                )
-            )(params, x, x2)
+        found = jax.jit(
+            lambda params, x, x2, options=options: empirical_ntk(DENSE, params, x, x2, **options)
+        )(params, x, x2)
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -145,14 +139,13 @@ def test_lanes_under_map_and_vmap():
     def kernel(params):
         return empirical_ntk(DENSE, params, x)
 
-    with hasty():
-        mapped, batched, single = jax.jit(
-            lambda params: (
-                jax.lax.map(kernel, params),
-                jax.vmap(kernel)(params),
-                kernel(jax.tree.map(lambda leaf: leaf[1], params)),
-            )
-        )(params)
+    mapped, batched, single = jax.jit(
+        lambda params: (
+            jax.lax.map(kernel, params),
+            jax.vmap(kernel)(params),
+            kernel(jax.tree.map(lambda leaf: leaf[1], params)),
+        )
+    )(params)
     np.testing.assert_allclose(mapped, batched, rtol=1e-12)
     np.testing.assert_allclose(mapped[1], single, rtol=1e-12)
     eigenvalues = np.linalg.eigvalsh(mapped)
@@ -173,13 +166,12 @@ def test_vector_product():
     params, x = dense(4)
     other, rng = x[:3] + 1, np.random.default_rng(0)
     vector = jnp.asarray(rng.normal(size=(3, 2)))
-    with hasty():
-        found, full = jax.jit(
-            lambda params, x, other: (
-                ntk_vector_product(DENSE, params, x, vector, other),
-                empirical_ntk(DENSE, params, x, other, reduce="full", method="structured"),
-            )
-        )(params, x, other)
+    found, full = jax.jit(
+        lambda params, x, other: (
+            ntk_vector_product(DENSE, params, x, vector, other),
+            empirical_ntk(DENSE, params, x, other, reduce="full", method="structured"),
+        )
+    )(params, x, other)
     np.testing.assert_allclose(found, np.einsum("acbd,bd->ac", full, vector), rtol=1e-10)
 
 
@@ -224,8 +216,7 @@ def test_bad_vectors(vector, message):
 
 def test_vectors_may_be_lists():
     # Broken by: a list refused, or cast to another dtype than the outputs'.
-    with hasty():
-        found = ntk_vector_product(lambda w, x: x @ w, jnp.ones((3, 1)), jnp.asarray(X), [[1]] * 5)
+    found = ntk_vector_product(lambda w, x: x @ w, jnp.ones((3, 1)), jnp.asarray(X), [[1]] * 5)
     np.testing.assert_allclose(found[:, 0], (X @ X.T).sum(axis=1), rtol=1e-12)
 
 

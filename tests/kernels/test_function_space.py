@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -13,15 +12,6 @@ from scipy.integrate import solve_ivp
 
 from implicit_bias.errors import UserError
 from implicit_bias.kernels import gradient_descent, gradient_flow, loss_descent, loss_flow
-from tests.haste import hasty
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
-
 
 RNG = np.random.default_rng(4)
 N, M = 6, 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,7 +26,6 @@ from implicit_bias.models.layers import (
     Residual,
     ScalarBias,
 )
-from tests.haste import hasty
 
 IMAGES = np.random.default_rng(1).normal(size=(3, 4, 4, 2))
 IMAGES[0, :3] = 0  # patches that are exactly zero, as in the margins of digits
@@ -71,12 +70,6 @@ CASES: tuple[Case, ...] = (
 )
 # A multiple of the batch: a rest would be compiled on its own.
 NETWORKS, WIDTHS = 320, (16, 32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast() -> Iterator[None]:
-    with hasty():
-        yield
 
 
 def departures(model: Any, x: np.ndarray) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,15 +16,6 @@ from implicit_bias.kernels import (
     scaling_exponent,
 )
 from implicit_bias.models import Dense
-from tests.haste import hasty
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
-
 
 RNG = np.random.default_rng(5)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +9,6 @@ import pytest
 
 from implicit_bias import kernels
 from implicit_bias.errors import UserError
-from tests.haste import hasty
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
-
 
 K = jnp.eye(3)
 Y = jnp.ones((3, 2))

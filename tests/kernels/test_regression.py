@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,19 +12,11 @@ from sklearn.kernel_ridge import KernelRidge
 
 from implicit_bias import kernels
 from tests.decompositions import decompositions
-from tests.haste import hasty
 
 gaussian_posterior = jax.jit(kernels.gaussian_posterior)
 leave_one_out = jax.jit(kernels.leave_one_out)
 ridge_regression = jax.jit(kernels.ridge_regression)
 rkhs_norm = jax.jit(kernels.rkhs_norm)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 RNG = np.random.default_rng(2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,17 +10,9 @@ from scipy.stats import entropy
 
 from implicit_bias import kernels
 from implicit_bias.errors import UserError
-from tests.haste import hasty
 
 effective_rank = jax.jit(kernels.effective_rank)
 participation_ratio = jax.jit(kernels.participation_ratio)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 RNG = np.random.default_rng(0)

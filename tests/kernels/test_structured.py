@@ -14,7 +14,6 @@ from implicit_bias.errors import UserError
 from implicit_bias.kernels.empirical import empirical_ntk, ntk_cost
 from implicit_bias.models import Dense, Network, conv_net, normalised_dense, residual_dense
 from implicit_bias.models.layers import Activation, Affine, Residual
-from tests.haste import hasty
 
 TANH = Activation("tanh")
 
@@ -75,8 +74,7 @@ def expected(name):
     def outputs(flat):
         return model.apply(unravel(flat), {}, jnp.concatenate([x1, x2]))[0]
 
-    with hasty():
-        jacobian = np.asarray(jax.jit(jax.jacrev(outputs))(flat))
+    jacobian = np.asarray(jax.jit(jax.jacrev(outputs))(flat))
     return np.einsum("acp,bdp->acbd", jacobian, jacobian)
 
 
@@ -101,8 +99,7 @@ def check(name, methods, reductions=REDUCTIONS, sides=(True, False)):
             for both in (sides if reduce == "trace" else (True,))
         }
 
-    with hasty():
-        found = jax.jit(kernels)(params, x1, x2)
+    found = jax.jit(kernels)(params, x1, x2)
     full = expected(name)
     for (method, reduce, both), kernel in found.items():
         block = full[:N1, :, N1:] if both else full[:N1, :, :N1]
@@ -164,8 +161,7 @@ def test_what_learns_more_than_weights_is_not_structured():
         jacobian = jax.jacrev(lambda flat: model.apply(unravel(flat), state, x)[0])(flat)
         return empirical_ntk(model, unravel(flat), x, state=state), jacobian
 
-    with hasty():
-        found, jacobian = both(flat)
+    found, jacobian = both(flat)
     np.testing.assert_allclose(found, np.einsum("acp,bcp->ab", jacobian, jacobian) / 2, rtol=1e-11)
     with pytest.raises(UserError, match=r"learns more than weights and biases \(normalisation"):
         empirical_ntk(model, params, x, state=state, method="structured")
@@ -181,21 +177,20 @@ def test_padded_network_has_the_narrow_kernel():
         Dense((4, 5), 3, parameterisation="ntk"),
     )
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
-    with hasty():
-        params, state = jax.jit(lambda key, widths: model.init(key, x[0], widths=list(widths)))(
-            jax.random.key(1), jnp.asarray([4.0, 5.0])
-        )
-        found = jax.jit(
-            lambda params, state: empirical_ntk(model, params, x, state=state, method="structured")
-        )(params, state)
-        sliced = {
-            f"layer_{i}": {
-                "weight": params[f"layer_{i}"]["weight"][:n, :m],
-                "bias": params[f"layer_{i}"]["bias"][:n],
-            }
-            for i, (m, n) in enumerate(((3, 4), (4, 5), (5, 3)))
+    params, state = jax.jit(lambda key, widths: model.init(key, x[0], widths=list(widths)))(
+        jax.random.key(1), jnp.asarray([4.0, 5.0])
+    )
+    found = jax.jit(
+        lambda params, state: empirical_ntk(model, params, x, state=state, method="structured")
+    )(params, state)
+    sliced = {
+        f"layer_{i}": {
+            "weight": params[f"layer_{i}"]["weight"][:n, :m],
+            "bias": params[f"layer_{i}"]["bias"][:n],
         }
-        oracle = jax.jit(lambda params: empirical_ntk(narrow, params, x, method="jacobian"))(sliced)
+        for i, (m, n) in enumerate(((3, 4), (4, 5), (5, 3)))
+    }
+    oracle = jax.jit(lambda params: empirical_ntk(narrow, params, x, method="jacobian"))(sliced)
     np.testing.assert_allclose(found, oracle, rtol=1e-12)
 
 
@@ -209,7 +204,7 @@ def test_against_neural_tangents():
     except UserError:
         pytest.skip("neural_tangents is not installed")
     model, params, x1, x2 = given("relu")
-    with _neural_tangents.calling(), hasty():
+    with _neural_tangents.calling():
         theirs = jax.jit(
             tangents.empirical_ntk_fn(
                 lambda params, x: model.apply(params, {}, x)[0], trace_axes=(-1,), implementation=1

@@ -17,6 +17,9 @@ import pytest
 from implicit_bias import ledger
 from implicit_bias.cli import main
 
+# Computes for longer than it compiles: what is compiled in a hurry takes twice as long.
+pytestmark = pytest.mark.optimised
+
 QUICK = ("stability", "mirror-descent")
 """Two studies whose smoke runs take seconds."""
 
@@ -38,7 +41,6 @@ def test_two_studies_are_verified_once_and_whole(
     what smoke can decide is not, or what is finished is run again."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMPLICIT_BIAS_COMPILATION_CACHE", "off")
-    # These two compute for longer than they compile: what is compiled in a hurry takes twice as long.
     command = ["verify", "--study", *QUICK, "--out", "out", "--strict", "--json"]
     assert main(command) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -17,7 +17,6 @@ from implicit_bias.models.convolution_table import METHODS, choose, impossible
 from implicit_bias.models.convolution_ways import geometry
 from implicit_bias.models.layers import Conv
 from implicit_bias.models.windows import along
-from tests.haste import hasty
 
 SHAPE = (4, 7, 6, 3)
 """Odd and even, and no square."""
@@ -82,8 +81,7 @@ def test_methods_agree_with_xla_to_second_order(layer: Conv, monkeypatch: pytest
             )
         ]
 
-    with hasty():
-        expected, *found = run(x, w)
+    expected, *found = run(x, w)
     for method, each in zip(methods, found, strict=True):
         for one, other in zip(jax.tree.leaves(each), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12, err_msg=method)
@@ -119,8 +117,7 @@ def test_lanes_are_what_each_is_alone(axes: tuple[int | None, int | None]):
 
         return jax.lax.map(of, jnp.arange(4))
 
-    with hasty():
-        found, expected = run(images, weights), one_by_one(images, weights)
+    found, expected = run(images, weights), one_by_one(images, weights)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one.reshape(other.shape), other, rtol=1e-12, atol=1e-12)
 
@@ -130,10 +127,9 @@ def test_cotangents_share_images():
     layer = Conv(2)
     x, w = drawn(layer, (2, 4, 4, 3))
     sums = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2, 4, 4, 2)))
-    with hasty():
-        pull = jax.vjp(lambda x, w: convolve(x, w, layer), x, w)[1]
-        found = jax.jit(jax.vmap(pull))(sums)
-        each = [jax.jit(pull)(s) for s in sums]
+    pull = jax.vjp(lambda x, w: convolve(x, w, layer), x, w)[1]
+    found = jax.jit(jax.vmap(pull))(sums)
+    each = [jax.jit(pull)(s) for s in sums]
     for place in range(2):
         expected = np.stack([one[place] for one in each])
         np.testing.assert_allclose(found[place], expected, rtol=1e-12, atol=1e-12)
@@ -145,8 +141,7 @@ def test_lanes_on_an_accelerator_are_one_batch():
     pairs = [drawn(layer, (2, 5, 4, 3), seed) for seed in range(2)]
     images, weights = (jnp.stack(part) for part in zip(*pairs, strict=True))
     product = Product("sums", geometry(images.shape[2:], layer), None, lanes=True)
-    with hasty():
-        found = computed(product, images, weights, "gpu")
+    found = computed(product, images, weights, "gpu")
     for one, (x, w) in zip(found, pairs, strict=True):
         np.testing.assert_allclose(one, by_lax(x, w, layer), rtol=1e-12, atol=1e-12)
 

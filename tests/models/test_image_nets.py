@@ -31,7 +31,6 @@ from implicit_bias.models.layers import (
     each_layer,
     with_weights,
 )
-from tests.haste import hasty
 
 from .harness import KEY, assert_close
 
@@ -190,8 +189,7 @@ def test_resnet_against_flax():
     # and the statistics' update, of which Flax takes the biased variance. Broken by padding on
     # one side, a shortcut from the wrong place, or layers numbered otherwise than they run.
     model, params, state, x, weights = ready(np.float64)
-    with hasty():
-        evaluated, outputs, gradient, new = everything(model)(params, state, x, weights)
+    evaluated, outputs, gradient, new = everything(model)(params, state, x, weights)
     theirs = LinenResNet((1, 1, 1, 1), 2, 3)
     variables = as_linen(params, state)
 
@@ -205,7 +203,7 @@ def test_resnet_against_flax():
         gradient, (found, stats) = jax.grad(total, has_aux=True)(variables["params"])
         return theirs.apply(variables, x, train=False), found, gradient, stats
 
-    with hasty(), jax.numpy_dtype_promotion("standard"):  # Flax mixes types
+    with jax.numpy_dtype_promotion("standard"):  # Flax mixes types
         expected = run(variables)
     np.testing.assert_allclose(evaluated, expected[0], rtol=1e-11)
     np.testing.assert_allclose(outputs, expected[1], rtol=1e-10, atol=1e-11)
@@ -231,8 +229,7 @@ def test_resnet_18_against_pytorch():
     peer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(peer)
     model, params, state, x, weights = ready(np.float32, 18, 4)
-    with hasty():
-        evaluated, outputs, gradient, new = everything(model)(params, state, x, weights)
+    evaluated, outputs, gradient, new = everything(model)(params, state, x, weights)
     for channels_last in (False, True):
         network = peer.torch_resnet(18, 4, 3, channels_last=channels_last)
         peer.load(network, params, state)
@@ -277,10 +274,9 @@ def test_gradients_in_float32_are_those_of_float64_but_for_kinks(monkeypatch: py
         monkeypatch.setitem(ACTIVATIONS, "relu", relu)
         return jax.grad(total, has_aux=True)(params)
 
-    with hasty():
-        expected, on = jax.jit(run)(params, state, x, weights, [])
-        small = jax.tree.map(lambda leaf: leaf.astype(np.float32), (params, state, x, weights))
-        found, _ = jax.jit(run)(*small, on)
+    expected, on = jax.jit(run)(params, state, x, weights, [])
+    small = jax.tree.map(lambda leaf: leaf.astype(np.float32), (params, state, x, weights))
+    found, _ = jax.jit(run)(*small, on)
     for ours, exact in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(np.asarray(ours) - np.asarray(exact)) <= 1e-5 * np.linalg.norm(exact)
 
@@ -321,16 +317,14 @@ def test_blocks_can_begin_as_their_shortcuts():
     # By the last norm's scale at zero, the network is that of its stem and shortcuts. Broken by a
     # zero in another norm, which would also silence what comes after it.
     model = resnet(10, 2, 3, zero_branches=True)
-    with hasty():
-        params, state = jax.jit(model.init)(KEY, jnp.zeros((8, 8, 1)))
+    params, state = jax.jit(model.init)(KEY, jnp.zeros((8, 8, 1)))
     zero = [name for name, own in params.items() if "scale" in own and not own["scale"].any()]
     assert sorted(zero) == ["norm_10", "norm_2", "norm_4", "norm_7"]
     without = {k: jax.tree.map(lambda w: 3 * w, p) if k in ("layer_2", "layer_4") else p
                for k, p in params.items()}  # fmt: skip
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)))
-    with hasty():
-        run = jax.jit(lambda p: model.apply(p, state, x)[0])
-        np.testing.assert_array_equal(run(params), run(without))
+    run = jax.jit(lambda p: model.apply(p, state, x)[0])
+    np.testing.assert_array_equal(run(params), run(without))
 
 
 @pytest.mark.parametrize("parameterisation", ["standard", "ntk"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,20 +14,12 @@ from implicit_bias import models
 from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Linearised, Model, Scaled, from_flax, taylor
 from implicit_bias.models.layers import ChainModel
-from tests.haste import hasty
 
 from .harness import KEY, LinenBlock, LinenDropout, assert_close, assert_equal
 from .trajectories import descent_by_hand, flat_start, lane, recipe, regression, trained
 
 NET = Dense((4,), 2, "tanh", bias_std=0.5)
 X = np.random.default_rng(0).normal(size=(5, 3))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 def elsewhere(params: Any, distance: float = 0.7) -> Any:

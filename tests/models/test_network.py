@@ -26,7 +26,6 @@ from implicit_bias.models.layers import (
     Residual,
     with_weights,
 )
-from tests.haste import hasty
 
 from .harness import KEY, assert_close, assert_equal
 
@@ -51,8 +50,7 @@ def drawn(model: Any, shape: tuple[int, ...], seed: int = 3) -> Any:
 
 
 def outputs(model: Any, params: Any, x: Any) -> np.ndarray:
-    with hasty():
-        return np.asarray(jax.jit(lambda p, x: model.apply(p, {}, x)[0])(params, x))
+    return np.asarray(jax.jit(lambda p, x: model.apply(p, {}, x)[0])(params, x))
 
 
 # --- the function itself -------------------------------------------------------------------------
@@ -81,8 +79,7 @@ def test_a_dense_network_is_its_own_chain(dense: Dense):
             params, state = model.init(KEY, x[0], scale=1.7)
             return params, model.apply(params, state, x)[0], model.tapped(params, state, x)
 
-        with hasty():
-            return both(x)
+        return both(x)
 
     assert_equal(run(network), run(dense))
     assert network.weight_layers((2, 3, 2)) == dense.weight_layers((2, 3, 2))
@@ -214,8 +211,7 @@ def test_taps_and_inputs_make_the_gradients(model: Any, shape: tuple[int, ...]):
         direct = jax.grad(lambda p: jnp.sum(weights * model.apply(p, {}, x)[0]))(params)
         return plain, found, inputs, of_taps, direct
 
-    with hasty():
-        plain, found, inputs, of_taps, direct = everything(params)
+    plain, found, inputs, of_taps, direct = everything(params)
     np.testing.assert_allclose(found, plain, rtol=1e-14)
     for entry, a, tap in zip(model.weight_layers(shape), inputs, of_taps, strict=True):
         assert a.shape[2] == entry.fan_in
@@ -239,8 +235,7 @@ def test_activations_of_a_layer():
         again = models.outputs_from(model, params, {}, x, "layer_1", own)
         return own, again, models.outputs_from(model, params, {}, x, "layer_1", 0 * own)
 
-    with hasty():
-        own, again, without = run(params)
+    own, again, without = run(params)
     hidden = by_lax(x, conv, params["layer_0"])
     np.testing.assert_allclose(own, by_lax(jnp.tanh(hidden), branch, params["layer_1"]), 1e-12)
     np.testing.assert_allclose(again, outputs(model, params, x), rtol=1e-12)
@@ -256,8 +251,7 @@ def test_activations_of_a_layer():
 
 @functools.cache
 def initial(model: Network, shape: tuple[int, ...]) -> Any:
-    with hasty():
-        return jax.jit(lambda: model.init(KEY, jnp.zeros(shape))[0])()
+    return jax.jit(lambda: model.init(KEY, jnp.zeros(shape))[0])()
 
 
 def test_channels_are_prefix_stable():
@@ -317,8 +311,7 @@ def test_outputs_at_initialisation_do_not_depend_on_the_width(width: int):
 
             return jax.lax.map(one, keys, batch_size=64)
 
-        with hasty():
-            found = np.asarray(squares(jax.random.split(jax.random.key(5), 512)))
+        found = np.asarray(squares(jax.random.split(jax.random.key(5), 512)))
         error = found.std() / len(found) ** 0.5
         assert abs(found.mean() - expected) < 5 * error + finite * expected / width
 

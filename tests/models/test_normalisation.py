@@ -29,7 +29,6 @@ from implicit_bias.models.layers import (
     ScalarBias,
     ScalarMultiplier,
 )
-from tests.haste import hasty
 
 from .harness import KEY, assert_close, assert_equal
 
@@ -138,8 +137,7 @@ def test_centred_padding_against_xla():
             x, weight, (stride,) * 2, ((size // 2,) * 2,) * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         ).mean(axis=(1, 2))  # fmt: skip
-        with hasty():
-            found = jax.jit(lambda p, x, model=model: model.apply(p, {}, x)[0])(params, x)
+        found = jax.jit(lambda p, x, model=model: model.apply(p, {}, x)[0])(params, x)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -164,9 +162,8 @@ def test_an_empty_slot_counts_for_nothing(model: Any, shape: tuple[int, ...]):
         state = model.around(jax.tree.map(lambda leaf: leaf + 0.1, params), state, 2.0)
     padded = jnp.concatenate([x[:3], x[4:], x[4:]])
     weights = jnp.asarray([0.25, 0.25, 0.25, 0.25, 0.0])
-    with hasty():
-        outputs, new, gradient = trained(model)(params, state, padded, weights)
-        expected = trained(model)(params, state, padded[:4], None)
+    outputs, new, gradient = trained(model)(params, state, padded, weights)
+    expected = trained(model)(params, state, padded[:4], None)
     np.testing.assert_allclose(outputs[:4], expected[0], rtol=1e-12, atol=1e-13)
     assert_close(new, expected[1], 1e-12)
     assert_close(jax.tree.map(lambda leaf: 4 * leaf, gradient), expected[2], 1e-11)
@@ -215,9 +212,8 @@ def test_low_precision_keeps_its_statistics():
     params, state = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
     params["norm_0"]["bias"] *= 0
     params["layer_0"]["weight"] = jnp.eye(18, dtype=jnp.bfloat16)
-    with hasty():
-        run = jax.jit(lambda p, s, x: model.apply(p, s, x, train=True))
-        outputs, new = run(params, state, x)
+    run = jax.jit(lambda p, s, x: model.apply(p, s, x, train=True))
+    outputs, new = run(params, state, x)
     assert outputs.dtype == jnp.bfloat16
     values = np.asarray(x, np.float64)
     mean, std = values.mean(0), values.std(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +15,12 @@ from implicit_bias.errors import UserError
 from implicit_bias.models import Dense, Linearised, Model, Scaled, from_flax
 from implicit_bias.ranges import Setting
 from implicit_bias.training import Lane, make_plan
-from tests.haste import hasty
 
 from .harness import KEY, NnxBlock, assert_close
 from .trajectories import STEPS, flat_start, lane, recipe, regression, trained
 
 NET = Dense((4,), 2, "tanh", bias_std=0.5)
 X = np.random.default_rng(0).normal(size=(5, 3))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 def elsewhere(params: Any) -> Any:

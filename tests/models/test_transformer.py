@@ -15,7 +15,6 @@ from implicit_bias import models
 from implicit_bias.errors import UserError
 from implicit_bias.losses import CROSS_ENTROPY
 from implicit_bias.models import Transformer, parameter_count
-from tests.haste import hasty
 
 from .harness import compiled_init
 
@@ -164,13 +163,12 @@ def test_hessian_vector_products_are_differences_of_gradients(model: Transformer
         return jax.grad(loss)(jax.tree.map(lambda p, d: p + h * d, params, direction))
 
     h = 1e-5
-    with hasty():
-        product, expected = jax.jit(
-            lambda: (
-                jax.jvp(jax.grad(loss), (params,), (direction,))[1],
-                jax.tree.map(lambda a, b: (a - b) / (2 * h), near(h), near(-h)),
-            )
-        )()
+    product, expected = jax.jit(
+        lambda: (
+            jax.jvp(jax.grad(loss), (params,), (direction,))[1],
+            jax.tree.map(lambda a, b: (a - b) / (2 * h), near(h), near(-h)),
+        )
+    )()
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), product, expected
     )
@@ -180,9 +178,8 @@ def test_start_has_its_spreads_and_gain():
     # Broken by a fan-in of the wrong axis, a branch that is not scaled, or a gain that is squared.
     model = Transformer(5, 64, 2, 4, 2, vocabulary=50, causal=True, readout="every")
     example = jnp.zeros(40)
-    with hasty():
-        init = jax.jit(lambda gain: model.init(KEY, example, attention_gain=gain))
-        (params, state), (louder, _) = init(1.0), init(9.0)
+    init = jax.jit(lambda gain: model.init(KEY, example, attention_gain=gain))
+    (params, state), (louder, _) = init(1.0), init(9.0)
     assert state == {}
     spreads = {
         "token": 1, "position": 1, "block_1_query": 1 / 8, "block_0_mix": 1 / 16, "block_1_up": 1 / 8,
@@ -202,8 +199,7 @@ def test_start_has_its_spreads_and_gain():
 def test_a_narrow_start_is_the_corner_of_a_wide_one():
     # Broken by a draw that depends on the shape.
     narrow, wide = (Transformer(5, w, 1, 2, 2, vocabulary=5) for w in (4, 8))
-    with hasty():
-        small, large = (compiled_init(m)(KEY, jnp.zeros(6), 1.0)[0] for m in (narrow, wide))
+    small, large = (compiled_init(m)(KEY, jnp.zeros(6), 1.0)[0] for m in (narrow, wide))
     for name, factor in (
         ("token", 1.0),
         ("block_0_query", np.sqrt(2)),

@@ -179,9 +179,8 @@ def test_padding_changes_nothing(
     depth, parameterisation = case
     model = padded_network(depth, parameterisation)
     narrow = Narrow(model.narrow(width), scale)
-    with hasty():
-        run = program(depth, parameterisation)
-        found = run(jnp.float64(width), jnp.float64(scale), jnp.float64(step_size))
+    run = program(depth, parameterisation)
+    found = run(jnp.float64(width), jnp.float64(scale), jnp.float64(step_size))
     params, gradient, trained, losses, outputs, hessian = found
     # In a hurry, XLA computes the last digit of some float32 draws otherwise, depending on the shape.
     assert_close(params, surrounded(narrow.start, params), 1e-6)
@@ -217,8 +216,9 @@ def test_initial_parameters_are_those_of_a_narrow_network(
     # Against init of the narrow network itself. Broken by draws that depend on a shape, or a spread
     # that does not take the true width.
     model, x = padded_network(1, parameterisation), jnp.zeros(3, dtype)
-    params, _ = jax.jit(lambda w: model.init(KEY, x, width=w))(jnp.asarray(2, dtype))
-    small, _ = jax.jit(lambda: model.narrow(2).init(KEY, x))()
+    with hasty(False):  # roundings of draws are the optimiser's
+        params, _ = jax.jit(lambda w: model.init(KEY, x, width=w))(jnp.asarray(2, dtype))
+        small, _ = jax.jit(lambda: model.narrow(2).init(KEY, x))()
     assert_close(model.unpadded(params, 2), small, 4 * np.finfo(dtype).eps)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(dtype)}
 
@@ -260,17 +260,15 @@ def test_every_optimiser_leaves_padding_at_zero(name: str) -> None:
     }
     wide = surrounded([(p["weight"], p["bias"]) for p in small.values()], wide)
     state = {"units": jnp.asarray([1.0, 1.0, 0.0, 0.0])}
-    with hasty():
-        found = optimizer_harness.trajectory(
-            optimizer, chosen, jax.tree.map(jnp.asarray, wide), gradient_of(model, state), 5
-        )
+    found = optimizer_harness.trajectory(
+        optimizer, chosen, jax.tree.map(jnp.asarray, wide), gradient_of(model, state), 5
+    )
     cut = model.unpadded(found, 2)
     assert_equal(found, surrounded([(p["weight"], p["bias"]) for p in cut.values()], found))
     assert np.abs(cut["layer_0"]["weight"] - small["layer_0"]["weight"]).max() > 1e-3
     if name in COMPARED:
         narrow = gradient_of(model.narrow(2), {})
-        with hasty():
-            expected = optimizer_harness.trajectory(optimizer, chosen, small, narrow, 5)
+        expected = optimizer_harness.trajectory(optimizer, chosen, small, narrow, 5)
         assert_close(cut, expected, 1e-9)
 
 

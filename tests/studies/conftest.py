@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,6 @@ from implicit_bias.training.records import Trained
 from tests.haste import hasty
 
 SMALL = f"{Path(__file__).with_name('small_study.py')}:STUDY"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 @pytest.fixture(scope="session")

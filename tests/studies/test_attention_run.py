@@ -27,7 +27,6 @@ from implicit_bias.theory.matrix_rank import effective_rank
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import LaneExamples
 from implicit_bias.training.measurement import FinishedLane
-from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
     "seeds": 2, "dtype": "float64",
@@ -43,10 +42,7 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small and in double precision."""
     settings = AttentionSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("attention") / "out", scale="custom"
-        )
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("attention") / "out", scale="custom")
 
 
 def test_all_arms_are_run_and_judged(done: runner.Run) -> None:
@@ -99,8 +95,7 @@ def test_measures_are_those_of_the_matrices() -> None:
     )
     loss = losses.get("cross_entropy")
     measure = measurement(settings, dataset)
-    with hasty():
-        found = jax.jit(lambda lane: measure(model, loss, pool, lane))(lane)
+    found = jax.jit(lambda lane: measure(model, loss, pool, lane))(lane)
     assert set(found) == set(measure.variables)
     for moment, params in (("before", lane.initial), ("after", lane.params)):
         matrices = np.asarray(model.attention(params, {}, pool.x_test[:3]))

@@ -33,7 +33,6 @@ from implicit_bias.studies.benign_overfitting.spiked import Spectrum, risks, wis
 from implicit_bias.studies.benign_overfitting.tails import SpikedTails
 from implicit_bias.studies.rows import by_seed
 from implicit_bias.training import Pool
-from tests.haste import hasty
 
 NOTHING = Pool(np.zeros((1, 2), np.float32), None, None, None)
 
@@ -54,10 +53,7 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small."""
     settings = BenignSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("benign") / "out", scale="custom"
-        )
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("benign") / "out", scale="custom")
 
 
 def test_risks_are_those_of_interpolators_on_drawn_inputs() -> None:
@@ -212,7 +208,7 @@ def test_networks_on_the_plane_are_those_written_out(done: runner.Run) -> None:
              ("points", "labels_drawn", "epoch", "train", "confidence")}  # fmt: skip
     x, labels = drawn["points"], drawn["labels_drawn"].astype(int)
     np.testing.assert_array_equal(labels[0], x[:, 0] > 0)
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         key = role_key(0, "initialisation")
         starts = jax.tree.map(np.asarray, starting_points(Dense((6, 5), 2), key, np.zeros(2)))
         orders = [
@@ -273,10 +269,9 @@ def test_label_noise_of_the_random_arm_is_uniform() -> None:
         lane.tags["arm"]: lane.values["label_noise"] for lane in lanes(settings, dataset, None)
     }
     assert noise == pytest.approx({"given": 0, "random": 2 / 3, "all-given": 0})
-    with hasty():
-        drawn = symmetric_label_noise(
-            role_key(0, "label_noise"), np.zeros(30_000, np.int32), np.float32(2 / 3), 3
-        )
+    drawn = symmetric_label_noise(
+        role_key(0, "label_noise"), np.zeros(30_000, np.int32), np.float32(2 / 3), 3
+    )
     np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 30_000, 1 / 3, atol=0.01)
 
 

@@ -25,7 +25,6 @@ from implicit_bias.studies.images import pooled
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import LaneExamples
 from implicit_bias.training.measurement import FinishedLane
-from tests.haste import hasty
 from tests.studies.panels import assert_readable, curve
 
 SEEDS, TESTS, INPUTS, OUTPUTS, EXAMPLES = 6, 2000, 20, 4, 250
@@ -412,8 +411,7 @@ def test_a_small_run_agrees_with_numpy(tmp_path: Any) -> None:
             "features": {"ratios": [0.2, 0.5, 1, 2, 4]}, "linear": {"draws": 10, "trials": 3, "tests": 20},
         }
     )  # fmt: skip
-    with hasty():
-        done = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
+    done = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
     result = done.result
     assert "test_outputs" not in result
     width = result.isel(lane=result["arm"].values == "width")

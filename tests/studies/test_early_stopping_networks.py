@@ -49,7 +49,6 @@ from implicit_bias.studies.early_stopping.networks.validated import ValidatedSin
 from implicit_bias.studies.settings import StudySettings
 from implicit_bias.training.lane import LaneExamples, Pool
 from implicit_bias.training.probe import ProbedLane
-from tests.haste import hasty
 
 SEEDS = 6
 SINE = {"examples": 6, "tests": 20, "width": 10, "iterations": 40, "longer_iterations": 100}
@@ -528,8 +527,7 @@ def test_a_run_leaves_what_rules_tables_and_figures_read(tmp_path: Any) -> None:
         gap={"widths": [6], "examples": 60, "batch_sizes": [30, 60], "epochs": 4},
         overfit={"widths": [6], "examples": 60, "batch_size": 60, "epochs": 5},
     )
-    with hasty():
-        run = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
+    run = runner.run(STUDY, settings, tmp_path / "out", scale="custom")
     result = run.result
     verdicts = {one.id: one.verdict for one in run.presented.findings}
     assert verdicts["ch11.C.10"] == "not-decided"

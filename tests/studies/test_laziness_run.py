@@ -33,7 +33,6 @@ from implicit_bias.training.lane import (
     lane_examples,
 )
 from implicit_bias.training.measurement import FinishedLane
-from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
     "seeds": 2, "dtype": "float64", "arms": ["alpha", "init-scale", "linearised", "width"],
@@ -50,10 +49,7 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small and in double precision."""
     settings = LazinessSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("laziness") / "out", scale="custom"
-        )
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("laziness") / "out", scale="custom")
 
 
 def features_and_gates(weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,13 +91,12 @@ def lane_of(settings: LazinessSettings, dataset: Dataset, alpha: float) -> Any:
     )  # fmt: skip
     inputs = LaneInputs(np.uint32(0), lane.values)
     example = dataset.x_train[0].astype(float)
-    with hasty():
-        examples, (params, _) = jax.jit(
-            lambda: (
-                lane_examples(dataset, 30, 20, inputs),
-                initial_parameters(lane.recipe.model, example, inputs),
-            )
-        )()
+    examples, (params, _) = jax.jit(
+        lambda: (
+            lane_examples(dataset, 30, 20, inputs),
+            initial_parameters(lane.recipe.model, example, inputs),
+        )
+    )()
     return lane, examples, [np.asarray(params[f"layer_{i}"]["weight"]) for i in range(2)]
 
 
@@ -199,8 +194,7 @@ def test_layers_are_aligned_with_labels_each_by_itself() -> None:
     state = model.around(begun, {})
     lane = FinishedLane(0, LaneExamples(np.arange(9), np.arange(0), labels), ended, state, begun)
     regime, pool = Regime(3, 9), Pool(x, labels, x, labels)
-    with hasty():
-        measured = jax.jit(lambda *given: regime(model, losses.get("squared"), *given))(pool, lane)
+    measured = jax.jit(lambda *given: regime(model, losses.get("squared"), *given))(pool, lane)
     same = (labels[:, None] == labels[None, :]).astype(float)
     centring = np.eye(9) - 1 / 9
     target = centring @ same @ centring

@@ -24,7 +24,6 @@ from implicit_bias.studies.lottery_ticket.settings import LotterySettings
 from implicit_bias.studies.lottery_ticket.tables import tables
 from implicit_bias.studies.rows import by_seed
 from implicit_bias.training.lane import LaneInputs, lane_examples
-from tests.haste import hasty
 
 N, BATCH, STEP, EPOCHS, LATE = 30, 10, 0.1, 3, 4
 UPDATES = EPOCHS * N // BATCH
@@ -47,10 +46,7 @@ Weights = list[np.ndarray]
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small and in double precision."""
     settings = LotterySettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("tickets") / "out", scale="custom"
-        )
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("tickets") / "out", scale="custom")
 
 
 class Oracle:
@@ -62,15 +58,14 @@ class Oracle:
         inputs = LaneInputs(np.uint32(1), {"label_noise": 0.0})
         self.model = settings.model.build(3)
         self.example = jnp.asarray(data.x_train[0], jnp.float64)
-        with hasty():
-            drawn = jax.jit(lambda: lane_examples(data, N, 20, inputs))()
-            self.orders = {
-                copy: [
-                    np.asarray(epoch_order(self.key("data_order", copy), epoch, N))
-                    for epoch in range(EPOCHS)
-                ]
-                for copy in (0, 1)
-            }
+        drawn = jax.jit(lambda: lane_examples(data, N, 20, inputs))()
+        self.orders = {
+            copy: [
+                np.asarray(epoch_order(self.key("data_order", copy), epoch, N))
+                for epoch in range(EPOCHS)
+            ]
+            for copy in (0, 1)
+        }
         self.x = data.x_train[np.asarray(drawn.train)].astype(float)
         self.y = np.eye(3)[np.asarray(drawn.targets)]
         self.x_test, self.y_test = data.x_test.astype(float), data.y_test
@@ -259,9 +254,8 @@ def test_masks_of_controls_are_what_they_are_called() -> None:
         size = np.abs(weights["layer_0"]["weight"])
         kept = made(arm)["layer_0"] > 0
         assert size[kept].min() > size[~kept].max()
-    with hasty():
-        key = mask_key(0, "snip", 1)
-        scored = scored_mask("snip", settings, dataset, 109 / 402, 0, initial, key)
+    key = mask_key(0, "snip", 1)
+    scored = scored_mask("snip", settings, dataset, 109 / 402, 0, initial, key)
     # Pixels that are always dark have no gradient: SNIP keeps none of their weights.
     dark = np.flatnonzero((dataset.x_train == dataset.x_train[:1]).all(axis=0))
     assert dark.size

@@ -35,7 +35,6 @@ from implicit_bias.studies.minimum_norm.shifts import shortest_l1
 from implicit_bias.studies.minimum_norm.tables import tables
 from implicit_bias.studies.minimum_norm.worked import worked_problem
 from implicit_bias.training import Pool
-from tests.haste import hasty
 
 NOTHING = Pool(np.zeros((1, 2)), None, None, None)
 
@@ -64,8 +63,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
         STUDY, stages=TRIALS, claims=CLAIMS, tables=tables, drawings=DRAWINGS
     )
     settings = MinimumNormSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(study, settings, tmp_path_factory.mktemp("norm") / "out", scale="custom")
+    return runner.run(study, settings, tmp_path_factory.mktemp("norm") / "out", scale="custom")
 
 
 def test_the_flow_meets_the_ellipse_where_descent_does() -> None:
@@ -172,7 +170,7 @@ def test_worked_solutions_are_those_of_other_solvers(done: runner.Run) -> None:
 
 def test_the_engines_optimisers_are_those_written_out(done: runner.Run) -> None:
     # Breaks if a schedule, a default, or what is scaled by coordinates is another.
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         keys = jax.random.split(jax.random.fold_in(role_key(2, "data"), 1))
         x, y = (
             np.asarray(jax.random.normal(keys[0], (3, 7))),

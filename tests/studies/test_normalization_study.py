@@ -44,7 +44,6 @@ from implicit_bias.studies.normalization.settings import NormalizationSettings
 from implicit_bias.training import Pool
 from implicit_bias.training.lane import LaneExamples
 from implicit_bias.training.measurement import FinishedLane
-from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
     "seeds": 2, "data": {"n_train": 60, "n_test": 30, "classes": [0, 1, 2]}, "widths": [6],
@@ -59,10 +58,9 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small."""
     settings = NormalizationSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("normalization") / "out", scale="custom"
-        )
+    return runner.run(
+        STUDY, settings, tmp_path_factory.mktemp("normalization") / "out", scale="custom"
+    )
 
 
 def test_derivatives_are_those_of_the_loss_written_out() -> None:
@@ -89,7 +87,7 @@ def test_derivatives_are_those_of_the_loss_written_out() -> None:
         penalty = 0.15 * jnp.sum(params["layer_1"]["weight"] ** 2)
         return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - picked) + penalty
 
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         model = small_network("batch", False, 0.0)
         drawn, state = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x[0]))
         flat, back = jax.flatten_util.ravel_pytree(drawn)
@@ -115,7 +113,7 @@ def test_derivatives_are_those_of_the_loss_written_out() -> None:
 
 def test_invariance_holds_where_it_is_said_to_and_nowhere_else() -> None:
     # Breaks if a case is computed as another: each has its own size of errors.
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         found = Invariance(("batch", "group, convolutional"), updates=3)(None, 0, {})  # type: ignore[arg-type]
     for name in ("loss_error", "tangent_error", "gradient_error", "sharpness_error"):
         batch, group = (dict(zip(CASES, row, strict=True)) for row in found[name])
@@ -139,7 +137,7 @@ def test_followed_updates_are_those_written_out() -> None:
     dataset = settings.data.load()
     trial = equilibrium(settings, dataset)
     assert isinstance(trial, Sgd)
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         x = jnp.asarray(dataset.x_train, np.float64)
         pool = Pool(x, jnp.asarray(dataset.y_train), x[:1], jnp.asarray(dataset.y_train[:1]))
 
@@ -182,7 +180,7 @@ def test_sharpness_is_that_of_dense_hessians() -> None:
     settings = NormalizationSettings.model_validate(SMALL)
     dataset = settings.data.load()
     model = network(settings, dataset, "batch")
-    with jax.enable_x64(True), hasty():
+    with jax.enable_x64(True):
         x = jnp.asarray(dataset.x_train[:16], np.float64)
         y = jnp.asarray(dataset.y_train[:16])
 

@@ -37,7 +37,6 @@ from implicit_bias.studies.pac_bayes.script import gibbs_errors, run_script
 from implicit_bias.studies.pac_bayes.settings import PacBayesSettings
 from implicit_bias.studies.pac_bayes.sharp import Sharp, noisy_loss
 from implicit_bias.studies.rows import by_seed
-from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
     "seeds": 2, "data": {"classes": [0, 1, 2], "n_test": 60}, "model": {"widths": [8]},
@@ -53,8 +52,7 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small."""
     settings = PacBayesSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(STUDY, settings, tmp_path_factory.mktemp("pac") / "out", scale="custom")
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("pac") / "out", scale="custom")
 
 
 def judged(result: xr.Dataset, name: str) -> Finding:

@@ -47,7 +47,6 @@ from implicit_bias.studies.residual.rows import of_cell
 from implicit_bias.studies.residual.settings import KINDS, ResidualSettings, branch
 from implicit_bias.training.lane import LaneInputs, initial_parameters
 from tests.decompositions import decompositions
-from tests.haste import hasty
 
 SMALL: dict[str, Any] = {
     "seeds": 2, "dtype": "float64", "data": {"n_train": 40, "n_test": 30, "classes": [0, 1, 2]},
@@ -61,10 +60,7 @@ SMALL: dict[str, Any] = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
     """Run the study, small and in double precision."""
     settings = ResidualSettings.model_validate(SMALL)
-    with hasty():
-        return runner.run(
-            STUDY, settings, tmp_path_factory.mktemp("residual") / "out", scale="custom"
-        )
+    return runner.run(STUDY, settings, tmp_path_factory.mktemp("residual") / "out", scale="custom")
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])

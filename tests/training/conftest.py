@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from implicit_bias import losses, models, optimizers
 from implicit_bias.data import Dataset
 from implicit_bias.training import Budget, Lane, Recipe
-from tests.haste import hasty
 
 MODEL = models.Dense((8,), 3, "tanh")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_a_hurry() -> Iterator[None]:
-    """Compile in a hurry."""
-    with hasty():
-        yield
 
 
 @pytest.fixture(scope="session")
