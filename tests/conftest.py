@@ -67,7 +67,7 @@ def _in_a_hurry(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-MOST_MAPPINGS = 20_000
+MOST_MAPPINGS = 40_000
 """Of memory, beyond which a process forgets its compiled programs: each takes some, Linux allows a process
 65,530, and past that the compiler dies."""
 

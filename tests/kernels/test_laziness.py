@@ -80,7 +80,7 @@ def test_linearisation_error_of_a_model():
     # Broken by: a model that is treated otherwise than its function.
     model = Dense((3,), 2)
     x = jnp.asarray(RNG.normal(size=(4, 2)))
-    initial, end = (model.init(jax.random.key(i), x[0])[0] for i in (0, 1))
+    initial, end = (jax.jit(model.init)(jax.random.key(i), x[0])[0] for i in (0, 1))
     expected = linearisation_error(lambda p, x: model.apply(p, {}, x)[0], end, initial, x)
     np.testing.assert_allclose(linearisation_error(model, end, initial, x), expected, rtol=1e-12)
 

@@ -18,7 +18,7 @@ from implicit_bias.training.weighted import weighted_loss
 NET = Dense((8,), 3, "tanh")
 X = jax.random.normal(jax.random.key(1), (20, 5), jnp.float32)
 Y = jnp.arange(20, dtype=jnp.int32) % 3
-PARAMS, STATE = NET.init(jax.random.key(0), X[0])
+PARAMS, STATE = jax.jit(NET.init)(jax.random.key(0), X[0])
 
 
 def outputs(precision: str) -> jax.Array:

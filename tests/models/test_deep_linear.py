@@ -41,7 +41,7 @@ def test_balanced() -> None:
 
 def test_product_of_parameters_is_the_network() -> None:
     model = DeepLinear((4,), 2, alpha=0.3)
-    params, state = model.init(KEY, jnp.zeros((5, 1), np.float64))
+    params, state = jax.jit(model.init)(KEY, jnp.zeros((5, 1), np.float64))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((7, 5, 1)))
     outputs, _ = model.apply(params, state, x)
     np.testing.assert_allclose(outputs, x.reshape(7, 5) @ model.product(params).T, rtol=1e-12)

@@ -313,7 +313,7 @@ def test_bad_layers_are_refused_in_one_line(call: Any, says: str):
 
 
 def started(chain: Any, shape: tuple[int, ...]) -> Any:
-    return Network(chain).init(KEY, jnp.zeros(shape))
+    return jax.jit(Network(chain).init)(KEY, jnp.zeros(shape))
 
 
 def used(params: Any, state: Any) -> Any:

@@ -243,7 +243,7 @@ def test_what_cannot_be_built_is_refused(options: Any, example: Any, says: str):
 
 
 def test_other_lengths_are_refused():
-    params, _ = LANGUAGE.init(KEY, jnp.zeros(6))
+    params, _ = jax.jit(LANGUAGE.init)(KEY, jnp.zeros(6))
     with pytest.raises(UserError, match="7 positions, but the parameters are of 6"):
         LANGUAGE.apply(params, {}, jnp.zeros((2, 7)), train=False)
 

@@ -77,7 +77,7 @@ def test_starts_are_shared_and_judged_at_their_times(done: runner.Run) -> None:
 def a_lane(dataset: Dataset, model: Transformer) -> FinishedLane:
     """Random parameters as if trained from others, on the first eight sequences."""
     example = jnp.asarray(dataset.x_train[0])
-    begun, ended = (model.init(jax.random.key(n), example, scale=2.0)[0] for n in (0, 1))
+    begun, ended = (jax.jit(model.init)(jax.random.key(n), example, scale=2.0)[0] for n in (0, 1))
     rows = np.arange(8)
     examples = LaneExamples(rows, rows[:0], jnp.asarray(dataset.y_train[:8]))
     return FinishedLane(jnp.uint32(0), examples, ended, {}, begun)

@@ -94,7 +94,7 @@ def test_adam_s_preconditioned_sharpness_is_that_of_the_dense_matrices(dataset: 
     found = found.probed["preconditioned_sharpness"][0]
     assert np.isnan(found[0])
     # Adam from NumPy and dense derivatives alone.
-    params = MODEL.init(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
+    params = jax.jit(MODEL.init)(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
     flat, unravel = ravel_pytree(params)
     theta, mu, nu = np.asarray(flat, np.float64), np.zeros(flat.size), np.zeros(flat.size)
     for step in range(1, 5):
@@ -118,7 +118,7 @@ def test_projections_are_linear_and_the_same_at_every_probe(dataset: Dataset) ->
     # One step of twice the size goes twice as far, along the same directions.
     np.testing.assert_allclose(twice[1] - twice[0], 2 * (ends[1] - ends[0]), rtol=1e-9, atol=1e-12)
     way = iterate(dataset, "sgd", 2, step_size=0.1)
-    start = MODEL.init(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
+    start = jax.jit(MODEL.init)(role_key(3, "initialisation"), jnp.zeros(3), scale=1.0)[0]
     length = np.linalg.norm(ravel_pytree(way)[0] - ravel_pytree(start)[0])
     # Mean square of 32 normal products: a quarter off is one standard deviation.
     size = np.sqrt(np.mean((ends[2] - ends[0]) ** 2) * way_size(way))

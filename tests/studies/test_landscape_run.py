@@ -192,7 +192,9 @@ def test_straight_lines_curves_and_points_nearby(done: Any) -> None:
         found = line["curve_loss"].sel(split="train", fraction=fraction)
         assert float(found) == pytest.approx(loss(ends, "train")[0], rel=1e-9)
     model = SETTINGS.model.build(2)
-    begun, _ = model.init(role_key(SEED, "initialisation"), jnp.asarray(DATA.x_train[0], "float64"))
+    begun, _ = jax.jit(model.init)(
+        role_key(SEED, "initialisation"), jnp.asarray(DATA.x_train[0], "float64")
+    )
     start = loss(begun, "train")[0]
     np.testing.assert_allclose(lane["nearby_loss"].isel(radius=0), start, rtol=1e-6)
     assert float(np.abs(lane["nearby_loss"].isel(radius=1) - start).min()) > 1e-4

@@ -77,7 +77,7 @@ def planted(result: xr.Dataset, **values: Any) -> xr.Dataset:
 def test_sums_drawn_in_place_of_weights_have_their_law() -> None:
     # Breaks if biases, the square root, or the activation between layers is lost.
     model = Dense((5,), 3)
-    mean, _ = model.init(jax.random.key(0), jnp.zeros(4))
+    mean, _ = jax.jit(model.init)(jax.random.key(0), jnp.zeros(4))
     mean["layer_1"]["bias"] = jnp.asarray([0.5, -0.2, 0.1])
     std = jax.tree.map(lambda leaf: 0.3 + 0.1 * jnp.abs(leaf), mean)
     x, count = jnp.asarray([[0.3, -1.0, 0.7, 2.0]]), 5_000
@@ -107,7 +107,7 @@ def test_sums_drawn_in_place_of_weights_have_their_law() -> None:
 def test_risks_without_spread_are_those_of_the_network_whatever_the_chunks() -> None:
     # Breaks if padded rows count, or a pass is counted twice.
     model = Dense((5,), 3)
-    mean, _ = model.init(jax.random.key(0), jnp.zeros(4))
+    mean, _ = jax.jit(model.init)(jax.random.key(0), jnp.zeros(4))
     x = jax.random.normal(jax.random.key(1), (11, 4))
     targets = jnp.arange(11) % 3
     rows = jnp.asarray([0, 3, 5, 10, 7])

@@ -215,7 +215,7 @@ def test_small_functions_are_numpys() -> None:
         )
         model = Stack(4, 1, 2)
         x = rng.standard_normal((3, 2, 2))
-        params, state = model.init(jax.random.key(0), jnp.asarray(x[0]))
+        params, state = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x[0]))
         found = input_jacobians(model, params, state, jnp.asarray(x))
         step = 1e-6 * rng.standard_normal(x.shape)
         moved = [model.apply(params, state, jnp.asarray(x + sign * step))[0] for sign in (1, -1)]

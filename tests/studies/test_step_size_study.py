@@ -168,7 +168,7 @@ def test_norms_and_ends_are_those_of_dense_computations() -> None:
     model = Dense((4,), 3)
     x = jnp.asarray(rng.standard_normal((30, 5)), jnp.float32)
     y = jnp.asarray(rng.integers(0, 3, 30), jnp.int32)
-    params, state = model.init(jax.random.key(0), x[0])
+    params, state = jax.jit(model.init)(jax.random.key(0), x[0])
     pool = Pool(x, y, x[20:], y[20:])
     rows = jnp.arange(3, 15)
     examples = LaneExamples(rows, jnp.zeros(0, jnp.int32), y[rows])

@@ -51,7 +51,9 @@ def reference(images: Dataset) -> list[np.ndarray]:
 # gradient descent in NumPy on images cut by NumPy.
 def test_updates_see_what_numpy_cuts(images: Dataset, reference: list[np.ndarray]):
     example = images.x_train[0]
-    starts = [LINEAR.init(role_key(seed, "initialisation"), example)[0] for seed in range(3)]
+    starts = [
+        jax.jit(LINEAR.init)(role_key(seed, "initialisation"), example)[0] for seed in range(3)
+    ]
     weights = [np.asarray(jax.tree.leaves(start)[0], float) for start in starts]
     y = images.y_train.astype(float)
     for seed, w in enumerate(weights):

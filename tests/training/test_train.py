@@ -101,7 +101,7 @@ def test_one_epoch_equals_a_numpy_loop(dataset, batch_size):
     result = run([make_lane(3, recipe.updates_per_epoch, recipe=recipe, step_size=0.3)], dataset)
     rows, _ = split_indices(role_key(3, "split"), dataset, (40, 0))
     x, y = dataset.x_train[np.asarray(rows)].astype(np.float64), dataset.y_train[np.asarray(rows)]
-    start, _ = MODEL.init(role_key(3, "initialisation"), jnp.asarray(dataset.x_train[0]))
+    start, _ = jax.jit(MODEL.init)(role_key(3, "initialisation"), jnp.asarray(dataset.x_train[0]))
     order = np.asarray(epoch_order(role_key(3, "data_order"), 0, 40))
     expected = numpy_epoch(start, x, y, order, batch_size, 0.3)
     found = jax.tree.map(lambda leaf: leaf[0], result.params)
@@ -376,7 +376,7 @@ def test_sharpness_aware_updates_equal_optax(dataset):
     result = run([make_lane(0, 6, recipe=recipe, step_size=0.2, rho=0.4)], dataset)
     rows = split_indices(role_key(0, "split"), dataset, (40, 0))[0]
     x, y = jnp.asarray(dataset.x_train)[rows], jnp.asarray(dataset.y_train)[rows]
-    params, _ = MODEL.init(role_key(0, "initialisation"), x[0])
+    params, _ = jax.jit(MODEL.init)(role_key(0, "initialisation"), x[0])
     theirs = optax.contrib.sam(
         optax.sgd(0.2), optax.chain(optax.contrib.normalize(), optax.sgd(0.4)), opaque_mode=True
     )
