@@ -194,8 +194,9 @@ def test_predictions_of_an_example_add_up():
         ):
             with pytest.raises(UserError, match=says):
                 build(outputs, "categorical", params, data, predictions=predictions)
+    five = functools.partial(true_fisher, outputs, "categorical", data=data[:1], predictions=5)
     with pytest.raises(UserError, match="predictions is 5, but an example has 12 outputs"):
-        true_fisher(outputs, "categorical", params, data[:1], predictions=5)[0].product(flat)
+        jax.eval_shape(lambda params: five(params=params)[0].product(flat), params)
 
 
 def test_bad_densities_and_draws():

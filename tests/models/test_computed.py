@@ -77,9 +77,13 @@ def test_curvature_feels_bf16_by_its_rounding():
 
     def largest(model, params, x):
         loss = weighted_loss(model, losses.get("cross_entropy"), STATE)
-        operator, _ = hessian(loss, params, (x, Y))
-        basis = jnp.eye(operator.dimension, dtype=operator.dtype)
-        matrix = np.asarray(jax.lax.map(operator.product, basis), float)
+
+        @jax.jit
+        def dense(params, x):
+            operator, _ = hessian(loss, params, (x, Y))
+            return jax.lax.map(operator.product, jnp.eye(operator.dimension, dtype=operator.dtype))
+
+        matrix = np.asarray(dense(params, x), float)
         return np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1]
 
     reference = largest(NET, wide, X.astype(jnp.float64))

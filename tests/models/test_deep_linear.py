@@ -19,7 +19,8 @@ KEY = jax.random.key(3)
 
 
 def weights(model: DeepLinear, inputs: int = 5, **options: Any) -> list[np.ndarray]:
-    params, state = model.init(KEY, jnp.zeros(inputs, np.float64), **options)
+    example = jnp.zeros(inputs, np.float64)
+    params, state = jax.jit(lambda: model.init(KEY, example, **options))()
     assert state == {}
     return [np.asarray(params[f"layer_{index}"]["weight"]) for index in range(model.depth)]
 

@@ -102,10 +102,14 @@ def test_forward_is_that_written_out(model: Transformer, x: np.ndarray):
     params = random_params(model, x[0])
     plain = jax.tree.map(np.asarray, params)
     outputs, maps = forward(model, plain, embedded(model, plain, x))
-    found, state = model.apply(params, {}, jnp.asarray(x), train=True)
+    (found, state), attention = jax.jit(
+        lambda params, x: (
+            model.apply(params, {}, x, train=True),
+            model.attention(params, {}, x),
+        )
+    )(params, jnp.asarray(x))
     assert state == {}
     np.testing.assert_allclose(found, outputs, rtol=1e-10, atol=1e-12)
-    attention = model.attention(params, {}, jnp.asarray(x))
     np.testing.assert_allclose(attention, maps, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(np.asarray(attention).sum(-1), 1, rtol=1e-13)
 

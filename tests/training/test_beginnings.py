@@ -101,7 +101,7 @@ def test_a_replicate_is_another_draw_of_one_role(whole: Trained, begun: tuple, d
     examples, (usual, _, order, init) = begun
     assert same(usual, order)
     key = jax.random.fold_in(role_key(SEED, "initialisation"), 1)
-    drawn, _ = MODEL.init(key, dataset.x_train[0])
+    drawn, _ = jax.jit(MODEL.init)(key, dataset.x_train[0])
     for mine, theirs in zip(jax.tree.leaves(init), jax.tree.leaves(drawn), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
     train = np.asarray(examples.train)[:4]
