@@ -29,9 +29,8 @@ def export(name: str, data_dir: str, output: str, manual_dir: str | None = None)
     )
     arrays: dict[str, Any] = {}
     for part, records in builder.as_data_source().items():
-        examples = records.__getitems__(
-            range(len(records))
-        )  # at once: one by one takes thrice as long
+        # At once: one by one takes thrice as long.
+        examples = records.__getitems__(range(len(records)))
         arrays[f"x_{part}"] = np.stack([example["image"] for example in examples])
         arrays[f"y_{part}"] = np.array([example["label"] for example in examples], np.int64)
     arrays["version"] = np.array(tfds.__version__)

@@ -22,7 +22,7 @@ from tests.studies import (
     batch_size_planted,
     step_size_planted,
     test_double_descent,
-    test_early_stopping_networks,
+    test_early_stopping_network_claims,
     test_flat_minima_claims,
     test_step_size_claims,
 )
@@ -52,7 +52,7 @@ PLANTED: dict[str, tuple[str, Planted]] = {
         ),
     ),
     "double-descent, two depths": ("double-descent", test_double_descent.planted),
-    "early-stopping, few images": ("early-stopping", test_early_stopping_networks.planted),
+    "early-stopping, few images": ("early-stopping", test_early_stopping_network_claims.planted),
 }  # fmt: skip
 """Study and result."""
 
